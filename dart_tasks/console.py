@@ -1,0 +1,49 @@
+"""How our commands meet the person at the terminal: one-line errors, exit codes, escaped text."""
+
+from __future__ import annotations
+
+import os
+import sys
+import unicodedata
+from typing import NoReturn
+
+import click
+
+__all__ = ["printable", "run"]
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters (terminal codes among them) and lone surrogates shown as escapes.
+
+    Newlines and tabs stay. Rich markup is not touched: print model or data text through ``rich.markup.escape``
+    or ``rich.text.Text`` as well.
+    """
+    return "".join(
+        char
+        if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cf", "Cs"}
+        else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+def run(command: click.Command, prog_name: str) -> NoReturn:
+    """Run a click command as a program: errors in one line on stderr, 2 for bad usage, 1 for failure, 130 for Ctrl-C."""
+    try:
+        result = command.main(prog_name=prog_name, standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(result if isinstance(result, int) else 0)
+    except click.exceptions.Exit as exit_:
+        sys.exit(exit_.exit_code)
+    except click.exceptions.NoArgsIsHelpError as help_:
+        click.echo(help_.format_message(), err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        message = " ".join(printable(error.format_message()).split())
+        click.echo(f"{prog_name}: {message}", err=True)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(f"{prog_name}: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader (head, less) went away: not an error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,1 @@
+"""Packed supervised fine-tuning with an exact loss."""
