@@ -27,7 +27,7 @@ def printable(text: str) -> str:
 
 
 def run(command: click.Command, prog_name: str) -> NoReturn:
-    """Run a click command as a program: errors in one line on stderr, 2 for bad usage, 1 for failure, 130 for Ctrl-C."""
+    """Run a command as a program: errors in one line on stderr; exit 2 for bad usage, 1 for failure, 130 for Ctrl-C."""
     try:
         result = command.main(prog_name=prog_name, standalone_mode=False)
         sys.stdout.flush()

