@@ -1,0 +1,473 @@
+r"""The six benchmarks: where each comes from, how it is checked, and how a row becomes a :class:`Problem`.
+
+This is the only place for these facts; the lm-eval YAMLs, the documentation and the reports read them from here or are
+held to them by a test. One problem, as ``load("math")`` gives it::
+
+    Problem(id="math/0b5d…", benchmark="math", query="What is $1+1$?", reference="2", tolerance=None,
+            metadata={"level": 1, "subject": "Prealgebra"})
+
+    >>> from dart_tasks.benchmarks import load
+    >>> problems = load("gsm8k", data_dir="benchmarks/")   # or the hub, or the folder named by DART_MATH_DATA
+
+Problems are ordered by their content (the hash in their id), not by their place in a file, because the hub splits MATH
+into seven configurations: so hub and local data give equal lists, and ``--limit 20`` takes a mixed sample.
+
+Sources: MATH (arXiv 2103.03874), GSM8K (arXiv 2110.14168), CollegeMath of MWPBench (arXiv 2403.02884),
+DeepMind-Mathematics (arXiv 1904.01557; the 1,000 problems of DART-Math), OlympiadBench (arXiv 2402.14008),
+TheoremQA (arXiv 2305.12524).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+__all__ = [
+    "BENCHMARKS",
+    "DATA_DIR_VARIABLE",
+    "Benchmark",
+    "BenchmarkName",
+    "DataError",
+    "FileSource",
+    "HubSource",
+    "Problem",
+    "Reference",
+    "Split",
+    "load",
+    "load_problem_file",
+    "olympiad_instruction",
+]
+
+DATA_DIR_VARIABLE = "DART_MATH_DATA"
+"""Environment variable naming a folder of benchmark files that replaces the network."""
+
+BenchmarkName = Literal["math", "gsm8k", "college_math", "deepmind_mathematics", "olympiadbench", "theoremqa"]
+SplitName = Literal["train", "test"]
+Reference = str | bool | int | float | list[int] | list[float] | list[str]
+Row = Mapping[str, Any]
+
+
+class DataError(ValueError):
+    """Benchmark data that cannot be had, or is not what it should be; the message is one line for a person."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem with its reference answer in the benchmark's native type.
+
+    Attributes:
+        id: stable across hub and local copies: the benchmark's name and a hash of the query and reference.
+        query: the problem's text as a model is to see it, without any prompt template.
+        tolerance: absolute error allowed by the benchmark for this item (OlympiadBench's ``error``), or None.
+        metadata: facets to report by (level, subject, ...), and flags such as ``picture``.
+    """
+
+    id: str
+    benchmark: str
+    query: str
+    reference: Reference
+    tolerance: float | None = None
+    metadata: Mapping[str, str | int | bool | None] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """A dataset on the Hugging Face hub at a pinned commit; several configurations are read one after the other."""
+
+    repo: str
+    revision: str
+    split: str
+    configs: tuple[str | None, ...] = (None,)
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A plain file at a pinned URL."""
+
+    url: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: its file name in a local folder, the row counts that are right, and where it comes from otherwise."""
+
+    file_name: str
+    rows: tuple[int, ...]
+    source: HubSource | FileSource
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """All that is known of one benchmark.
+
+    Attributes:
+        title: the name shown in tables.
+        in_domain: whether DART-Math's training queries come from its training set.
+        columns: columns that every row has.
+        facets: metadata keys by which accuracy is reported.
+        shots: exemplars in the few-shot variant.
+        relative_tolerance: a second, looser metric for numbers, where the benchmark defines one.
+        licence: of the items, as their source states it.
+        parse: a row into (query, reference, tolerance, metadata).
+    """
+
+    name: BenchmarkName
+    title: str
+    in_domain: bool
+    splits: Mapping[SplitName, Split]
+    columns: tuple[str, ...]
+    facets: tuple[str, ...]
+    licence: str
+    paper: str
+    parse: Callable[[Row], tuple[str, Reference, float | None, dict[str, str | int | bool | None]]]
+    shots: int = 4
+    relative_tolerance: float | None = None
+
+    @property
+    def task(self) -> str:
+        """The lm-eval task's name."""
+        return f"dart_math_{self.name}"
+
+
+def _last_boxed(text: str) -> str | None:
+    r"""The content of the last balanced ``\boxed{...}`` (or ``\boxed 5``) of a reference solution."""
+    start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
+    if start < 0:
+        return None
+    brace = re.match(r"\\(?:boxed|fbox)\s*(\{)?", text[start:])
+    assert brace is not None
+    if brace.group(1) is None:
+        bare = re.match(r"[^\s$.]+", text[start + brace.end() :])
+        return bare.group() if bare else None
+    depth, begin = 1, start + brace.end()
+    for index in range(begin, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[index], 0) if text[index - 1] != "\\" else 0
+        if depth == 0:
+            return text[begin:index]
+    return None
+
+
+def _parse_math(row: Row) -> tuple[str, Reference, float | None, dict[str, str | int | bool | None]]:
+    answer = _last_boxed(row["solution"])
+    if answer is None:
+        raise DataError(f"MATH: a solution without \\boxed{{}}: {row['problem'][:60]!r}")
+    level = re.fullmatch(r"Level (\d)", row["level"])  # two training problems have "Level ?"
+    return row["problem"], answer, None, {"level": int(level[1]) if level else None, "subject": row["type"]}
+
+
+def _parse_gsm8k(row: Row) -> tuple[str, Reference, float | None, dict[str, str | int | bool | None]]:
+    _, mark, answer = row["answer"].rpartition("####")
+    if not mark:
+        raise DataError(f"GSM8K: an answer without ####: {row['question'][:60]!r}")
+    return row["question"], answer.strip().replace(",", ""), None, {}
+
+
+def _parse_college_math(row: Row) -> tuple[str, Reference, float | None, dict[str, str | int | bool | None]]:
+    topic = row["data_topic"].removeprefix("college_math.").replace("_", " ").capitalize()
+    return row["question"], row["answer"], None, {"topic": topic, "licence": row["license"]}
+
+
+def _parse_deepmind(row: Row) -> tuple[str, Reference, float | None, dict[str, str | int | bool | None]]:
+    return row["question"], row["answer"], None, {}
+
+
+def olympiad_instruction(answer_type: str, multiple: bool, unit: str | None) -> str:
+    r"""OlympiadBench's official instruction line for an English maths competition problem.
+
+    It names the answer's type (not for tuples, which the authors found confusing to name), asks for several answers
+    separated by commas where there are several, and keeps the unit outside the box where there is one.
+    Source: https://github.com/OpenBMB/OlympiadBench (``make_prompt``), as DART-Math uses it.
+    """
+    kinds = {"Numerical": "a numerical value", "Expression": "an expression", "Interval": "an interval"}
+    kinds["Equation"] = "an equation"
+    if answer_type == "Tuple":
+        type_text = ""
+    elif answer_type not in kinds:
+        raise DataError(f"OlympiadBench: unknown answer type {answer_type!r}")
+    elif multiple:
+        type_text = f"The problem has multiple answers, each of them should be {kinds[answer_type]}. "
+    else:
+        type_text = f"The answer of The problem should be {kinds[answer_type]}. "
+    box = r"\boxed{multiple answers connected with commas}" if multiple else r"\boxed{answer}"
+    unit_text = r", note that the unit of the answer should not be included in \boxed{}" if unit else ""
+    return (
+        f"The following is an open-ended problem from an International Math competition. {type_text}"
+        "Please calculate the answer according to the given requirements and the information provided. "
+        "Please use LaTeX format to represent the variables and formulas used in the solution process and results. "
+        f'Please end your solution with "So the final answer is {box}{"(unit)" if unit else ""}." '
+        f"and give the result explicitly{unit_text}."
+    )
+
+
+def _parse_olympiad(row: Row) -> tuple[str, Reference, float | None, dict[str, str | int | bool | None]]:
+    instruction = olympiad_instruction(row["answer_type"], row["is_multiple_answer"], row["unit"])
+    # Every item has one string; those with several answers hold them separated by commas.
+    reference = ", ".join(row["final_answer"])
+    return (
+        f"{instruction}\n{row['question']}",
+        reference,
+        float(row["error"]) if row["error"] else None,
+        {
+            "answer_type": row["answer_type"],
+            "subfield": row["subfield"],
+            "multiple": bool(row["is_multiple_answer"]),
+            "unit": row["unit"],
+        },
+    )
+
+
+def _parse_theoremqa(row: Row) -> tuple[str, Reference, float | None, dict[str, str | int | bool | None]]:
+    answer, kind = row["Answer"], row["Answer_type"]
+    if isinstance(answer, str) and kind != "option":  # the hub stores every answer as text
+        answer = json.loads(answer.lower() if kind == "bool" else answer)
+    return row["Question"], answer, None, {"answer_type": kind, "picture": row["Picture"] is not None}
+
+
+_MATH_CONFIGS = (
+    "algebra",
+    "counting_and_probability",
+    "geometry",
+    "intermediate_algebra",
+    "number_theory",
+    "prealgebra",
+    "precalculus",
+)
+_MATH_REVISION = "21a5633873b6a120296cce3e2df9d5550074f4a3"
+_GSM8K_REVISION = "e53f048856ff4f594e959d75785d2c2d37b678ee"
+
+BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
+    {
+        benchmark.name: benchmark
+        for benchmark in (
+            Benchmark(
+                name="math",
+                title="MATH",
+                in_domain=True,
+                splits={
+                    "test": Split(
+                        "math_test.jsonl",
+                        (5000,),
+                        HubSource("EleutherAI/hendrycks_math", _MATH_REVISION, "test", _MATH_CONFIGS),
+                    ),
+                    "train": Split(
+                        "math_train.jsonl",
+                        (7500,),
+                        HubSource("EleutherAI/hendrycks_math", _MATH_REVISION, "train", _MATH_CONFIGS),
+                    ),
+                },
+                columns=("problem", "level", "type", "solution"),
+                facets=("level", "subject"),
+                licence="MIT",
+                paper="https://arxiv.org/abs/2103.03874",
+                parse=_parse_math,
+            ),
+            Benchmark(
+                name="gsm8k",
+                title="GSM8K",
+                in_domain=True,
+                splits={
+                    "test": Split(
+                        "gsm8k_test.jsonl", (1319,), HubSource("openai/gsm8k", _GSM8K_REVISION, "test", ("main",))
+                    ),
+                    "train": Split(
+                        "gsm8k_train.jsonl", (7473,), HubSource("openai/gsm8k", _GSM8K_REVISION, "train", ("main",))
+                    ),
+                },
+                columns=("question", "answer"),
+                facets=(),
+                licence="MIT",
+                paper="https://arxiv.org/abs/2110.14168",
+                parse=_parse_gsm8k,
+            ),
+            Benchmark(
+                name="college_math",
+                title="CollegeMath",
+                in_domain=False,
+                splits={
+                    "test": Split(
+                        "college_math_test.jsonl",
+                        (2818,),
+                        FileSource(
+                            "https://raw.githubusercontent.com/QwenLM/Qwen2.5-Math/"
+                            "a45202bd16f1ec06f433442dc1152d0074773465/evaluation/data/college_math/test.jsonl",
+                            "91131bc4a355b884fc63ef7c4f048c35adb030004a4cb07b1475698f120aa4a6",
+                        ),
+                    )
+                },
+                columns=("question", "answer", "data_topic", "license"),
+                facets=("topic",),
+                licence="per item: CC BY, CC BY-NC-SA (809 items), GFDL (148), free of charge (101)",
+                paper="https://arxiv.org/abs/2403.02884",
+                parse=_parse_college_math,
+            ),
+            Benchmark(
+                name="deepmind_mathematics",
+                title="DeepMind-Mathematics",
+                in_domain=False,
+                splits={
+                    "test": Split(
+                        "deepmind_mathematics.json",
+                        (1000,),
+                        FileSource(
+                            "https://raw.githubusercontent.com/hkust-nlp/dart-math/"
+                            "219b32467b55f7c610195e148b56df3431e1a963/data/dsets/deepmind-mathematics.json",
+                            "1caa7e191af2df1c110ca405dcaf7fc663a1bac16f589e6af853bff5d1012a11",
+                        ),
+                    )
+                },
+                columns=("question", "answer"),
+                facets=(),
+                licence="Apache-2.0",
+                paper="https://arxiv.org/abs/1904.01557",
+                parse=_parse_deepmind,
+            ),
+            Benchmark(
+                name="olympiadbench",
+                title="OlympiadBench-Math",
+                in_domain=False,
+                splits={
+                    "test": Split(
+                        "olympiadbench_oe_to_maths_en_comp.json",
+                        (675, 674),  # the hub's copy has one row fewer than the authors' repository
+                        HubSource(
+                            "Hothan/OlympiadBench",
+                            "91184b52131e7fc9455fef848035173aea8cc01a",
+                            "train",
+                            ("OE_TO_maths_en_COMP",),
+                        ),
+                    )
+                },
+                columns=(
+                    "question",
+                    "final_answer",
+                    "answer_type",
+                    "is_multiple_answer",
+                    "unit",
+                    "error",
+                    "subfield",
+                ),
+                facets=("answer_type", "subfield"),
+                licence="Apache-2.0",
+                paper="https://arxiv.org/abs/2402.14008",
+                parse=_parse_olympiad,
+            ),
+            Benchmark(
+                name="theoremqa",
+                title="TheoremQA",
+                in_domain=False,
+                splits={
+                    "test": Split(
+                        "theoremqa.json",
+                        (800,),
+                        HubSource("TIGER-Lab/TheoremQA", "a340b1782960a712843aae3ed25f1e013cc008a5", "test"),
+                    )
+                },
+                columns=("Question", "Answer", "Answer_type", "Picture"),
+                facets=("answer_type", "picture"),
+                licence="MIT",
+                paper="https://arxiv.org/abs/2305.12524",
+                parse=_parse_theoremqa,
+                shots=5,
+                relative_tolerance=0.04,
+            ),
+        )
+    }
+)
+
+
+def load(
+    name: str, split: str = "test", data_dir: str | os.PathLike[str] | None = None, *, verify: bool = True
+) -> list[Problem]:
+    """All problems of a benchmark's split, in an order that depends on their content only.
+
+    Args:
+        name: a key of :data:`BENCHMARKS`.
+        data_dir: a folder of files named as in the record; default: the folder in ``DART_MATH_DATA``, else the hub.
+        verify: refuse data whose row count is not the benchmark's (off for a sample in the same format).
+
+    Raises:
+        DataError: unknown name or split, no network and no folder, a missing, incomplete or changed file.
+    """
+    if name not in BENCHMARKS:
+        raise DataError(f"unknown benchmark {name!r}: choose one of {', '.join(BENCHMARKS)}")
+    benchmark = BENCHMARKS[name]
+    if split not in benchmark.splits:
+        raise DataError(f"{benchmark.title} has no split {split!r}: choose one of {', '.join(benchmark.splits)}")
+    part = benchmark.splits[split]  # type: ignore[index]
+    folder = data_dir or os.environ.get(DATA_DIR_VARIABLE)
+    rows = list(_local_rows(Path(folder) / part.file_name) if folder else _remote_rows(benchmark, part))
+    if verify and len(rows) not in part.rows:
+        where = f"in {folder}" if folder else "from its source"
+        raise DataError(f"{benchmark.title} {where} has {len(rows):,} rows, not {part.rows[0]:,}: an incomplete copy?")
+    missing = sorted({column for row in rows for column in benchmark.columns if column not in row})
+    if missing:
+        raise DataError(f"{benchmark.title}: rows without the column {', '.join(missing)} in {part.file_name}")
+    return _with_ids(benchmark, (benchmark.parse(row) for row in rows))
+
+
+def _with_ids(
+    benchmark: Benchmark,
+    parsed: Iterable[tuple[str, Reference, float | None, dict[str, str | int | bool | None]]],
+) -> list[Problem]:
+    seen: Counter[str] = Counter()
+    problems = []
+    for query, reference, tolerance, metadata in parsed:
+        content = json.dumps([query, reference], ensure_ascii=False).encode()
+        key = f"{benchmark.name}/{hashlib.sha256(content).hexdigest()[:12]}"
+        seen[key] += 1
+        unique = key if seen[key] == 1 else f"{key}-{seen[key]}"  # a few problems occur twice
+        problems.append(
+            Problem(unique, benchmark.name, query, reference, tolerance, MappingProxyType(dict(metadata)))
+        )
+    return sorted(problems, key=lambda problem: problem.id)
+
+
+def load_problem_file(path: str | os.PathLike[str]) -> list[Problem]:
+    """Problems of one's own: JSONL with columns ``id``, ``query``, ``answer`` and, optionally, ``level``; file order.
+
+    Raises:
+        DataError: no such file, or a row that lacks a column.
+    """
+    problems = []
+    for number, row in enumerate(_local_rows(Path(path)), 1):
+        missing = [column for column in ("id", "query", "answer") if column not in row]
+        if missing:
+            raise DataError(f"{path}: row {number} lacks the column {', '.join(missing)}")
+        facets = MappingProxyType({key: row[key] for key in ("level", "domain") if key in row})
+        problems.append(Problem(str(row["id"]), "generic", row["query"], row["answer"], None, facets))
+    if not problems:
+        raise DataError(f"{path} holds no problems")
+    return problems
+
+
+def _local_rows(path: Path) -> Iterator[Row]:
+    if not path.is_file():
+        raise DataError(f"no file {path}: put the benchmark there, or unset {DATA_DIR_VARIABLE} to use the hub")
+    try:
+        yield from _decode(path.read_text(encoding="utf-8"), jsonl=path.suffix == ".jsonl")
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not valid JSON: {error}") from None
+
+
+def _decode(text: str, *, jsonl: bool) -> Iterator[Row]:
+    # split("\n"), not splitlines(): the texts contain U+2028 and the like, which are no ends of lines in JSONL.
+    yield from (json.loads(line) for line in text.split("\n") if line.strip()) if jsonl else json.loads(text)
+
+
+def _remote_rows(benchmark: Benchmark, part: Split) -> Iterator[Row]:
+    from dart_tasks import download
+
+    if isinstance(part.source, FileSource):
+        text = download.pinned_file(part.source.url, part.source.sha256, benchmark.title)
+        yield from _decode(text, jsonl=part.file_name.endswith(".jsonl"))
+    else:
+        yield from download.hub_rows(part.source, benchmark.title)
