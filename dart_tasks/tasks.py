@@ -1,0 +1,271 @@
+"""The lm-eval task behind every ``dart_math_*`` YAML.
+
+A YAML's prompt, stop strings and repeats are fixed; this class reads them from ``metadata`` instead, where the command
+line can change them without editing a file::
+
+    lm_eval --model hf --model_args pretrained=DIR --tasks dart_math_suite
+    lm_eval ... --metadata '{"template": "deepseekmath"}'            # or qwen-boxed, llama3, plain, or a file
+    lm_eval ... --metadata '{"k": 8, "temperature": 0.7}'            # mean@8, maj@8, pass@2,4,8 in one run
+    lm_eval ... --metadata '{"data_dir": "benchmarks/"}'             # instead of the hub; or DART_MATH_DATA
+    lm_eval --tasks dart_math_demo --metadata '{"problems": "mine.jsonl"}'
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import datasets
+from lm_eval.api.filter import FilterEnsemble
+from lm_eval.api.instance import Instance
+from lm_eval.api.metrics import mean
+from lm_eval.api.task import ConfigurableTask
+
+from dart_tasks import fewshot
+from dart_tasks.benchmarks import BENCHMARKS, DataError, Problem, load, load_problem_file
+from dart_tasks.filters import GradeFilter
+from dart_tasks.limits import ModelLimits, likely_truncated, limits_from_model_args, too_long
+from dart_tasks.protocols import pass_at_k, pass_ks
+from dart_tasks.settings import SettingsError, TaskSettings
+
+__all__ = ["DartMathTask", "TaskError", "documents", "facet_metrics"]
+
+_log = logging.getLogger(__name__)
+
+
+class TaskError(ValueError):
+    """A run that cannot be right as asked for; the message is one line that says what to do."""
+
+
+def _fail(task: str, message: str) -> NoReturn:
+    """One line and exit 1 for someone at the lm_eval command, an exception for a program that calls lm-eval."""
+    if Path(sys.argv[0]).stem in {"lm_eval", "lm-eval"} or "lm_eval" in Path(sys.argv[0]).parts:
+        raise SystemExit(f"lm_eval: {task}: {message}")
+    raise TaskError(f"{task}: {message}")
+
+
+def documents(problems: Sequence[Problem]) -> datasets.Dataset:
+    """Problems as the dataset lm-eval wants, references and metadata as JSON text.
+
+    In a column of mixed types ``datasets`` fails, or turns True into 1.0.
+    """
+    columns = ("id", "benchmark", "query", "reference", "tolerance", "metadata")
+    features = {column: datasets.Value("float64" if column == "tolerance" else "string") for column in columns}
+    rows: dict[str, list[Any]] = {column: [] for column in columns}
+    for problem in problems:
+        rows["id"].append(problem.id)
+        rows["benchmark"].append(problem.benchmark)
+        rows["query"].append(problem.query)
+        rows["reference"].append(json.dumps(problem.reference, ensure_ascii=False))
+        rows["tolerance"].append(problem.tolerance)
+        rows["metadata"].append(json.dumps(dict(problem.metadata), ensure_ascii=False))
+    return datasets.Dataset.from_dict(rows, features=datasets.Features(features))
+
+
+def facet_metrics(doc: Mapping[str, Any], facets: Sequence[str]) -> list[str]:
+    """The metric names of the groups an item belongs to, such as ``acc_level_3`` and ``acc_subject_algebra``."""
+    metadata = json.loads(doc["metadata"])
+    values = ((facet, metadata.get(facet)) for facet in facets)
+    return [f"acc_{facet}_{_slug(str(value))}" for facet, value in values if value is not None]
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+
+
+def _mean_of_members(values: Sequence[float | None]) -> float:
+    """Accuracy within one group: items outside it give None."""
+    inside = [value for value in values if value is not None]
+    return sum(inside) / len(inside) if inside else float("nan")
+
+
+def _refused(values: Sequence[float]) -> float:  # an aggregation, so that lm-eval reports no standard error either
+    return float("nan")
+
+
+class DartMathTask(ConfigurableTask):  # type: ignore[misc]
+    """One benchmark (or problem file) under one prompt and sampling protocol, as ``metadata`` says."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        values = {key: value for key, value in config.items() if key != "class"}
+        task = str(values["task"])
+        try:
+            self.settings = TaskSettings.from_metadata(values.get("metadata") or {})
+        except SettingsError as error:
+            _fail(task, str(error))
+        generation = dict(values.get("generation_kwargs") or {})
+        generation["until"] = list(self.settings.stop)
+        if self.settings.k > 1:
+            # do_sample: without it lm-eval's response cache would return one text for all k.
+            generation |= {
+                "do_sample": True,
+                "temperature": self.settings.temperature,
+                "top_p": self.settings.top_p,
+            }
+        values |= {"generation_kwargs": generation, "repeats": self.settings.k}
+        self._groups: tuple[str, ...] = ()
+        self._identical_items = 0.0
+        super().__init__(config=values)
+
+    # -- data ---------------------------------------------------------------------------------------------------------
+    def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: object) -> None:
+        """Load the problems: from the hub or pinned file, a local folder, the embedded mini items, or a problem file."""
+        try:
+            problems = self.settings.problems()
+        except DataError as error:
+            _fail(self.config.task, str(error))
+        self.dataset = {"test": documents(problems)}
+
+    def fewshot_docs(self) -> None:
+        """No sampled exemplars: ours are fixed, and never test items."""
+
+    @property
+    def facets(self) -> tuple[str, ...]:
+        """Metadata keys by which accuracy is reported."""
+        record = BENCHMARKS.get(self.settings.benchmark)
+        return record.facets if record else ("level",)
+
+    # -- prompts ------------------------------------------------------------------------------------------------------
+    def doc_to_text(self, doc: Mapping[str, Any], doc_to_text: object = None) -> str:
+        """The item's query."""
+        return str(doc["query"])
+
+    def doc_to_target(self, doc: Mapping[str, Any], doc_to_target: object = None) -> str:
+        """The reference answer as JSON text."""
+        return str(doc["reference"])
+
+    def fewshot_context(
+        self,
+        doc: Mapping[str, Any],
+        num_fewshot: int,
+        system_instruction: str | None = None,
+        apply_chat_template: bool = False,
+        fewshot_as_multiturn: bool = False,
+        chat_template: Callable[..., str] | None = None,
+        gen_prefix: str | None = None,
+    ) -> str:
+        """The whole prompt of one item."""
+        exemplars = fewshot.exemplars(self.settings.benchmark, num_fewshot)
+        if self.settings.template is not None:
+            return fewshot.prompt(self.settings.template, exemplars, doc["query"])
+        assert chat_template is not None  # checked in build_all_requests
+        messages = fewshot.messages(exemplars, doc["query"], system_instruction)
+        return chat_template(messages, add_generation_prompt=True)
+
+    def build_all_requests(
+        self,
+        *,
+        limit: int | None = None,
+        samples: list[int] | None = None,
+        cache_requests: bool = False,
+        system_instruction: str | None = None,
+        apply_chat_template: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Build the prompts, refusing what lm-eval would let pass: a double template, a prompt that would be cut."""
+        task = self.config.task
+        generation = self.config.generation_kwargs
+        if self.settings.template is not None and apply_chat_template:
+            chat = f"use the task {task.removesuffix('_fewshot')}_chat" if task.startswith("dart_math_") else ""
+            _fail(task, f"--apply_chat_template would wrap the {self.settings.template.name} prompt twice: {chat}")
+        if self.settings.template is not None and system_instruction:
+            _fail(task, "--system_instruction does not go with a prompt template: use the _chat task, or a template file")
+        if self.settings.template is None and not apply_chat_template:
+            _fail(task, "this task uses the model's own chat template: add --apply_chat_template")
+        if self.settings.k > 1 and not generation.get("do_sample"):
+            _fail(task, f"k = {self.settings.k} needs sampling: leave do_sample=True")
+        if cache_requests:
+            _log.warning("%s: --cache_requests is ignored (its key would mix up prompt templates)", task)
+        super().build_all_requests(
+            limit=limit,
+            samples=samples,
+            cache_requests=False,
+            system_instruction=system_instruction,
+            apply_chat_template=apply_chat_template,
+            **kwargs,
+        )
+        max_new_tokens = int(generation.get("max_gen_toks", 2048))
+        limits = limits_from_model_args(self.config.metadata or {})
+        self._check_lengths(limits, max_new_tokens)
+        self._groups = self._groups_in_scope(limit, samples)
+        self._filters = [
+            FilterEnsemble(
+                "graded", [lambda: GradeFilter(lambda text: likely_truncated(text, max_new_tokens, limits))]
+            )
+        ]
+
+    def _check_lengths(self, limits: ModelLimits | None, max_new_tokens: int) -> None:
+        prompts = [instance.args[0] for instance in self._instances]
+        if limits is None or not all(isinstance(prompt, str) for prompt in prompts):  # chat endpoints: message objects
+            return
+        if problem := too_long(prompts, limits, max_new_tokens):
+            _fail(self.config.task, problem)
+
+    def _groups_in_scope(self, limit: int | None, samples: list[int] | None) -> tuple[str, ...]:
+        """The groups that the evaluated items fall in, the same on every rank."""
+        docs = self.eval_docs
+        chosen = samples if samples else range(min(len(docs), int(limit)) if limit else len(docs))
+        names = {name for index in chosen for name in facet_metrics(docs[index], self.facets)}
+        return tuple(sorted(names))
+
+    # -- scores -------------------------------------------------------------------------------------------------------
+    def apply_filters(self) -> list[Instance] | None:
+        """Grade all responses of this rank, then look whether sampling gave more than one text per item."""
+        if "bypass" in self._metric_fn_list:  # --predict_only
+            return None
+        result: list[Instance] | None = super().apply_filters()
+        if self.settings.k > 1:
+            payloads = [json.loads(instance.filtered_resps["graded"]) for instance in self._instances]
+            self._identical_items = sum(payload["identical"] for payload in payloads) / len(payloads)
+            if self._sampling_failed:
+                _log.error(
+                    "%s: all %d responses are identical for %.0f%% of the items, so maj@k and pass@k would be pass@1 "
+                    "under another name and are not reported. A served model given lm-eval's fixed seed does this: "
+                    "see docs/evaluation.md",
+                    self.config.task,
+                    self.settings.k,
+                    100 * self._identical_items,
+                )
+        return result
+
+    @property
+    def _sampling_failed(self) -> bool:
+        return self.settings.k > 1 and self._identical_items > 0.5
+
+    def process_results(self, doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float | None]:
+        """An item's scores from its verdicts. Lists every metric for every item, as all ranks must agree on them."""
+        payload = json.loads(results[0])
+        correct = [verdict["correct"] for verdict in payload["verdicts"]]
+        n, right = len(correct), sum(correct)
+        accuracy = right / n
+        scores: dict[str, float | None] = {"acc": accuracy}
+        if n > 1:
+            scores[f"mean@{n}"] = accuracy
+            scores[f"maj@{n}"] = payload["majority"]["credit"]
+            scores |= {f"pass@{k}": pass_at_k(n, right, k) for k in pass_ks(n)}
+        if "loose" in payload:
+            scores["acc_relative_tolerance"] = sum(payload["loose"]) / n
+        if "truncated" in payload:
+            scores["likely_truncated"] = sum(payload["truncated"]) / n
+        member = facet_metrics(doc, self.facets)
+        return scores | {name: accuracy if name in member else None for name in self._groups}
+
+    def aggregation(self) -> dict[str, Callable[..., float]]:
+        """Means over items, whose standard errors lm-eval knows; within a group, the mean over its members."""
+        if "bypass" in self._metric_fn_list:
+            return super().aggregation()  # type: ignore[no-any-return]
+        k = self.settings.k
+        names = ["acc", "acc_relative_tolerance", "likely_truncated", f"mean@{k}"]
+        sampled = [f"maj@{k}", *(f"pass@{number}" for number in pass_ks(k))]
+        table: dict[str, Callable[..., float]] = dict.fromkeys(names, mean)
+        table |= dict.fromkeys(sampled, _refused if self._sampling_failed else mean)
+        return table | dict.fromkeys(self._groups, _mean_of_members)
+
+    def higher_is_better(self) -> dict[str, bool]:
+        """Higher is better for all but the share of truncated responses."""
+        return {name: name != "likely_truncated" for name in self.aggregation()}

@@ -1,0 +1,91 @@
+"""Lets lm-eval find the ``dart_math_*`` tasks without ``--include_path``.
+
+lm-eval has no plug-in discovery. ``dart_math_lm_eval.pth``, installed beside this file, imports it at interpreter start;
+it puts one finder on ``sys.meta_path`` and does nothing more: no file, network or process is touched until something
+imports ``lm_eval.tasks.manager``. Then the folder of task YAMLs is added to ``TaskManager``'s include paths. Nothing here
+raises or prints. Set the environment variable ``DART_MATH_NO_PLUGIN`` to turn it off.
+"""
+
+import sys
+
+_TARGET = "lm_eval.tasks.manager"
+_MARK = "_dart_math_yaml"  # a file that only our folder of tasks has
+
+
+class _Finder:
+    """Waits for lm-eval's task manager to be imported, steps aside, and extends it once it is."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name != _TARGET:
+            return None
+        try:
+            import importlib.util
+
+            sys.meta_path.remove(self)
+            spec = importlib.util.find_spec(name)
+            execute = spec.loader.exec_module
+
+            def exec_module(module):
+                execute(module)
+                _quietly(_extend, module.TaskManager)
+
+            spec.loader.exec_module = exec_module
+            return spec
+        except Exception:
+            return None
+
+
+def _quietly(function, *args):
+    try:
+        return function(*args)
+    except Exception:
+        return None
+
+
+def _task_configs():
+    """The live folder of YAMLs: the checkout's in an editable install, else the copy inside the package."""
+    import importlib.util
+    from pathlib import Path
+
+    spec = importlib.util.find_spec("dart_tasks")
+    if spec is None or spec.origin is None:
+        return None
+    package = Path(spec.origin).parent
+    for folder in (package.parent / "task_configs", package / "task_configs"):
+        if (folder / _MARK).is_file():
+            return folder
+    return None
+
+
+def _extend(manager):
+    import functools
+    import inspect
+    from pathlib import Path
+
+    initialise = manager.__init__
+    signature = inspect.signature(initialise)
+
+    def with_ours(args, kwargs):
+        """The arguments with our folder put before the caller's paths, which so still override it."""
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        given = bound.arguments["include_path"] or []
+        given = list(given) if isinstance(given, (list, tuple)) else [given]
+        ours = _task_configs()
+        has_ours = ours is None or any(next(Path(path).glob("**/" + _MARK), None) for path in given)
+        if has_ours or not bound.arguments["include_defaults"]:
+            return None
+        bound.arguments["include_path"] = [ours, *given]
+        return bound
+
+    @functools.wraps(initialise)
+    def __init__(*args, **kwargs):
+        bound = _quietly(with_ours, args, kwargs)
+        if bound is None:
+            return initialise(*args, **kwargs)
+        return initialise(*bound.args, **bound.kwargs)
+
+    manager.__init__ = __init__
+
+
+sys.meta_path.insert(0, _Finder())
