@@ -425,9 +425,7 @@ def _with_ids(
         key = f"{benchmark.name}/{hashlib.sha256(content).hexdigest()[:12]}"
         seen[key] += 1
         unique = key if seen[key] == 1 else f"{key}-{seen[key]}"  # a few problems occur twice
-        problems.append(
-            Problem(unique, benchmark.name, query, reference, tolerance, MappingProxyType(dict(metadata)))
-        )
+        problems.append(Problem(unique, benchmark.name, query, reference, tolerance, MappingProxyType(dict(metadata))))
     return sorted(problems, key=lambda problem: problem.id)
 
 

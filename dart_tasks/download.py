@@ -1,6 +1,6 @@
 """Benchmark data from the network: a pinned file checked against its checksum, or a pinned dataset of the hub.
 
-Both answer within seconds when there is no network (libraries retry for much longer), with one line that says what to do.
+Without a network both answer within seconds (libraries retry for much longer), in one line that says what to do.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def hub_rows(source: HubSource, title: str) -> Iterator[Mapping[str, Any]]:
 
 @contextlib.contextmanager
 def _offline_if_unreachable() -> Iterator[None]:
-    """Ask the hub once; if it does not answer, tell the libraries so instead of letting them retry for half a minute."""
+    """Ask the hub once; if it does not answer, tell the libraries so: they would retry for half a minute."""
     import datasets
     import huggingface_hub
 

@@ -218,7 +218,7 @@ def prompt(template: PromptTemplate, shots: Sequence[Exemplar], query: str) -> s
 
 
 def messages(shots: Sequence[Exemplar], query: str, system: str | None = None) -> list[dict[str, str]]:
-    r"""The exemplars and the query as chat turns; a query that does not say how to answer is asked to use ``\boxed``."""
+    r"""The exemplars and the query as chat turns; a query that does not say how to answer is told ``\boxed``."""
     turns = [{"role": "system", "content": system}] if system else []
     for exemplar in shots:
         turns.append({"role": "user", "content": _asked(exemplar.query)})

@@ -75,8 +75,8 @@ def too_long(prompts: Sequence[str], limits: ModelLimits, max_new_tokens: int) -
         else "use a model that takes longer inputs"
     )
     return (
-        f"{over:,} of {len(counts):,} prompts do not fit: the longest has {longest:,} tokens, {max_new_tokens:,} are to "
-        f"be generated, and the model takes {limits.max_length:,} in all; lm-eval would cut the prompts: {advice}"
+        f"{over:,} of {len(counts):,} prompts do not fit: the longest has {longest:,} tokens, {max_new_tokens:,} are "
+        f"to be generated, and the model takes {limits.max_length:,} in all; lm-eval would cut the prompts: {advice}"
     )
 
 

@@ -27,7 +27,7 @@ from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
 
 from dart_tasks import fewshot
-from dart_tasks.benchmarks import BENCHMARKS, DataError, Problem, load, load_problem_file
+from dart_tasks.benchmarks import BENCHMARKS, DataError, Problem
 from dart_tasks.filters import GradeFilter
 from dart_tasks.limits import ModelLimits, likely_truncated, limits_from_model_args, too_long
 from dart_tasks.protocols import pass_at_k, pass_ks
@@ -114,7 +114,7 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
 
     # -- data ---------------------------------------------------------------------------------------------------------
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: object) -> None:
-        """Load the problems: from the hub or pinned file, a local folder, the embedded mini items, or a problem file."""
+        """Load the problems: from their source, a local folder, the embedded mini items, or a problem file."""
         try:
             problems = self.settings.problems()
         except DataError as error:
@@ -174,7 +174,9 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
             chat = f"use the task {task.removesuffix('_fewshot')}_chat" if task.startswith("dart_math_") else ""
             _fail(task, f"--apply_chat_template would wrap the {self.settings.template.name} prompt twice: {chat}")
         if self.settings.template is not None and system_instruction:
-            _fail(task, "--system_instruction does not go with a prompt template: use the _chat task, or a template file")
+            _fail(
+                task, "--system_instruction does not go with a prompt template: use the _chat task, or a template file"
+            )
         if self.settings.template is None and not apply_chat_template:
             _fail(task, "this task uses the model's own chat template: add --apply_chat_template")
         if self.settings.k > 1 and not generation.get("do_sample"):
@@ -194,9 +196,7 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
         self._check_lengths(limits, max_new_tokens)
         self._groups = self._groups_in_scope(limit, samples)
         self._filters = [
-            FilterEnsemble(
-                "graded", [lambda: GradeFilter(lambda text: likely_truncated(text, max_new_tokens, limits))]
-            )
+            FilterEnsemble("graded", [lambda: GradeFilter(lambda text: likely_truncated(text, max_new_tokens, limits))])
         ]
 
     def _check_lengths(self, limits: ModelLimits | None, max_new_tokens: int) -> None:

@@ -1,9 +1,9 @@
 """Lets lm-eval find the ``dart_math_*`` tasks without ``--include_path``.
 
-lm-eval has no plug-in discovery. ``dart_math_lm_eval.pth``, installed beside this file, imports it at interpreter start;
-it puts one finder on ``sys.meta_path`` and does nothing more: no file, network or process is touched until something
-imports ``lm_eval.tasks.manager``. Then the folder of task YAMLs is added to ``TaskManager``'s include paths. Nothing here
-raises or prints. Set the environment variable ``DART_MATH_NO_PLUGIN`` to turn it off.
+lm-eval has no plug-in discovery. ``dart_math_lm_eval.pth``, installed beside this file, imports it at interpreter
+start; it puts one finder on ``sys.meta_path`` and does nothing more: no file, network or process is touched until
+something imports ``lm_eval.tasks.manager``. Then the folder of task YAMLs is added to ``TaskManager``'s include paths.
+Nothing here raises or prints. Set the environment variable ``DART_MATH_NO_PLUGIN`` to turn it off.
 """
 
 import sys
@@ -79,13 +79,13 @@ def _extend(manager):
         return bound
 
     @functools.wraps(initialise)
-    def __init__(*args, **kwargs):
+    def initialise_with_ours(*args, **kwargs):
         bound = _quietly(with_ours, args, kwargs)
         if bound is None:
             return initialise(*args, **kwargs)
         return initialise(*bound.args, **bound.kwargs)
 
-    manager.__init__ = __init__
+    manager.__init__ = initialise_with_ours
 
 
 sys.meta_path.insert(0, _Finder())

@@ -24,15 +24,15 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
-__all__ = ["LEVELS", "Domain", "GeneratedProblem", "equation", "generate", "problem_set", "solution"]
+__all__ = ["LEVELS", "Domain", "GeneratedProblem", "generate", "problem_set", "random_equation", "solution"]
 
 Domain = Literal["story", "chain"]
 LEVELS = (1, 2, 3, 4, 5)
 
 # Steps, largest starting number and largest intermediate value of each level.
 _STEPS = {1: (1, 1), 2: (2, 2), 3: (3, 3), 4: (4, 5), 5: (6, 7)}
-_START = {1: 50, 2: 60, 3: 80, 4: 99, 5: 200}
-_LARGEST = {1: 99, 2: 199, 3: 299, 4: 499, 5: 999}
+_START = {1: 30, 2: 40, 3: 50, 4: 60, 5: 90}
+_LARGEST = {1: 50, 2: 99, 3: 99, 4: 150, 5: 300}
 
 _NAMES = ("Mia", "Tom", "Ann", "Leo", "Eva", "Sam", "Zoe", "Max", "Ida", "Ben", "Lea", "Jon")
 _ITEMS = ("pens", "apples", "coins", "cards", "books", "shells", "stamps", "beads", "nuts", "keys", "cups", "stones")
@@ -121,6 +121,13 @@ def generate(level: int, rng: Random) -> GeneratedProblem:
     chosen = tuple(steps)
     query = _story(name, item, start, chosen, rng) if domain == "story" else _chain(start, chosen, rng)
     return GeneratedProblem(query, value, level, domain, item if domain == "story" else "", start, chosen)
+
+
+def random_equation(rng: Random) -> str:
+    """An equation such as the solutions of some level contain."""
+    level = rng.choice(LEVELS)
+    left = rng.randint(2, _LARGEST[level])
+    return equation(left, _draw_step(left, level, rng))
 
 
 def equation(left: int, step: Step) -> str:
