@@ -1,0 +1,230 @@
+"""``dart-synth``: sample responses until every query has its quota of correct ones."""
+
+from __future__ import annotations
+
+import importlib.util
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dart_tasks.console import printable, run
+from synth.config import ManifestMismatchError, RunConfig
+from synth.data import DataError, is_at_hand
+from synth.options import config_from_options, run_options
+
+__all__ = ["command", "main"]
+
+_EPILOG = """\b
+Examples:
+  dart-synth --preset demo --output runs/demo
+  dart-synth --strategy prop2diff                      (the paper's recipe: needs a GPU)
+  dart-synth --strategy uniform -k 8 --dataset problems.jsonl --model ./model --prompt-template model --output runs/mine
+
+A run that was stopped or killed resumes when the same command is given again.
+"""
+
+
+@click.group(invoke_without_command=True, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--output", "run_dir", type=click.Path(path_type=Path), metavar="RUN", help="Folder of the run.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved plan and stop.")
+@run_options
+@click.pass_context
+def command(context: click.Context, /, run_dir: Path | None, dry_run: bool, preset: str, **options: Any) -> int | None:
+    """Sample, grade and keep correct responses until every query's quota is met (DARS, arXiv 2407.13690)."""
+    if context.invoked_subcommand is not None:
+        return None
+    config = config_from_options(preset, options)
+    run_dir = run_dir or Path("runs") / f"{config.strategy}-{preset}"
+    print_plan(config, preset, run_dir)
+    _check_template(config)
+    if dry_run:
+        return None
+    _check_at_hand(config)
+    return _synthesise(config, run_dir)
+
+
+def main() -> None:
+    """Entry point of ``dart-synth``."""
+    run(command, "dart-synth")
+
+
+# ---------------------------------------------------------------------- the plan
+def print_plan(config: RunConfig, preset: str, run_dir: Path) -> None:
+    """Show every setting of the run: a table in a terminal, plain lines when piped."""
+    rows = list(_plan_rows(config, preset, run_dir))
+    if not sys.stdout.isatty():
+        for name, value in rows:
+            click.echo(f"{name:<12} {printable(value)}")
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="dart-synth", title_justify="left", box=None, pad_edge=False, show_header=False)
+    for name, value in rows:
+        table.add_row(Text(name, style="bold"), Text(printable(value)))
+    Console().print(table)
+
+
+def _plan_rows(config: RunConfig, preset: str, run_dir: Path) -> Iterator[tuple[str, str]]:
+    quota = {
+        "uniform": f"{config.k} correct responses of every query",
+        "prop2diff": f"max(1, ceil({config.k} * fail rate)) correct responses of a query",
+        "vanilla": f"{config.k} trials of every query",
+    }.get(config.strategy, f"k = {config.k}")
+    yield "preset", preset
+    yield "strategy", f"{config.strategy}: {quota}"
+    probe = f"{config.probe} trials estimate each fail rate" if config.probe else "none"
+    yield "probe", probe
+    futility = f", stopped when the chance to fill is under {config.futility:g}" if config.futility else ""
+    yield "cap", f"{config.max_trials:,} trials of a query{futility}"
+    for spec in config.datasets:
+        columns = f" (split {spec.split})" if not Path(spec.path).exists() else ""
+        yield "data set", f"{spec.path}{columns}"
+    if config.limit:
+        yield (
+            "limit",
+            f"{config.limit:,} queries of each data set{', evenly over levels' if config.balance_levels else ''}",
+        )
+    for column, values in config.where:
+        yield "where", f"{column} in {', '.join(values)}"
+    yield "model", config.model + (f" @ {config.revision}" if config.revision else "")
+    yield "prompt", config.prompt_template
+    top_k = f", top-k {config.top_k}" if config.top_k else ""
+    eos = ", end of text ignored" if config.ignore_eos else ""
+    yield (
+        "sampling",
+        (
+            f"temperature {config.temperature:g}, top-p {config.top_p:g}{top_k}, "
+            f"at most {config.max_new_tokens:,} tokens{eos}"
+        ),
+    )
+    accepted = "any extracted answer" if config.lenient_extraction else "explicitly stated answers only"
+    yield "grading", f"{accepted}, {config.grade_timeout_s:g} s per response"
+    seeds = "one seed per trial" if config.reproducible else "a new engine seed per attempt"
+    yield "seed", f"{config.seed} ({seeds})"
+    arguments = "".join(f", {name}={value}" for name, value in config.engine_args)
+    yield "engine", f"vLLM in this process, {config.n_slots} slots{arguments}"
+    yield "output", str(run_dir)
+
+
+# ---------------------------------------------------------------------- what must be at hand
+def _check_template(config: RunConfig) -> None:
+    from synth.run import template_of
+
+    try:
+        template_of(config)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _check_at_hand(config: RunConfig) -> None:
+    """Refuse in one line, before anything is downloaded, what cannot work on this machine."""
+    model = Path(config.model)
+    if not model.is_dir() and (model.is_absolute() or config.model.count("/") != 1 or config.model.startswith(".")):
+        raise click.UsageError(f"no model folder {config.model}: give --model a folder or a hub name (owner/name)")
+    if model.is_dir() and not (model / "config.json").is_file():
+        raise click.UsageError(f"{config.model} is not a model folder: it has no config.json")
+    for spec in config.datasets:
+        if spec.path.startswith((".", "/")) and not Path(spec.path).exists():
+            raise click.UsageError(f"no data set {spec.path}")
+    missing = []
+    if importlib.util.find_spec("vllm") is None:
+        missing.append("vLLM (install dart-math-suite[vllm], or [cpu])")
+    if not _has_gpu():
+        if not model.is_dir():
+            missing.append("a GPU")
+            if not _model_is_cached(config):
+                missing.append(f"the model {config.model}")
+        missing += [f"the data set {spec.path}" for spec in config.datasets if not is_at_hand(spec)]
+    if missing:
+        raise click.UsageError(
+            f"not at hand here: {', '.join(missing)}; nothing was downloaded: "
+            "try --preset demo, which needs none of it, or give local --model and --dataset"
+        )
+
+
+def _has_gpu() -> bool:
+    if importlib.util.find_spec("torch") is None:
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def _model_is_cached(config: RunConfig) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(config.model, "config.json", revision=config.revision), str)
+
+
+# ---------------------------------------------------------------------- the run
+def _synthesise(config: RunConfig, run_dir: Path) -> int:
+    from dart_tasks.grading import GRADER_VERSION, GradingPool
+    from synth.display import LiveDisplay, PlainDisplay, snapshot
+    from synth.engines import EngineError
+    from synth.ledger import LedgerError
+    from synth.run import load_run_queries, make_vllm_engine, synthesise
+
+    try:
+        queries = load_run_queries(config)
+        click.echo(f"{'queries':<12} {len(queries):,}")
+        stop = threading.Event()
+        display = LiveDisplay(queries, _console()) if sys.stdout.isatty() else PlainDisplay(queries)
+        with _draining(stop), GradingPool(config.grade_workers, timeout_s=config.grade_timeout_s) as grader, display:
+            report = synthesise(
+                config, run_dir, queries, make_vllm_engine, grader, GRADER_VERSION,
+                observer=display, stop=stop, say=click.echo,
+            )  # fmt: skip
+    except DataError as error:
+        raise click.UsageError(str(error)) from error
+    except ManifestMismatchError as error:
+        raise click.UsageError(str(error)) from error
+    except (EngineError, LedgerError) as error:
+        raise click.ClickException(str(error)) from error
+    _print_report(snapshot(report.plan.scheduler, queries))
+    if report.exported is None:
+        click.echo(f"stopped: {report.progress.n_trials:,} trials of this attempt are recorded in {run_dir}; "
+                   "give the same command again to go on")  # fmt: skip
+        return 130
+    click.echo(
+        f"{report.exported.n_responses:,} responses to {report.exported.n_queries:,} queries, "
+        f"from {report.exported.n_trials:,} trials, are in {run_dir / 'dataset'}"
+    )
+    return 0
+
+
+def _print_report(state: Any) -> None:
+    from synth.display import state_table
+
+    _console().print(state_table(state))
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
+@contextmanager
+def _draining(stop: threading.Event) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) asks the run to finish what is in flight; a second one ends it at once."""
+
+    def on_signal(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        click.echo("stopping: finishing what is in flight (again to stop at once)", err=True)
+
+    previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,210 @@
+"""A run's configuration: presets, what options override, and what must match when a run is resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from synth.data import KNOWN_DATASETS, DatasetSpec
+from synth.strategy import get_strategy
+
+__all__ = ["PRESETS", "Manifest", "ManifestMismatchError", "RunConfig", "resolve", "write_atomically"]
+
+MODEL_TEMPLATE = "model"
+"""Prompt template name for the model's own chat template."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything a synthesis depends on. Fields marked ``runtime`` may change when a run is resumed.
+
+    Units: ``max_new_tokens`` in tokens, ``probe``, ``max_trials`` and ``k`` in trials or responses per query;
+    ``futility`` is a probability; ``grade_timeout_s`` in seconds.
+    """
+
+    strategy: str
+    k: int
+    max_trials: int
+    probe: int
+    datasets: tuple[DatasetSpec, ...]
+    where: tuple[tuple[str, tuple[str, ...]], ...]
+    limit: int | None
+    balance_levels: bool
+    model: str
+    revision: str | None
+    prompt_template: str
+    temperature: float
+    top_p: float
+    top_k: int
+    max_new_tokens: int
+    stop: tuple[str, ...]
+    ignore_eos: bool
+    lenient_extraction: bool
+    futility: float
+    seed: int
+    reproducible: bool
+    trust_remote_code: bool
+    engine_args: tuple[tuple[str, Any], ...] = field(metadata={"runtime": True})
+    n_slots: int = field(metadata={"runtime": True})
+    grade_workers: int | None = field(metadata={"runtime": True})
+    grade_timeout_s: float = field(metadata={"runtime": True})
+    dataset_format: Literal["parquet", "jsonl"] = field(metadata={"runtime": True})
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that two attempts at one run must agree on, as JSON values."""
+        values = json.loads(json.dumps(dataclasses.asdict(self)))
+        return {f.name: values[f.name] for f in dataclasses.fields(self) if not f.metadata.get("runtime")}
+
+
+def _paper() -> dict[str, Any]:
+    """DART-Math's recipe (arXiv 2407.13690, section 3.1 and Appendix A)."""
+    return {
+        "strategy": "prop2diff",
+        "probe": 32,
+        "datasets": (KNOWN_DATASETS["math"], KNOWN_DATASETS["gsm8k-fix"]),
+        "where": (),
+        "limit": None,
+        "balance_levels": False,
+        "model": "deepseek-ai/deepseek-math-7b-rl",
+        "revision": None,
+        "prompt_template": "deepseekmath",
+        "temperature": 1.6,
+        "top_p": 0.95,
+        "top_k": 0,
+        "max_new_tokens": 2048,
+        "stop": (),
+        "ignore_eos": False,
+        "lenient_extraction": False,
+        "futility": 0.0,
+        "seed": 0,
+        "reproducible": False,
+        "trust_remote_code": False,
+        "engine_args": (),
+        "n_slots": 256,
+        "grade_workers": None,
+        "grade_timeout_s": 5.0,
+        "dataset_format": "parquet",
+    }
+
+
+def _demo() -> dict[str, Any]:
+    """The tiny embedded model on the embedded problems: about a minute on two CPU cores."""
+    from dart_tasks import embedded
+
+    return {
+        **_paper(),
+        "probe": 8,
+        "k": 16,
+        "max_trials": 128,
+        "datasets": (DatasetSpec(str(embedded.TRAIN_PROBLEMS), "embedded", benchmark="generic"),),
+        "limit": 200,
+        "balance_levels": True,
+        "model": str(embedded.MODEL_DIR),
+        "prompt_template": "alpaca",
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "max_new_tokens": 256,
+        "futility": 0.01,
+        "engine_args": (("enforce_eager", True), ("max_model_len", 1024)),
+        "n_slots": 128,
+    }
+
+
+PRESETS = {"paper": _paper, "demo": _demo}
+
+
+def resolve(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
+    """A preset with the options that were given; k and the cap default to the strategy's own.
+
+    Raises:
+        ValueError: an unknown strategy, or values that do not go together.
+    """
+    values = PRESETS[preset]()
+    if "strategy" in overrides and overrides["strategy"] != values["strategy"]:
+        values.pop("k", None)
+    values.update(overrides)
+    strategy = get_strategy(values["strategy"])
+    values.setdefault("k", min(strategy.default_k, 8) if preset == "demo" else strategy.default_k)
+    if strategy.fixed_trials:
+        values["max_trials"] = values["k"]
+    values.setdefault("max_trials", strategy.default_max_trials)
+    known_fail_rates = all(spec.fail_rate_column for spec in values["datasets"])
+    if not strategy.needs_difficulty or (known_fail_rates and "probe" not in overrides):
+        values["probe"] = 0
+    config = RunConfig(**values)
+    for name, least in (("k", 1), ("max_trials", 1), ("max_new_tokens", 1), ("n_slots", 1)):
+        if getattr(config, name) < least:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {least} (got {getattr(config, name)})")
+    if config.probe > config.max_trials:
+        raise ValueError(f"--probe {config.probe} exceeds --max-trials {config.max_trials}")
+    if strategy.needs_difficulty and config.probe < 1 and not known_fail_rates:
+        raise ValueError(f"--strategy {strategy.name} needs a probe: --probe must be at least 1 (got {config.probe})")
+    return config
+
+
+class ManifestMismatchError(Exception):
+    """The run directory belongs to another configuration."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """``RUN/manifest.json``: what the run is. Written before its first trial, compared at every later start."""
+
+    identity: dict[str, Any]
+    dataset_sha256: str
+    grader_version: str
+    n_queries: int
+
+    def check_or_write(self, run_dir: Path) -> bool:
+        """Compare with the run's manifest, or write it where there is none. Returns whether the run is resumed.
+
+        Raises:
+            ManifestMismatchError: a setting differs; the message names each.
+        """
+        path = run_dir / "manifest.json"
+        if not path.is_file():
+            write_atomically(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+            return False
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        ours = {**self.identity, "data set": self.dataset_sha256[:12], "grader version": self.grader_version}
+        theirs = {
+            **stored["identity"],
+            "data set": stored["dataset_sha256"][:12],
+            "grader version": stored["grader_version"],
+        }
+        different = [name for name in ours if ours[name] != theirs.get(name)]
+        if different:
+            parts = [
+                f"{name.replace('_', ' ')} {_short(theirs.get(name))} -> {_short(ours[name])}" for name in different
+            ]
+            raise ManifestMismatchError(
+                f"{run_dir} holds a run of another configuration ({'; '.join(parts)}): "
+                "repeat its options to resume it, or choose another --output"
+            )
+        return True
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that it is either the old one or the new one, whatever happens (same folder, fsync, rename)."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,294 @@
+"""Where queries come from: local files or hub data sets with a query column and an answer column.
+
+One row as GSM8K stores it, and the query made of it::
+
+    {"question": "A crate holds 12 eggs. How many eggs do 3 crates hold?", "answer": "12 * 3 = 36\\n#### 36"}
+    Query(query_id="gsm8k/0", query="A crate holds ...", reference="36", benchmark="gsm8k", dataset="gsm8k")
+
+The reference is what follows ``####`` in a GSM8K answer, the last ``\\boxed{}`` of a MATH solution, else the
+column as is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from synth.records import Query
+
+__all__ = [
+    "KNOWN_DATASETS",
+    "DataError",
+    "DatasetSpec",
+    "dataset_fingerprint",
+    "is_at_hand",
+    "load_queries",
+    "reference_of",
+]
+
+
+class DataError(ValueError):
+    """A data set that cannot be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSpec:
+    """One source of queries. Columns left None are looked for under their usual names.
+
+    ``path`` is a file (.jsonl, .json, .parquet, .csv), a folder that ``datasets`` reads, or a hub name; ``configs`` are
+    hub configurations, read one after the other.
+    """
+
+    path: str
+    name: str = ""
+    configs: tuple[str, ...] = ()
+    split: str = "train"
+    revision: str | None = None
+    query_column: str | None = None
+    answer_column: str | None = None
+    level_column: str | None = None
+    domain_column: str | None = None
+    id_column: str | None = None
+    fail_rate_column: str | None = None
+    benchmark: str | None = None
+
+
+_MATH_SUBJECTS = (
+    "algebra", "counting_and_probability", "geometry", "intermediate_algebra", "number_theory", "prealgebra",
+    "precalculus",
+)  # fmt: skip
+
+KNOWN_DATASETS: dict[str, DatasetSpec] = {
+    "math": DatasetSpec(
+        "EleutherAI/hendrycks_math", "math", configs=_MATH_SUBJECTS, query_column="problem", answer_column="solution",
+        level_column="level", domain_column="type", benchmark="math",
+    ),
+    "gsm8k": DatasetSpec("openai/gsm8k", "gsm8k", configs=("main",), benchmark="gsm8k"),
+    "gsm8k-fix": DatasetSpec("hkust-nlp/gsm8k-fix", "gsm8k-fix", benchmark="gsm8k"),
+}  # fmt: skip
+
+_USUAL = {
+    "query_column": ("query", "question", "problem", "Question", "prompt", "instruction"),
+    "answer_column": ("answer", "ref_ans", "reference", "final_answer", "Answer", "solution", "response"),
+    "level_column": ("level", "difficulty"),
+    "domain_column": ("domain", "type", "subject"),
+    "id_column": ("id", "query_id"),
+}
+_REQUIRED = ("query_column", "answer_column")
+_BENCHMARKS = ("gsm8k", "college_math", "deepmind_mathematics", "olympiadbench", "theoremqa", "math")
+
+
+def load_queries(
+    specs: Sequence[DatasetSpec],
+    where: Mapping[str, frozenset[str]] | None = None,
+    limit: int | None = None,
+    balance_levels: bool = False,
+) -> list[Query]:
+    """All queries of all data sets, filtered, the first ``limit`` of each data set.
+
+    Args:
+        specs: the sources, in the order their queries run.
+        where: allowed values per column ("level", "domain", or any column of the source), compared as text.
+        limit: at most this many queries of each source after filtering.
+        balance_levels: take the limit evenly over the levels, instead of from the top.
+
+    Raises:
+        DataError: a source cannot be read, lacks a column, has an empty reference or an id twice, or nothing is left.
+    """
+    queries: list[Query] = []
+    for spec in specs:
+        rows = _read(spec)
+        if not rows:
+            raise DataError(f"data set {spec.path} is empty")
+        spec = _with_columns(spec, rows[0])
+        found: list[Query] = []
+        for index, row in enumerate(rows):
+            if limit is not None and len(found) >= limit and not balance_levels:
+                break
+            query = _query(spec, index, row)
+            if not where or _matches(where, query, row):
+                found.append(query)
+        queries.extend(_balanced(found, limit) if balance_levels else found)
+    if not queries:
+        raise DataError("no query is left after --where and --limit")
+    seen: set[str] = set()
+    for query in queries:
+        if query.query_id in seen:
+            raise DataError(
+                f"query id {query.query_id!r} occurs twice: give another --id-column, or name data sets apart"
+            )
+        seen.add(query.query_id)
+    return queries
+
+
+def _balanced(queries: Sequence[Query], limit: int | None) -> list[Query]:
+    """The first ``limit`` queries when the levels take turns, in their old order."""
+    rank: Counter[int | None] = Counter()
+    turns: list[tuple[int, int]] = []
+    for position, query in enumerate(queries):
+        turns.append((rank[query.level], position))
+        rank[query.level] += 1
+    return [queries[position] for position in sorted(position for _, position in sorted(turns)[:limit])]
+
+
+def dataset_fingerprint(queries: Iterable[Query]) -> str:
+    """SHA-256 over everything of the queries that a run depends on."""
+    digest = hashlib.sha256()
+    for q in queries:
+        fields = [q.query_id, q.query, q.reference, q.benchmark, q.dataset, q.level, q.domain, q.fail_rate]
+        digest.update(json.dumps(fields).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def is_at_hand(spec: DatasetSpec) -> bool:
+    """Whether the source is a local file or folder, or in the local hub cache (no network is used)."""
+    if Path(spec.path).exists():
+        return True
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return (Path(HF_HUB_CACHE) / f"datasets--{spec.path.replace('/', '--')}").is_dir()
+
+
+def reference_of(value: Any) -> Any:
+    """The reference answer in an answer or solution column's value."""
+    if not isinstance(value, str):
+        return value
+    if (hashes := value.rfind("\n#### ")) >= 0:
+        return value[hashes + 6 :].strip().replace(",", "")
+    boxed = _last_boxed(value)
+    return (boxed if boxed is not None else value).strip()
+
+
+def _last_boxed(text: str) -> str | None:
+    start = text.rfind("\\boxed")
+    if start < 0:
+        return None
+    start += len("\\boxed")
+    if not text[start:].startswith("{"):  # \boxed 7
+        match = re.match(r"\s*([^\s$.]+)", text[start:])
+        return match.group(1) if match else None
+    depth = 0
+    for position in range(start, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[position], 0)
+        if depth == 0:
+            return text[start + 1 : position]
+    return None
+
+
+def _level(value: Any) -> int | None:
+    """5 of 5, "5" or "Level 5"; None of "Level ?", as two items of MATH train have it."""
+    match = re.search(r"\d+", str(value)) if value is not None else None
+    return int(match.group()) if match else None
+
+
+def _query(spec: DatasetSpec, index: int, row: Mapping[str, Any]) -> Query:
+    where = f"row {index} of {spec.path}"
+    text, reference = row[spec.query_column or ""], reference_of(row[spec.answer_column or ""])
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"{where} has no text in column {spec.query_column!r}")
+    if reference is None or reference in ("", []):
+        raise DataError(f"{where} has no reference answer in column {spec.answer_column!r}")
+    fail_rate = None
+    if spec.fail_rate_column is not None and row[spec.fail_rate_column] is not None:
+        fail_rate = float(row[spec.fail_rate_column])
+        if not 0.0 <= fail_rate <= 1.0:
+            raise DataError(f"{where} has fail rate {fail_rate}: it must be between 0 and 1")
+    domain = row.get(spec.domain_column or "")
+    own_id = row.get(spec.id_column or "")
+    return Query(
+        query_id=str(own_id) if own_id is not None else f"{spec.name}/{index}",
+        query=text,
+        reference=reference,
+        benchmark=spec.benchmark or "generic",
+        dataset=spec.name,
+        level=_level(row.get(spec.level_column or "")),
+        domain=str(domain) if domain is not None else None,
+        fail_rate=fail_rate,
+    )
+
+
+def _matches(where: Mapping[str, frozenset[str]], query: Query, row: Mapping[str, Any]) -> bool:
+    for column, allowed in where.items():
+        if column in ("level", "domain"):
+            value = query.level if column == "level" else query.domain
+        elif column in row:
+            value = row[column]
+        else:
+            raise DataError(f"--where: {query.dataset} has no column {column!r} (columns: {', '.join(row)})")
+        if ("?" if value is None else str(value)) not in allowed:
+            return False
+    return True
+
+
+def _with_columns(spec: DatasetSpec, row: Mapping[str, Any]) -> DatasetSpec:
+    """The specification with every column settled."""
+    found: dict[str, Any] = {}
+    for field, usual in _USUAL.items():
+        wanted = getattr(spec, field)
+        if wanted is None:
+            wanted = next((name for name in usual if name in row), None)
+            if wanted is None and field in _REQUIRED:
+                option = "--" + field.replace("_", "-")
+                raise DataError(f"{spec.path} has columns {', '.join(row)}: say which one with {option}")
+        elif wanted not in row:
+            raise DataError(f"{spec.path} has no column {wanted!r} (columns: {', '.join(row)})")
+        found[field] = wanted
+    if spec.fail_rate_column is not None and spec.fail_rate_column not in row:
+        raise DataError(f"{spec.path} has no column {spec.fail_rate_column!r} (columns: {', '.join(row)})")
+    name = spec.name or re.sub(
+        r"[^A-Za-z0-9._-]+", "-", Path(spec.path).stem if Path(spec.path).exists() else spec.path
+    )
+    benchmark = spec.benchmark or next((b for b in _BENCHMARKS if b in name.lower().replace("-", "_")), "generic")
+    return replace(spec, name=name, benchmark=benchmark, **found)
+
+
+def _read(spec: DatasetSpec) -> list[dict[str, Any]]:
+    path = Path(spec.path)
+    try:
+        if path.suffix in (".jsonl", ".json") and path.is_file():
+            return _read_json(path)
+        return _read_datasets(spec, path)
+    except DataError:
+        raise
+    except Exception as error:  # the readers below raise dozens of kinds, network ones among them
+        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"cannot read data set {spec.path}: {first_line}") from error
+
+
+def _read_json(path: Path) -> list[dict[str, Any]]:
+    text = path.read_text(encoding="utf-8")
+    rows = json.loads(text) if path.suffix == ".json" and text.lstrip().startswith("[") else None
+    if rows is None:
+        rows = []
+        for number, line in enumerate(text.split("\n"), 1):
+            if line.strip():
+                try:
+                    rows.append(json.loads(line))
+                except json.JSONDecodeError as error:
+                    raise DataError(f"line {number} of {path} is not JSON ({error.msg})") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise DataError(f"{path} must hold one object per row")
+    return rows
+
+
+def _read_datasets(spec: DatasetSpec, path: Path) -> list[dict[str, Any]]:
+    import datasets
+
+    if path.is_file():
+        builder = {".parquet": "parquet", ".csv": "csv"}.get(path.suffix)
+        if builder is None:
+            raise DataError(f"{path} is neither .jsonl, .json, .parquet nor .csv")
+        return list(datasets.load_dataset(builder, data_files=str(path), split="train"))
+    if not path.exists() and (path.is_absolute() or spec.path.count("/") != 1):
+        known = ", ".join(KNOWN_DATASETS)
+        raise DataError(f"no data set {spec.path!r}: give a file, a folder, a hub name (owner/name), or one of {known}")
+    rows: list[dict[str, Any]] = []
+    for config in spec.configs or (None,):
+        rows.extend(datasets.load_dataset(spec.path, config, split=spec.split, revision=spec.revision))
+    return rows

@@ -1,0 +1,200 @@
+"""What a run shows while it works: a live table in a terminal, a plain line now and then when piped."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from synth.records import Query
+from synth.scheduler import Scheduler, Status
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from synth.driver import Progress
+
+__all__ = ["LiveDisplay", "PlainDisplay", "Snapshot", "group_name", "snapshot"]
+
+_OPEN = (Status.PROBING, Status.SAMPLING)
+
+
+@dataclass(slots=True)
+class Group:
+    """Counts of the queries of one difficulty."""
+
+    n_queries: int = 0
+    n_settled: int = 0
+    n_filled: int = 0
+    n_kept: int = 0
+    quota: int = 0
+    n_trials: int = 0
+    n_correct: int = 0
+    n_distinct: int = 0
+    n_ungraded: int = 0
+
+    @property
+    def pass_rate(self) -> float:
+        """Share of trials that are correct."""
+        return self.n_correct / self.n_trials if self.n_trials else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A run's state by difficulty, and in all."""
+
+    groups: dict[str, Group]
+    total: Group
+
+
+def group_name(query: Query) -> str:
+    """The line of the table a query belongs to: its level, or its data set where levels are unknown."""
+    return f"level {query.level}" if query.level is not None else query.dataset
+
+
+def snapshot(scheduler: Scheduler, queries: Sequence[Query]) -> Snapshot:
+    """Count queries, quotas and trials by difficulty."""
+    groups: dict[str, Group] = defaultdict(Group)
+    total = Group()
+    for index, query in enumerate(queries):
+        state = scheduler.state(index)
+        kept = min(state.n_distinct, state.quota) if state.quota is not None else state.n_distinct
+        for group in (groups[group_name(query)], total):
+            group.n_queries += 1
+            group.n_settled += state.status not in _OPEN
+            group.n_filled += state.status is Status.FILLED
+            group.n_kept += kept
+            group.quota += state.quota or 0
+            group.n_trials += state.n_finished
+            group.n_correct += state.n_correct
+            group.n_distinct += state.n_distinct
+            group.n_ungraded += state.n_ungraded
+    return Snapshot(dict(sorted(groups.items())), total)
+
+
+def duration(seconds: float) -> str:
+    """``1h05m``, ``3m07s`` or ``12s``."""
+    whole = int(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+    return f"{whole // 60}m{whole % 60:02d}s" if whole >= 60 else f"{whole}s"
+
+
+class _Display:
+    """Common clock-keeping: when to show, rates, time left."""
+
+    def __init__(self, queries: Sequence[Query], every_s: float) -> None:
+        self._queries = queries
+        self._every_s = every_s
+        self._started_s = self._shown_s = time.monotonic()
+        self._rate: tuple[float, int] | None = None
+
+    def update(self, progress: Progress, scheduler: Scheduler, n_running: int, n_grading: int) -> None:
+        """Show the state if it is time to."""
+        now = time.monotonic()
+        if now - self._shown_s >= self._every_s:
+            self._shown_s = now
+            self.show(
+                progress, snapshot(scheduler, self._queries), scheduler.expected_trials_left(), n_running, n_grading
+            )
+
+    def show(self, progress: Progress, state: Snapshot, trials_left: float, n_running: int, n_grading: int) -> None:
+        """Show the state now."""
+        raise NotImplementedError
+
+    def speed(self, progress: Progress, state: Snapshot, trials_left: float) -> str:
+        """Tokens/s, acceptance, duplicates, time-outs and time left, in one line."""
+        elapsed = max(1e-9, time.monotonic() - self._started_s)
+        total = state.total
+        parts = [
+            f"{progress.n_tokens / elapsed:,.0f} tokens/s",
+            f"{progress.n_trials / elapsed:,.1f} trials/s",
+            f"correct {total.pass_rate:.0%}" if total.n_trials else "correct -",
+            f"duplicates {total.n_correct - total.n_distinct:,}",
+            f"grader time-outs {total.n_ungraded:,}",
+        ]
+        if progress.n_trials:
+            parts.append(f"about {duration(trials_left * elapsed / progress.n_trials)} left")
+        if progress.draining:
+            parts.append("stopping: finishing what is in flight")
+        return ", ".join(parts)
+
+
+class PlainDisplay(_Display):
+    """A line every ``every_s`` seconds, for pipes and logs."""
+
+    def __init__(self, queries: Sequence[Query], every_s: float = 10.0) -> None:
+        super().__init__(queries, every_s)
+
+    def show(self, progress: Progress, state: Snapshot, trials_left: float, n_running: int, n_grading: int) -> None:
+        """Print one line."""
+        total = state.total
+        elapsed = duration(time.monotonic() - self._started_s)
+        settled = f"{total.n_settled:,}/{total.n_queries:,} queries settled"
+        kept = f"{total.n_kept:,} of {total.quota:,} responses"
+        print(f"[{elapsed}] {settled}, {kept}, {self.speed(progress, state, trials_left)}", flush=True)
+
+    def __enter__(self) -> PlainDisplay:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+class LiveDisplay(_Display):
+    """A table by difficulty that redraws itself."""
+
+    def __init__(self, queries: Sequence[Query], console: Console, every_s: float = 0.5) -> None:
+        super().__init__(queries, every_s)
+        from rich.live import Live
+
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def show(self, progress: Progress, state: Snapshot, trials_left: float, n_running: int, n_grading: int) -> None:
+        """Redraw."""
+        table = state_table(state)
+        table.caption = f"{self.speed(progress, state, trials_left)} | running {n_running}, grading {n_grading}"
+        self._live.update(table, refresh=True)
+
+    def __enter__(self) -> LiveDisplay:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+
+def state_table(state: Snapshot) -> Table:
+    """Quota filled by difficulty."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left")
+    table.add_column("difficulty")
+    for heading in (
+        "queries",
+        "settled",
+        "filled",
+        "responses",
+        "of quota",
+        "trials",
+        "pass rate",
+        "duplicates",
+        "time-outs",
+    ):
+        table.add_column(heading, justify="right")
+    table.add_column("quota filled", width=20)
+    for name, group in [*state.groups.items(), ("all", state.total)]:
+        share = group.n_kept / group.quota if group.quota else 0.0
+        table.add_row(
+            Text(name),
+            f"{group.n_queries:,}", f"{group.n_settled:,}", f"{group.n_filled:,}", f"{group.n_kept:,}",
+            f"{group.quota:,}", f"{group.n_trials:,}", f"{group.pass_rate:.1%}" if group.n_trials else "-",
+            f"{group.n_correct - group.n_distinct:,}", f"{group.n_ungraded:,}",
+            Text("█" * round(20 * share) + "░" * (20 - round(20 * share))),
+            style="bold" if name == "all" else "",
+        )  # fmt: skip
+    return table

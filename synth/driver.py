@@ -1,0 +1,205 @@
+"""The loop that joins scheduler, engine, grader and ledger. Runs until every query is settled."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from dart_tasks.grading import Case, Verdict
+from synth.engines import Engine, EngineError
+from synth.ledger import Ledger
+from synth.records import Completion, Query, Request, Trial, text_key
+from synth.scheduler import Scheduler, TrialId
+
+__all__ = ["Driver", "Grader", "Observer", "Progress"]
+
+_UNGRADED = frozenset({"timeout", "memory", "crashed"})
+_POLL_S = 0.05
+
+
+class Grader(Protocol):
+    """What the driver needs of :class:`dart_tasks.grading.GradingPool`."""
+
+    def submit(self, case: Case) -> Future[Verdict]:
+        """Grade a case elsewhere; the future never raises from the case itself."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """Counts over this process's attempt (trials of earlier attempts are in the scheduler)."""
+
+    n_trials: int = 0
+    n_tokens: int = 0
+    n_correct: int = 0
+    n_ungraded: int = 0
+    n_surplus_tokens: int = 0
+    """Tokens of trials that finished after their query was settled."""
+    n_aborted: int = 0
+    draining: bool = False
+
+
+class Observer(Protocol):
+    """Sees progress now and then, between engine steps."""
+
+    def update(self, progress: Progress, scheduler: Scheduler, n_running: int, n_grading: int) -> None:
+        """Show something; must be quick."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptMaker:
+    """From a query to the engine's prompt."""
+
+    render: Callable[[str], str]
+    chat: bool
+    run_seed: int | None
+    """Seeds per trial are derived from it in reproducible runs; None leaves sampling to the engine's own seed."""
+
+    def request(self, trial: TrialId, query: Query) -> Request:
+        """The request for one trial."""
+        seed = None
+        if self.run_seed is not None:
+            seed = text_key(f"{self.run_seed}/{query.query_id}/{trial.trial}") & 0x7FFF_FFFF_FFFF_FFFF
+        return Request(trial, self.render(query.query), self.chat, seed)
+
+
+class Driver:
+    """One attempt at a run. The scheduler must have been restored from the ledger already."""
+
+    def __init__(
+        self,
+        queries: Sequence[Query],
+        scheduler: Scheduler,
+        engine: Engine,
+        grader: Grader,
+        ledger: Ledger,
+        prompts: PromptMaker,
+        *,
+        attempt: int,
+        lenient: bool,
+        observer: Observer | None = None,
+    ) -> None:
+        self._queries = queries
+        self._scheduler = scheduler
+        self._engine = engine
+        self._grader = grader
+        self._ledger = ledger
+        self._prompts = prompts
+        self._attempt = attempt
+        self._lenient = lenient
+        self._observer = observer
+        self._running: dict[TrialId, int | None] = {}  # -> seed
+        self._grading: set[TrialId] = set()
+        self._verdicts: queue.SimpleQueue[tuple[Completion, int | None, Verdict]] = queue.SimpleQueue()
+        self.progress = Progress()
+
+    def run(self, stop: threading.Event | None = None) -> None:
+        """Until every query is settled; once ``stop`` is set, start nothing new and finish what is in flight.
+
+        Raises:
+            EngineError: the engine is no longer usable. LedgerError: trials can no longer be recorded.
+        """
+        while not self._scheduler.done:
+            self.progress.draining = stop is not None and stop.is_set()
+            if not self.progress.draining:
+                self._feed()
+            if not self._running and not self._grading:
+                break
+            if self._running:
+                for completion in self._engine.poll(_POLL_S):
+                    self._grade(completion)
+                self._check_health()
+            self._take_verdicts(wait=not self._running)
+            if self._observer is not None:
+                self._observer.update(self.progress, self._scheduler, len(self._running), len(self._grading))
+        self._take_all_verdicts()
+        self._ledger.flush()
+
+    def _feed(self) -> None:
+        # The backlog of the graders is bounded too: sampling waits rather than filling memory with ungraded texts.
+        capacity = self._engine.capacity
+        free = min(capacity - len(self._running), 4 * capacity - len(self._running) - len(self._grading))
+        if free <= 0:
+            return
+        requests = [
+            self._prompts.request(trial, self._queries[trial.query]) for trial in self._scheduler.next_requests(free)
+        ]
+        self._running.update((request.id, request.seed) for request in requests)
+        self._engine.submit(requests)
+
+    def _grade(self, completion: Completion) -> None:
+        seed = self._running.pop(completion.id, None)
+        query = self._queries[completion.id.query]
+        case = Case(
+            response=completion.text,
+            reference=query.reference,
+            benchmark=query.benchmark,
+            question=query.query,
+            tolerance=None,
+            finish_reason=completion.finish_reason,
+        )
+        self._grading.add(completion.id)
+        future = self._grader.submit(case)
+        future.add_done_callback(lambda done: self._verdicts.put((completion, seed, done.result())))
+
+    def _take_verdicts(self, wait: bool) -> None:
+        if wait and self._grading:
+            try:
+                self._record(*self._verdicts.get(timeout=_POLL_S))
+            except queue.Empty:
+                return
+        while True:
+            try:
+                self._record(*self._verdicts.get_nowait())
+            except queue.Empty:
+                return
+
+    def _take_all_verdicts(self) -> None:
+        while self._grading:
+            self._record(*self._verdicts.get())
+
+    def _record(self, completion: Completion, seed: int | None, verdict: Verdict) -> None:
+        trial = Trial(
+            id=completion.id,
+            response=completion.text,
+            n_tokens=completion.n_tokens,
+            finish_reason=completion.finish_reason,
+            answer=verdict.answer,
+            correct=verdict.correct,
+            explicit=verdict.explicit,
+            graded=not _UNGRADED.intersection(verdict.flags),
+            source=verdict.source,
+            reason=verdict.reason,
+            flags=tuple(verdict.flags),
+            attempt=self._attempt,
+            replica=completion.replica,
+            seed=seed,
+        )
+        self._grading.discard(completion.id)
+        self._ledger.append(trial)
+        wanted = self._scheduler.wants(trial.id)
+        unwanted = self._scheduler.on_result(trial.id, trial.result(self._lenient))
+        self.progress.n_trials += 1
+        self.progress.n_tokens += trial.n_tokens
+        self.progress.n_correct += trial.correct
+        self.progress.n_ungraded += not trial.graded
+        self.progress.n_surplus_tokens += 0 if wanted else trial.n_tokens
+        running = [identity for identity in unwanted if identity in self._running]
+        if running:
+            self._engine.abort(running)
+            self.progress.n_aborted += len(running)
+            for identity in running:
+                del self._running[identity]
+
+    def _check_health(self) -> None:
+        health = self._engine.health()
+        for trial in health.lost:
+            self._running.pop(trial, None)
+            self._scheduler.on_lost(trial)
+        if not health.ok:
+            self._take_all_verdicts()
+            self._ledger.flush()
+            raise EngineError("the engine stopped working: run the same command again to resume")

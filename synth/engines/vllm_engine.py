@@ -1,0 +1,174 @@
+"""vLLM in this process, requests added as slots free up.
+
+``LLMEngine.step`` runs the whole batch one token further; between steps finished requests are replaced, so that no slot
+waits for a round to end. Requests carry no seed unless the run is reproducible: a constant one makes the samples of a
+query identical; the engine's own seed differs for every attempt at a run.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from synth.engines import EngineError, Health, SamplingSettings
+from synth.records import Completion, Request
+from synth.scheduler import TrialId
+
+__all__ = ["VllmEngine"]
+
+
+class VllmEngine:
+    """The in-process engine.
+
+    Args:
+        model: local folder or hub name.
+        settings: how to sample.
+        n_slots: trials that run at once (vLLM's ``max_num_seqs``).
+        seed: the engine's seed.
+        engine_args: further vLLM ``EngineArgs`` by name.
+
+    Raises:
+        EngineError: vLLM is missing, an argument is unknown, or the model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        settings: SamplingSettings,
+        *,
+        n_slots: int,
+        seed: int,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+        engine_args: Mapping[str, Any] | None = None,
+    ) -> None:
+        _prepare_environment()
+        try:
+            import vllm
+            from vllm import SamplingParams
+            from vllm.engine.arg_utils import EngineArgs
+            from vllm.sampling_params import RequestOutputKind
+            from vllm.v1.engine.llm_engine import LLMEngine
+        except ImportError as error:
+            raise EngineError(
+                f"vLLM cannot be imported ({error}): install dart-math-suite[vllm] (GPU) or dart-math-suite[cpu]"
+            ) from error
+        arguments: dict[str, Any] = {"max_num_seqs": n_slots, "disable_log_stats": True, **(engine_args or {})}
+        try:
+            parsed = EngineArgs(
+                model=model, revision=revision, seed=seed, trust_remote_code=trust_remote_code, **arguments
+            )
+        except TypeError as error:
+            raise EngineError(f"--engine-arg: {str(error).split('() ')[-1]} (vLLM's EngineArgs names them)") from error
+        try:
+            self._engine = LLMEngine.from_engine_args(parsed)
+        except Exception as error:  # vLLM raises whatever its parts raise
+            raise EngineError(f"vLLM cannot load {model}: {_first_line(error)}") from error
+        self._tokenizer = self._engine.renderer.tokenizer
+        self._max_model_len = int(self._engine.model_config.max_model_len)
+        self._slots = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
+        self._description = f"vllm {getattr(vllm, '__version__', '?')} {model}"
+        self._params = SamplingParams(
+            temperature=settings.temperature,
+            top_p=settings.top_p,
+            top_k=settings.top_k,
+            min_p=0.0,
+            repetition_penalty=1.0,
+            max_tokens=settings.max_new_tokens,
+            stop=list(settings.stop),
+            ignore_eos=settings.ignore_eos,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        self._prompts: dict[tuple[int, bool], list[int]] = {}
+        self._names: dict[TrialId, str] = {}  # vLLM's own request names, needed to abort
+        self.steps = 0
+        self.starved_s = 0.0  # time stepping with nothing running although trials were submitted
+
+    @property
+    def description(self) -> str:
+        return self._description
+
+    @property
+    def capacity(self) -> int:
+        return self._slots
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            params = self._params.clone()
+            params.seed = request.seed
+            name = f"{request.id.query}-{request.id.trial}"
+            prompt = {"prompt_token_ids": self._prompt_ids(request)}
+            self._names[request.id] = self._engine.add_request(name, prompt, params)
+
+    def poll(self, timeout_s: float) -> list[Completion]:
+        if not self._names:
+            time.sleep(min(timeout_s, 0.01))
+            return []
+        self.steps += 1
+        completions = []
+        for output in self._engine.step():
+            if not output.finished:
+                continue
+            query, trial = output.request_id.split("-")[:2]
+            identity = TrialId(int(query), int(trial))
+            if self._names.pop(identity, None) is None:
+                continue  # aborted meanwhile
+            best = output.outputs[0]
+            reason = "length" if best.finish_reason == "length" else "stop"
+            completions.append(Completion(identity, best.text, len(best.token_ids), reason))
+        return completions
+
+    def abort(self, trials: Iterable[TrialId]) -> None:
+        names = [name for trial in trials if (name := self._names.pop(trial, None)) is not None]
+        if names:
+            self._engine.abort_request(names, internal=True)
+
+    def health(self) -> Health:
+        return Health(ok=True, n_replicas=1)
+
+    def close(self) -> None:
+        self.abort(list(self._names))
+        core = getattr(self._engine, "engine_core", None)
+        if core is not None:
+            core.shutdown()
+
+    def _prompt_ids(self, request: Request) -> list[int]:
+        key = (request.id.query, request.chat)
+        if key not in self._prompts:
+            tokenizer: Any = self._tokenizer
+            if request.chat:
+                if not getattr(tokenizer, "chat_template", None):
+                    raise EngineError(
+                        "the model has no chat template of its own: give a --prompt-template by name or file"
+                    )
+                messages = [{"role": "user", "content": request.prompt}]
+                ids = tokenizer.apply_chat_template(
+                    messages, add_generation_prompt=True, tokenize=True, return_dict=False
+                )
+            else:
+                ids = tokenizer(request.prompt)["input_ids"]
+            if len(ids) >= self._max_model_len:
+                raise EngineError(
+                    f"the prompt of query {request.id.query} has {len(ids)} tokens, "
+                    f"the model takes {self._max_model_len}"
+                )
+            self._prompts[key] = list(ids)
+        return self._prompts[key]
+
+
+def _prepare_environment() -> None:
+    """Settings that vLLM reads from the environment at import; what the user has set stays."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import torch
+
+    if not torch.cuda.is_available():  # on a CPU one process is faster and does not compete with the graders
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,197 @@
+"""From a ledger to a folder that ``datasets.load_dataset`` reads: data set, pool of all trials, query statistics.
+
+A pure function of the ledger and the run's settings: exporting twice, or after a kill, writes the same data set.
+
+One row of the data set (configuration ``default``)::
+
+    {"query": "...", "response": "...", "query_id": "embedded/7", "trial": 3, "answer": "36", "reference": "36",
+     "level": 2, "domain": "shopping", "dataset": "embedded", "benchmark": "generic", "n_tokens": 64, "fail_rate": 0.25}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from synth.config import write_atomically
+from synth.ledger import Ledger
+from synth.records import Query
+from synth.scheduler import Scheduler
+
+__all__ = ["ExportCounts", "export_run", "pass_rate", "write_rows"]
+
+Format = Literal["parquet", "jsonl"]
+_BATCH = 4096
+
+_PROVENANCE = {
+    "query_id": "string", "trial": "int32", "answer": "string", "reference": "string", "level": "int32",
+    "domain": "string", "dataset": "string", "benchmark": "string", "n_tokens": "int32", "fail_rate": "float64",
+}  # fmt: skip
+DATASET_COLUMNS = {"query": "string", "response": "string", **_PROVENANCE}
+POOL_COLUMNS = {
+    "query_id": "string", "query": "string", "reference": "string", "benchmark": "string", "trial": "int32",
+    "response": "string", "n_tokens": "int32", "finish_reason": "string", "answer": "string", "correct": "bool",
+    "source": "string", "explicit": "bool", "graded": "bool", "flags": "string", "attempt": "int32", "replica": "int32",
+    "seed": "int64", "level": "int32", "domain": "string", "dataset": "string",
+}  # fmt: skip
+QUERY_COLUMNS = {
+    "query_id": "string", "query": "string", "reference": "string", "dataset": "string", "benchmark": "string",
+    "level": "int32", "domain": "string", "status": "string", "quota": "int32", "n_kept": "int32", "n_trials": "int32",
+    "n_correct": "int32", "n_ungraded": "int32", "pass_rate": "float64", "pass_rate_upper": "float64",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ExportCounts:
+    """Rows written."""
+
+    n_responses: int
+    n_trials: int
+    n_queries: int
+
+
+def pass_rate(n_trials: int, n_correct: int, stopped_at_quota: bool) -> tuple[float | None, float | None]:
+    """Estimate and 95% upper bound of a pass rate.
+
+    Where sampling stopped at the last correct response needed, (k - 1) / (n - 1) is the unbiased estimate and
+    k / n is not (Haldane 1945). The bound, 1 - 0.05 ** (1 / n), is given where no
+    response was correct.
+    """
+    if n_trials == 0:
+        return None, None
+    if n_correct == 0:
+        return 0.0, 1.0 - 0.05 ** (1.0 / n_trials)
+    if stopped_at_quota:
+        return ((n_correct - 1) / (n_trials - 1) if n_trials > 1 else None), None
+    return n_correct / n_trials, None
+
+
+def export_run(
+    ledger: Ledger,
+    scheduler: Scheduler,
+    queries: list[Query],
+    fail_rates: list[float | None],
+    folder: Path,
+    form: Format,
+    card: str = "",
+) -> ExportCounts:
+    """Write ``default``, ``pool`` and ``queries`` under ``folder``, each file atomically, and the card last."""
+    accepted = [frozenset(scheduler.accepted(index)) for index in range(len(queries))]
+    references = [_text(query.reference) for query in queries]
+
+    def pool_rows() -> Iterator[dict[str, Any]]:
+        for row in ledger.pool():
+            query = queries[row.query]
+            yield {
+                "query_id": query.query_id, "query": query.query, "reference": references[row.query],
+                "benchmark": query.benchmark, "trial": row.trial, "response": row.response, "n_tokens": row.n_tokens,
+                "finish_reason": row.finish_reason, "answer": row.answer, "correct": bool(row.correct),
+                "source": row.source, "explicit": bool(row.explicit), "graded": bool(row.graded), "flags": row.flags,
+                "attempt": row.attempt, "replica": row.replica, "seed": row.seed, "level": query.level,
+                "domain": query.domain, "dataset": query.dataset,
+            }  # fmt: skip
+
+    def dataset_rows() -> Iterator[dict[str, Any]]:
+        for row in ledger.pool():
+            if row.trial in accepted[row.query]:
+                query = queries[row.query]
+                yield {
+                    "query": query.query, "response": row.response, "query_id": query.query_id, "trial": row.trial,
+                    "answer": row.answer, "reference": references[row.query], "level": query.level,
+                    "domain": query.domain, "dataset": query.dataset, "benchmark": query.benchmark,
+                    "n_tokens": row.n_tokens, "fail_rate": fail_rates[row.query],
+                }  # fmt: skip
+
+    def query_rows() -> Iterator[dict[str, Any]]:
+        for index, query in enumerate(queries):
+            state = scheduler.state(index)
+            rate, upper = pass_rate(state.n_decided, state.n_correct_decided, state.status.value == "filled")
+            yield {
+                "query_id": query.query_id, "query": query.query, "reference": references[index],
+                "dataset": query.dataset, "benchmark": query.benchmark, "level": query.level, "domain": query.domain,
+                "status": state.status.value, "quota": state.quota, "n_kept": len(accepted[index]),
+                "n_trials": state.n_finished, "n_correct": state.n_correct, "n_ungraded": state.n_ungraded,
+                "pass_rate": rate, "pass_rate_upper": upper,
+            }  # fmt: skip
+
+    n_responses = write_rows(dataset_rows(), DATASET_COLUMNS, folder / "data" / f"train.{form}", form)
+    n_trials = write_rows(pool_rows(), POOL_COLUMNS, folder / "pool" / f"train.{form}", form)
+    n_queries = write_rows(query_rows(), QUERY_COLUMNS, folder / "queries" / f"train.{form}", form)
+    for part in ("data", "pool", "queries"):  # an earlier export in the other format
+        (folder / part / f"train.{'jsonl' if form == 'parquet' else 'parquet'}").unlink(missing_ok=True)
+    write_atomically(folder / "README.md", card or f"---\n{configs_block(form)}---\n")
+    return ExportCounts(n_responses, n_trials, n_queries)
+
+
+def configs_block(form: Format) -> str:
+    """The card's YAML that tells ``datasets`` which file is which configuration."""
+    return (
+        "configs:\n"
+        f"- config_name: default\n  data_files: data/train.{form}\n  default: true\n"
+        f"- config_name: pool\n  data_files: pool/train.{form}\n"
+        f"- config_name: queries\n  data_files: queries/train.{form}\n"
+    )
+
+
+def write_rows(rows: Iterator[dict[str, Any]], columns: dict[str, str], path: Path, form: Format) -> int:
+    """Write rows in batches to a temporary file beside ``path``, then rename it. Returns the number of rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), 0o644)
+            count = _write_parquet(rows, columns, file) if form == "parquet" else _write_jsonl(rows, columns, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return count
+
+
+def _write_jsonl(rows: Iterator[dict[str, Any]], columns: dict[str, str], file: Any) -> int:
+    count = 0
+    for row in rows:
+        file.write(json.dumps({column: row[column] for column in columns}, ensure_ascii=False).encode() + b"\n")
+        count += 1
+    return count
+
+
+def _write_parquet(rows: Iterator[dict[str, Any]], columns: dict[str, str], file: Any) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {
+        "string": pa.string(),
+        "int32": pa.int32(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+    }
+    schema = pa.schema([(column, types[kind]) for column, kind in columns.items()])
+    count = 0
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        while batch := _take(rows, _BATCH):
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+            count += len(batch)
+    return count
+
+
+def _take(rows: Iterator[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    batch = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == count:
+            break
+    return batch
+
+
+def _text(reference: Any) -> str:
+    return reference if isinstance(reference, str) else json.dumps(reference, ensure_ascii=False)

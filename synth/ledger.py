@@ -1,0 +1,389 @@
+"""The ledger: every trial of a run, recorded once and for good in ``RUN/ledger.sqlite``.
+
+One writer thread commits after 256 trials or one second, whichever comes first, so that a killed process loses at most
+that window. ``(query, trial)`` is the primary key: nothing can be recorded twice. The narrow columns that rebuild the
+scheduler live apart from the texts, so that opening a run of millions of trials does not read gigabytes.
+
+The journal is SQLite's write-ahead log. It needs shared memory, which network file systems do not give: there it
+falls back to a rollback journal (https://sqlite.org/wal.html, section 1) and :attr:`Ledger.notice` says so.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from synth.records import Query, Trial, text_key
+from synth.scheduler import TrialId, TrialResult
+
+__all__ = [
+    "COMMIT_TRIALS",
+    "COMMIT_WINDOW_S",
+    "Ledger",
+    "LedgerError",
+    "PoolRow",
+    "StoredResult",
+    "is_network_file_system",
+    "trial_id",
+]
+
+COMMIT_TRIALS = 256
+COMMIT_WINDOW_S = 1.0
+_MAX_BUFFERED = 16 * COMMIT_TRIALS
+_FILE = "ledger.sqlite"
+_LOCK = "lock"
+_NETWORK_TYPES = frozenset(
+    (
+        "9p", "afs", "beegfs", "ceph", "cifs", "coda", "fuse.cephfs", "fuse.gcsfuse", "fuse.glusterfs", "fuse.s3fs",
+        "fuse.sshfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "pvfs2", "smb2", "smb3", "smbfs", "wekafs",
+    )
+)  # fmt: skip
+_SCHEMA = """
+CREATE TABLE queries(
+    query INTEGER PRIMARY KEY, query_id TEXT NOT NULL UNIQUE, text TEXT NOT NULL, reference TEXT NOT NULL,
+    benchmark TEXT NOT NULL, dataset TEXT NOT NULL, level INTEGER, domain TEXT, fail_rate REAL);
+CREATE TABLE attempts(
+    attempt INTEGER PRIMARY KEY, started_at TEXT NOT NULL, engine TEXT NOT NULL, seed INTEGER NOT NULL);
+CREATE TABLE texts(
+    id INTEGER PRIMARY KEY, response TEXT NOT NULL, answer TEXT NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL,
+    flags TEXT NOT NULL);
+CREATE TABLE trials(
+    query INTEGER NOT NULL, trial INTEGER NOT NULL, correct INTEGER NOT NULL, explicit INTEGER NOT NULL,
+    graded INTEGER NOT NULL, text_key INTEGER NOT NULL, n_tokens INTEGER NOT NULL, finish_reason TEXT NOT NULL,
+    attempt INTEGER NOT NULL, replica INTEGER NOT NULL, seed INTEGER, text_id INTEGER NOT NULL,
+    PRIMARY KEY(query, trial)) WITHOUT ROWID;
+"""
+_QUERY_COLUMNS = "query_id, text, reference, benchmark, dataset, level, domain, fail_rate"
+
+
+class LedgerError(Exception):
+    """The ledger cannot be opened or written; the message says what to do. What was committed is safe."""
+
+
+class StoredResult(NamedTuple):
+    """The narrow part of a stored trial."""
+
+    query: int
+    trial: int
+    correct: bool
+    explicit: bool
+    graded: bool
+    text_key: int
+    n_tokens: int
+    finish_reason: str
+
+    def result(self, lenient: bool) -> TrialResult:
+        """As :meth:`synth.records.Trial.result`."""
+        return TrialResult(bool(self.correct and (lenient or self.explicit)), self.text_key, bool(self.graded))
+
+
+class PoolRow(NamedTuple):
+    """A stored trial with its text."""
+
+    query: int
+    trial: int
+    correct: bool
+    explicit: bool
+    graded: bool
+    text_key: int
+    n_tokens: int
+    finish_reason: str
+    attempt: int
+    replica: int
+    seed: int | None
+    response: str
+    answer: str
+    source: str
+    reason: str
+    flags: str
+
+
+def is_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
+    """The type of the file system under ``path`` if it is a network one, else None (also where that cannot be told)."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    resolved = path.resolve()
+    best, best_type = -1, ""
+    for line in lines:
+        fields = line.split()
+        if len(fields) < 3:
+            continue
+        point = Path(fields[1].replace("\\040", " "))
+        if resolved.is_relative_to(point) and len(point.parts) >= best:
+            best, best_type = len(point.parts), fields[2]
+    return best_type if best_type in _NETWORK_TYPES else None
+
+
+def _explain(error: Exception, run_dir: Path) -> str:
+    text = str(error)
+    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"cannot write to {run_dir} ({error.strerror}): choose another --output"
+    if "full" in text or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        return f"no space left in {run_dir}: free some and run the same command again, committed trials are safe"
+    if "readonly" in text or "unable to open" in text:
+        return f"cannot write to {run_dir} ({text}): choose another --output"
+    if "malformed" in text or "not a database" in text:
+        return f"{run_dir / _FILE} is damaged ({text}): restore it, or start in a new --output"
+    return f"cannot write the ledger in {run_dir} ({text}): committed trials are safe, run the same command again"
+
+
+class Ledger:
+    """A run's trials. One process writes; any number may read (``read_only=True``) at the same time.
+
+    Raises:
+        LedgerError: no such run, no permission, no space, damaged, or another process is writing.
+    """
+
+    def __init__(self, run_dir: Path, *, read_only: bool = False, network: str | None = None) -> None:
+        self._dir = run_dir
+        self._read_only = read_only
+        self.notice: str | None = None
+        path = run_dir / _FILE
+        self._lock_fd: int | None = None
+        try:
+            if read_only:
+                if not path.is_file():
+                    raise LedgerError(f"no run in {run_dir} ({_FILE} is missing)")
+                self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+                self._db.execute("SELECT count(*) FROM queries").fetchone()
+                return
+            run_dir.mkdir(parents=True, exist_ok=True)
+            self._lock_fd = self._lock(run_dir / _LOCK)
+            network = network or is_network_file_system(run_dir)
+            self._db = self._connect(path, network)
+            if network:
+                self.notice = f"{run_dir} is on a network file system ({network}): slower rollback journal in use"
+        except (OSError, sqlite3.Error) as error:
+            self._unlock()
+            raise LedgerError(_explain(error, run_dir)) from error
+        except LedgerError:
+            self._unlock()
+            raise
+        self._condition = threading.Condition()
+        self._buffer: list[Trial] = []
+        self._first_buffered_s = 0.0
+        self._flush_wanted = self._closing = False
+        self._error: LedgerError | None = None
+        self.n_committed = 0
+        self._writer = threading.Thread(target=self._write_loop, name="ledger-writer", daemon=True)
+        self._writer.start()
+
+    # ------------------------------------------------------------------ writing
+    def add_queries(self, queries: Iterable[Query]) -> None:
+        """Record the run's queries, in their order (once, at the start of a run)."""
+        rows = (
+            (i, q.query_id, q.query, json.dumps(q.reference), q.benchmark, q.dataset, q.level, q.domain, q.fail_rate)
+            for i, q in enumerate(queries)
+        )
+        self._execute(f"INSERT INTO queries(query, {_QUERY_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)", rows)
+
+    def begin_attempt(self, engine: str, run_seed: int) -> tuple[int, int]:
+        """Number this process's attempt at the run and record its engine and seed; returns (attempt, seed).
+
+        Every attempt has its own seed: with one seed a resumed run would sample the same responses again.
+        """
+        attempt = int(self._db.execute("SELECT coalesce(max(attempt) + 1, 0) FROM attempts").fetchone()[0])
+        seed = text_key(f"{run_seed}/{attempt}") & 0x7FFF_FFFF
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._execute("INSERT INTO attempts VALUES (?,?,?,?)", [(attempt, started, engine, seed)])
+        return attempt, seed
+
+    def append(self, trial: Trial) -> None:
+        """Hand a trial to the writer; committed within a second. Waits where the disk cannot keep up."""
+        with self._condition:
+            while len(self._buffer) >= _MAX_BUFFERED and self._error is None:
+                self._condition.wait()
+            if self._error is not None:
+                raise self._error
+            if not self._buffer:
+                self._first_buffered_s = time.monotonic()
+            self._buffer.append(trial)
+            if len(self._buffer) in (1, COMMIT_TRIALS):
+                self._condition.notify_all()
+
+    def flush(self) -> None:
+        """Wait until everything appended is committed."""
+        with self._condition:
+            self._flush_wanted = True
+            self._condition.notify_all()
+            while self._flush_wanted and self._error is None:
+                self._condition.wait()
+            if self._error is not None:
+                raise self._error
+
+    def close(self) -> None:
+        """Commit what is buffered and release the run directory."""
+        if self._read_only:
+            self._db.close()
+            return
+        with self._condition:
+            self._closing = True
+            self._condition.notify_all()
+        self._writer.join()
+        self._db.close()
+        self._unlock()
+        if self._error is not None:
+            raise self._error
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.close()
+        except LedgerError:
+            if kind is None:  # do not hide the error that ended the block
+                raise
+
+    # ------------------------------------------------------------------ reading
+    def queries(self) -> list[Query]:
+        """The run's queries, in order."""
+        return [
+            Query(row[0], row[1], json.loads(row[2]), row[3], row[4], row[5], row[6], row[7])
+            for row in self._db.execute(f"SELECT {_QUERY_COLUMNS} FROM queries ORDER BY query")
+        ]
+
+    def results(self) -> Iterator[StoredResult]:
+        """All trials without their texts, by query and trial number."""
+        return map(
+            StoredResult._make,
+            self._db.execute(
+                "SELECT query, trial, correct, explicit, graded, text_key, n_tokens, finish_reason FROM trials "
+                "ORDER BY query, trial"
+            ),
+        )
+
+    def pool(self) -> Iterator[PoolRow]:
+        """All trials with their texts, by query and trial number."""
+        return map(
+            PoolRow._make,
+            self._db.execute(
+                "SELECT query, trial, correct, explicit, graded, text_key, n_tokens, finish_reason, attempt, replica, "
+                "seed, response, answer, source, reason, flags FROM trials JOIN texts ON id = text_id "
+                "ORDER BY query, trial"
+            ),
+        )
+
+    def attempts(self) -> list[tuple[int, str, str, int]]:
+        """(attempt, start time in UTC, engine, seed) of every process that worked on the run."""
+        return list(self._db.execute("SELECT attempt, started_at, engine, seed FROM attempts ORDER BY attempt"))
+
+    def n_trials(self) -> int:
+        """Trials committed."""
+        return int(self._db.execute("SELECT count(*) FROM trials").fetchone()[0])
+
+    # ------------------------------------------------------------------ inside
+    def _lock(self, path: Path) -> int:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+            os.close(descriptor)
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise LedgerError(f"{owner} is writing to {self._dir}: wait for it, or use another --output") from None
+            raise
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
+        return descriptor
+
+    def _unlock(self) -> None:
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    def _connect(self, path: Path, network: str | None) -> sqlite3.Connection:
+        database = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30.0)
+        database.execute(f"PRAGMA journal_mode={'DELETE' if network else 'WAL'}")
+        database.execute("PRAGMA synchronous=FULL")
+        database.execute("PRAGMA cache_size=-65536")
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'trials'").fetchone():
+            database.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+        return database
+
+    def _execute(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany(statement, rows)
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise LedgerError(_explain(error, self._dir)) from error
+
+    def _write_loop(self) -> None:
+        try:
+            next_text_id = int(self._db.execute("SELECT coalesce(max(id) + 1, 0) FROM texts").fetchone()[0])
+            while (batch := self._next_batch()) is not None:
+                self._commit(batch, next_text_id)
+                next_text_id += len(batch)
+                with self._condition:
+                    self.n_committed += len(batch)
+                    self._condition.notify_all()
+        except (sqlite3.Error, OSError) as error:
+            with self._condition:
+                self._error = LedgerError(_explain(error, self._dir))
+                self._condition.notify_all()
+
+    def _next_batch(self) -> list[Trial] | None:
+        """Wait for a batch worth a commit; None when closing and nothing is left."""
+        with self._condition:
+            while True:
+                wait_s: float | None = None
+                if self._buffer:
+                    wait_s = self._first_buffered_s + COMMIT_WINDOW_S - time.monotonic()
+                    urgent = len(self._buffer) >= COMMIT_TRIALS or self._flush_wanted or self._closing
+                    if urgent or wait_s <= 0:
+                        batch, self._buffer = self._buffer, []
+                        return batch
+                elif self._closing:
+                    return None
+                elif self._flush_wanted:
+                    self._flush_wanted = False
+                    self._condition.notify_all()
+                self._condition.wait(wait_s)
+
+    def _commit(self, batch: list[Trial], first_text_id: int) -> None:
+        texts = (
+            (i, _storable(t.response), _storable(t.answer), t.source, _storable(t.reason), " ".join(t.flags))
+            for i, t in enumerate(batch, first_text_id)
+        )
+        rows = (
+            (
+                t.id.query, t.id.trial, t.correct, t.explicit, t.graded, text_key(t.response), t.n_tokens,
+                t.finish_reason, t.attempt, t.replica, t.seed, i,
+            )
+            for i, t in enumerate(batch, first_text_id)
+        )  # fmt: skip
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.executemany("INSERT INTO texts VALUES (?,?,?,?,?,?)", texts)
+            self._db.executemany("INSERT INTO trials VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+
+def _storable(text: str) -> str:
+    """SQLite takes UTF-8 only: lone surrogates are shown as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def trial_id(stored: StoredResult) -> TrialId:
+    """The identity of a stored trial."""
+    return TrialId(stored.query, stored.trial)

@@ -1,0 +1,90 @@
+"""The records that flow through a synthesis: a query, a request to an engine, its completion, and the graded trial."""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from dataclasses import dataclass
+from typing import Any
+
+from synth.scheduler import TrialId, TrialResult
+
+__all__ = ["Completion", "Query", "Request", "Trial", "normalise", "text_key"]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One problem to sample responses for.
+
+    ``reference`` keeps its native type (str, int, float, bool or list). ``level`` is None where the source does not say
+    (MATH train has two items of "Level ?"). ``fail_rate`` is known beforehand where a column gave it.
+    """
+
+    query_id: str
+    query: str
+    reference: Any
+    benchmark: str
+    dataset: str
+    level: int | None = None
+    domain: str | None = None
+    fail_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One trial for an engine to sample. ``chat``: the prompt is a user's message for the model's own chat template."""
+
+    id: TrialId
+    prompt: str
+    chat: bool = False
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What an engine gives back. ``finish_reason`` is "stop" or "length"; ``replica`` tells engines of a run apart."""
+
+    id: TrialId
+    text: str
+    n_tokens: int
+    finish_reason: str
+    replica: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One graded trial, as the ledger keeps it.
+
+    ``graded`` is False where the grader ran out of time or memory: that is not "wrong". ``attempt`` numbers the process
+    that sampled it (the ledger keeps each attempt's engine and seed); ``seed`` is set in reproducible runs only.
+    """
+
+    id: TrialId
+    response: str
+    n_tokens: int
+    finish_reason: str
+    answer: str
+    correct: bool
+    explicit: bool
+    graded: bool
+    source: str
+    reason: str
+    flags: tuple[str, ...]
+    attempt: int
+    replica: int = 0
+    seed: int | None = None
+
+    def result(self, lenient: bool) -> TrialResult:
+        """What the scheduler sees: a correct answer counts when it was stated explicitly, or when ``lenient``."""
+        return TrialResult(self.correct and (lenient or self.explicit), text_key(self.response), self.graded)
+
+
+def normalise(text: str) -> str:
+    """The form in which two responses are compared: NFKC, runs of white space as one space."""
+    return " ".join(unicodedata.normalize("NFKC", text).split())
+
+
+def text_key(text: str) -> int:
+    """A signed 64-bit key of the normalised text, the same on every machine and in every process."""
+    digest = hashlib.blake2b(normalise(text).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)

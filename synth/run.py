@@ -1,0 +1,175 @@
+"""One synthesis from configuration to data set: load, resume, sample, export. The command line is in ``synth.cli``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dart_tasks.prompts import PromptTemplate, get_template
+from synth.config import MODEL_TEMPLATE, Manifest, RunConfig
+from synth.data import dataset_fingerprint, load_queries
+from synth.driver import Driver, Grader, Observer, Progress, PromptMaker
+from synth.engines import Engine, SamplingSettings
+from synth.export import ExportCounts, export_run
+from synth.ledger import Ledger, trial_id
+from synth.records import Query
+from synth.scheduler import ProbeOutcome, QuerySpec, Scheduler, Target
+from synth.strategy import QueryStats, Strategy, get_strategy
+
+__all__ = ["Plan", "RunReport", "build_plan", "load_run_queries", "restore", "synthesise", "template_of"]
+
+EngineFactory = Callable[[RunConfig, int], Engine]
+"""From the configuration and this attempt's seed to an engine."""
+
+
+@dataclass
+class Plan:
+    """Queries and their scheduler; ``fail_rates`` are filled in as quotas are frozen."""
+
+    queries: list[Query]
+    scheduler: Scheduler
+    fail_rates: list[float | None] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What an attempt did. ``exported`` is None where the run was stopped before its end."""
+
+    plan: Plan
+    progress: Progress
+    resumed_trials: int
+    exported: ExportCounts | None
+
+
+def load_run_queries(config: RunConfig) -> list[Query]:
+    """The queries that a configuration names."""
+    where = {column: frozenset(values) for column, values in config.where}
+    return load_queries(config.datasets, where, config.limit, config.balance_levels)
+
+
+def template_of(config: RunConfig) -> PromptTemplate | None:
+    """The prompt template; None for the model's own."""
+    return None if config.prompt_template == MODEL_TEMPLATE else get_template(config.prompt_template)
+
+
+def build_plan(config: RunConfig, queries: list[Query], strategy: Strategy | None = None) -> Plan:
+    """The scheduler of a run, nothing sampled yet."""
+    strategy = strategy or get_strategy(config.strategy)
+    plan = Plan(queries, Scheduler([], 1), [query.fail_rate for query in queries])
+
+    def target(index: int, stats: QueryStats) -> Target:
+        quota = strategy.quota(stats, config.k)
+        return Target(quota, quota if strategy.fixed_trials else config.max_trials)
+
+    def freeze(index: int, probe: ProbeOutcome) -> Target:
+        fail_rate = 1.0 - probe.n_correct / probe.n_graded if probe.n_graded else 1.0
+        plan.fail_rates[index] = fail_rate
+        query = queries[index]
+        return target(index, QueryStats(fail_rate, probe.n_trials, probe.n_correct, query.level, query.domain))
+
+    def spec(index: int, query: Query) -> QuerySpec:
+        if strategy.needs_difficulty and query.fail_rate is None:
+            return QuerySpec(probe_trials=max(1, config.probe))
+        fail_rate = query.fail_rate if query.fail_rate is not None else float("nan")
+        quota, cap = target(index, QueryStats(fail_rate, 0, 0, query.level, query.domain))
+        return QuerySpec(quota=quota, max_trials=cap)
+
+    plan.scheduler = Scheduler(
+        [spec(index, query) for index, query in enumerate(queries)],
+        config.max_trials,
+        freeze,
+        futility=config.futility,
+    )
+    return plan
+
+
+def restore(plan: Plan, ledger: Ledger, lenient: bool) -> int:
+    """Rebuild the scheduler's counters from the ledger. Returns the number of trials found."""
+    count = 0
+    for stored in ledger.results():
+        plan.scheduler.restore(trial_id(stored), stored.result(lenient))
+        count += 1
+    return count
+
+
+def synthesise(
+    config: RunConfig,
+    run_dir: Path,
+    queries: list[Query],
+    make_engine: EngineFactory,
+    grader: Grader,
+    grader_version: str,
+    *,
+    observer: Observer | None = None,
+    stop: threading.Event | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    card: str = "",
+) -> RunReport:
+    """Start or resume the run in ``run_dir``; on completion its data set is in ``run_dir/dataset``.
+
+    Raises:
+        ManifestMismatchError, LedgerError, EngineError: see there. A killed or failed run resumes with the same call.
+    """
+    template = template_of(config)
+    identity = {**config.identity(), "prompt_text": template.text if template else MODEL_TEMPLATE}
+    manifest = Manifest(identity, dataset_fingerprint(queries), grader_version, len(queries))
+    with ExitStack() as stack:
+        ledger = stack.enter_context(Ledger(run_dir))
+        if ledger.notice:
+            say(ledger.notice)
+        manifest.check_or_write(run_dir)
+        if not ledger.queries():
+            ledger.add_queries(queries)
+        plan = build_plan(config, queries)
+        resumed = restore(plan, ledger, config.lenient_extraction)
+        if resumed:
+            n_open = sum(plan.scheduler.state(i).status.value in ("probing", "sampling") for i in range(len(queries)))
+            say(f"resuming {run_dir}: {resumed:,} trials recorded, {n_open:,} of {len(queries):,} queries still open")
+        progress = Progress()
+        if not plan.scheduler.done:
+            attempt, seed = ledger.begin_attempt(config.model, config.seed)
+            engine = stack.enter_context(closing(make_engine(config, seed)))
+            prompts = PromptMaker(
+                render=template.render if template else str,
+                chat=template is None,
+                run_seed=config.seed if config.reproducible else None,
+            )
+            driver = Driver(
+                queries, plan.scheduler, engine, grader, ledger, prompts,
+                attempt=attempt, lenient=config.lenient_extraction, observer=observer,
+            )  # fmt: skip
+            progress = driver.progress
+            driver.run(stop)
+        exported = None
+        if plan.scheduler.done:
+            exported = export_run(
+                ledger, plan.scheduler, queries, plan.fail_rates, run_dir / "dataset", config.dataset_format, card
+            )
+        return RunReport(plan, progress, resumed, exported)
+
+
+def make_vllm_engine(config: RunConfig, seed: int) -> Engine:
+    """In-process vLLM as the configuration describes it."""
+    from synth.engines.vllm_engine import VllmEngine
+
+    template = template_of(config)
+    settings = SamplingSettings(
+        temperature=config.temperature,
+        top_p=config.top_p,
+        top_k=config.top_k,
+        max_new_tokens=config.max_new_tokens,
+        stop=(*(template.stop if template else ()), *config.stop),
+        ignore_eos=config.ignore_eos,
+    )
+    return VllmEngine(
+        config.model,
+        settings,
+        n_slots=config.n_slots,
+        seed=seed,
+        revision=config.revision,
+        trust_remote_code=config.trust_remote_code,
+        engine_args=dict(config.engine_args),
+    )
