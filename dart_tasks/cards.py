@@ -88,6 +88,7 @@ class Result:
     note: str = ""
 
 
+_EMBEDDED = Path(__file__).resolve().parent / "embedded"
 _PERMISSIVE = ("mit", "apache-2.0", "bsd-3-clause", "cc-by-4.0", "cc0-1.0")
 _DEEPSEEK = Licence(
     "other",
@@ -151,7 +152,11 @@ def source(name: str, role: Role, licence: str | None = None) -> Source:
     for pattern, found in _KNOWN:
         if fnmatch.fnmatch(name.lower(), pattern):
             return Source(name, role, found)
-    return Source(name, role, _licence_of_card(Path(name) / "README.md"))
+    if Path(name).resolve().is_relative_to(_EMBEDDED):
+        return Source(f"dart-math-suite/embedded-{Path(name).name}", role, _APACHE)
+    # A card is published: of a local folder it shows the name, not the path.
+    shown = name if _is_hub_name(name) else Path(name).resolve().name
+    return Source(shown, role, _licence_of_card(Path(name) / "README.md"))
 
 
 def _licence_of_card(path: Path) -> Licence | None:

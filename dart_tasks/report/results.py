@@ -1,0 +1,221 @@
+"""lm-eval's result and sample files, read into data classes.
+
+``lm_eval --output_path OUT --log_samples`` writes ``OUT/MODEL/results_DATE.json`` and, beside it,
+``samples_TASK_DATE.jsonl`` for every task; a report finds the second by the first's date.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dart_tasks.benchmarks import BENCHMARKS
+
+__all__ = ["Graded", "Item", "ResultsError", "Run", "Score", "TaskResult", "read_items", "read_run"]
+
+FILTER = "graded"
+
+
+class ResultsError(ValueError):
+    """A file that is not what it should be; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric's value, as a fraction, and its standard error where there is one; NaN is a refused metric."""
+
+    value: float
+    stderr: float | None
+
+
+@dataclass(frozen=True)
+class Graded:
+    """One response and the verdict on it."""
+
+    response: str
+    correct: bool
+    answer: str
+    source: str
+    explicit: bool
+    reason: str
+    flags: tuple[str, ...]
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Item:
+    """One problem with its k graded responses."""
+
+    id: str
+    query: str
+    reference: str
+    metadata: Mapping[str, Any]
+    responses: tuple[Graded, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """The share of the responses that are correct."""
+        return sum(graded.correct for graded in self.responses) / len(self.responses)
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """One task of a run; ``items`` is empty where samples were not logged."""
+
+    task: str
+    benchmark: str
+    version: str
+    template: str
+    k: int
+    n_items: int
+    n_available: int
+    scores: Mapping[str, Score]
+    items: tuple[Item, ...]
+
+    @property
+    def title(self) -> str:
+        """The benchmark's name, with a mark on variants."""
+        record = BENCHMARKS.get(self.benchmark)
+        name = record.title if record else self.task
+        return f"{name} (mini)" if self.task.startswith("dart_math_mini_") else name
+
+    @property
+    def accuracy(self) -> Score:
+        """The headline: pass@1, or the mean over k samples."""
+        return self.scores["acc"]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every item was evaluated."""
+        return self.n_items == self.n_available
+
+
+@dataclass(frozen=True)
+class Run:
+    """One results file: a model evaluated on some of our tasks."""
+
+    label: str
+    model: str
+    path: Path
+    date: str
+    tasks: tuple[TaskResult, ...]
+
+    def task(self, name: str) -> TaskResult | None:
+        """The result of a task by name."""
+        return next((task for task in self.tasks if task.task == name), None)
+
+    def mean(self, names: Sequence[str]) -> Score | None:
+        """The unweighted mean over tasks, with the standard error of a mean of independent scores; None if any lacks."""
+        scores = [found.accuracy for name in names if (found := self.task(name)) is not None]
+        if not scores or len(scores) != len(names):
+            return None
+        errors = [score.stderr for score in scores]
+        known = [error for error in errors if error is not None]
+        stderr = math.sqrt(sum(error**2 for error in known)) / len(scores) if len(known) == len(errors) else None
+        return Score(sum(score.value for score in scores) / len(scores), stderr)
+
+
+def read_run(path: Path) -> Run:
+    """A results file and the samples beside it.
+
+    Raises:
+        ResultsError: it is no lm-eval result, or holds none of our tasks.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ResultsError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise ResultsError(f"{path} is not JSON") from None
+    if not isinstance(data, dict) or "results" not in data or "configs" not in data:
+        raise ResultsError(f"{path} is not a results file of lm-eval (results_*.json)")
+    date = path.stem.removeprefix("results_")
+    tasks = tuple(
+        _task_result(name, data, path.with_name(f"samples_{name}_{date}.jsonl"))
+        for name in data["results"]
+        if name in data["configs"] and f"acc,{FILTER}" in data["results"][name]
+    )
+    if not tasks:
+        raise ResultsError(f"{path} holds no results of dart_math tasks")
+    model = _model_name(data)
+    return Run(Path(model).name or model, model, path, date, tasks)
+
+
+def _model_name(data: Mapping[str, Any]) -> str:
+    arguments = data.get("config", {}).get("model_args")
+    if isinstance(arguments, str):
+        arguments = dict(part.split("=", 1) for part in arguments.split(",") if "=" in part)
+    named = (arguments or {}).get("pretrained") or (arguments or {}).get("model")
+    return str(named or data.get("model_name") or data.get("config", {}).get("model") or "model")
+
+
+def _task_result(name: str, data: Mapping[str, Any], samples: Path) -> TaskResult:
+    results, config = data["results"][name], data["configs"][name]
+    metadata = config.get("metadata") or {}
+    scores = {}
+    for key, value in results.items():
+        metric, _, filter_name = key.partition(",")
+        if filter_name == FILTER and not metric.endswith("_stderr") and isinstance(value, int | float):
+            stderr = results.get(f"{metric}_stderr,{FILTER}")
+            scores[metric] = Score(float(value), float(stderr) if isinstance(stderr, int | float) else None)
+    counts = data.get("n-samples", {}).get(name, {})
+    items = read_items(samples) if samples.is_file() else ()
+    evaluated = int(counts.get("effective", len(items)))
+    return TaskResult(
+        task=name,
+        benchmark=str(metadata.get("benchmark", "generic")),
+        version=str(data.get("versions", {}).get(name, "?")),
+        template=str(metadata.get("template", "alpaca")),
+        k=int(config.get("repeats", 1)),
+        n_items=evaluated,
+        n_available=int(counts.get("original", evaluated)),
+        scores=scores,
+        items=items,
+    )
+
+
+def read_items(path: Path) -> tuple[Item, ...]:
+    """The items of a sample log.
+
+    Raises:
+        ResultsError: it is not a log of a dart_math task.
+    """
+    items = []
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ResultsError(f"cannot read {path}: {error.strerror}") from None
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if row["filter"] == FILTER:
+                items.append(_item(row))
+        except (ValueError, KeyError, TypeError, IndexError):
+            raise ResultsError(f"{path}, line {number}: not a sample of a dart_math task") from None
+    return tuple(items)
+
+
+def _item(row: Mapping[str, Any]) -> Item:
+    doc, payload = row["doc"], json.loads(row["filtered_resps"][0])
+    texts = row["resps"][0]
+    truncated = payload.get("truncated") or [False] * len(texts)
+    responses = tuple(
+        Graded(
+            response=text,
+            correct=bool(verdict["correct"]),
+            answer=str(verdict["answer"]),
+            source=str(verdict["source"]),
+            explicit=bool(verdict["explicit"]),
+            reason=str(verdict["reason"]),
+            flags=tuple(map(str, verdict["flags"])),
+            truncated=bool(cut),
+        )
+        for text, verdict, cut in zip(texts, payload["verdicts"], truncated, strict=True)
+    )
+    return Item(doc["id"], doc["query"], doc["reference"], json.loads(doc["metadata"]), responses)
