@@ -1,0 +1,236 @@
+"""The command line of ``train/sft.py``: our flags, every name of ``transformers.TrainingArguments``, and nothing else.
+
+An unknown flag is an error (the reference's ``--n_epochs 1`` was ignored without a word and trained three epochs).
+Order of precedence: flags, then the recipe, then transformers' defaults.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NoReturn, cast, get_args
+
+from train.data import TrainingSet, default_cache_dir
+from train.errors import UsageError, UserError
+from train.recipe import DATASETS, Recipe, load_recipe, recipe_names
+
+__all__ = ["DistributedName", "Options", "parse", "training_arguments"]
+
+DEFAULT_RECIPE = "mistral-7b"
+DistributedName = Literal["no", "ddp", "fsdp", "deepspeed"]
+
+_EPILOG = """\
+Every name of transformers.TrainingArguments is a flag too (--learning_rate, --bf16, ...): see --help-all.
+
+examples:
+  accelerate launch train/sft.py --recipe demo --data runs/demo/dataset --output_dir runs/demo/model
+  accelerate launch --config_file train/launch/fsdp2-8gpu.yaml train/sft.py --recipe mistral-7b --output_dir OUT
+  accelerate launch train/sft.py --recipe llama3-8b --data uniform --dry-run
+  accelerate launch train/sft.py --data mine.jsonl,query=problem,response=solution --data more/ --model DIR
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line and the recipe ask for."""
+
+    recipe: Recipe
+    data: tuple[TrainingSet, ...]
+    model: str
+    max_length: int
+    max_length_policy: Literal["error", "drop"]
+    attention: str
+    global_batch: int
+    export_dtype: str
+    licence: str
+    scores: Path | None
+    cache_dir: Path
+    dry_run: bool
+    utilisation: float
+    expect_processes: int | None
+    expect_distributed: DistributedName | None
+    output_dir: str
+    training: Mapping[str, Any]
+    """``TrainingArguments`` by name: the recipe's, overridden by flags."""
+    given: frozenset[str]
+    """Names of ``training`` that were flags."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def _own_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="train/sft.py",
+        description="Fine-tune a causal language model on (query, response) pairs: packed, exact, resumable.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+    def add(name: str, **options: Any) -> None:
+        spellings = [f"--{name}"] + ([f"--{name.replace('-', '_')}"] if "-" in name else [])
+        parser.add_argument(*spellings, **options)
+
+    add(
+        "recipe",
+        default=DEFAULT_RECIPE,
+        metavar="NAME",
+        help=f"{', '.join(recipe_names())} or a YAML file (%(default)s)",
+    )
+    add(
+        "data",
+        action="append",
+        metavar="SOURCE[,key=value...]",
+        help="folder, file, hub id, or hard/uniform (the paper's); keys: query, response, template, split; repeatable",
+    )
+    add("model", metavar="DIR_OR_ID", help="base model (default: the recipe's)")
+    add("prompt-template", metavar="NAME_OR_FILE", help="template of sets that name none (default: the recipe's)")
+    add("max-length", type=int, metavar="TOKENS", help="tokens per pack (default: the recipe's)")
+    add(
+        "max-length-policy",
+        choices=["error", "drop"],
+        default="error",
+        help="what to do with longer samples (%(default)s)",
+    )
+    add(
+        "global-batch",
+        type=int,
+        metavar="PACKS",
+        help="packs per optimizer step, over all processes (default: the recipe's)",
+    )
+    add(
+        "attention",
+        default="auto",
+        help="auto, packed_sdpa, flash_attention_3, flash_attention_2, sdpa or eager (%(default)s)",
+    )
+    add("dry-run", action="store_true", help="print samples, packs, steps, memory and hours; load no weights")
+    add("utilisation", type=float, default=0.4, help="model FLOPs utilisation that --dry-run assumes (%(default)s)")
+    add("expect-processes", type=int, metavar="N", help="fail unless exactly N processes were started")
+    add(
+        "expect-distributed", choices=get_args(DistributedName), help="fail unless this is how the model is distributed"
+    )
+    add(
+        "export-dtype",
+        choices=["bfloat16", "float16", "float32"],
+        default="bfloat16",
+        help="of the exported weights (%(default)s)",
+    )
+    add("licence", metavar="ID", help="licence for the model card (default: the recipe's, that of its base model)")
+    add("scores", type=Path, metavar="FILE", help="lm-eval results to put on the model card")
+    add(
+        "cache-dir",
+        type=Path,
+        metavar="DIR",
+        help="where tokenised data is kept (default: DART_MATH_CACHE or ~/.cache/dart-math)",
+    )
+    parser.add_argument("--help-all", action="store_true", help="also list the flags of TrainingArguments")
+    return parser
+
+
+def _transformers_parser() -> argparse.ArgumentParser:
+    from transformers import HfArgumentParser, TrainingArguments
+
+    parser: argparse.ArgumentParser = HfArgumentParser(TrainingArguments, add_help=False, allow_abbrev=False)
+    return parser
+
+
+def _training_flags(arguments: Sequence[str]) -> dict[str, Any]:
+    """The flags that are ``TrainingArguments``, and only those that were given."""
+    if not arguments:
+        return {}
+    parser = _transformers_parser()
+    known = [option for action in parser._actions for option in action.option_strings]
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+        action.required = False
+    parser.error = _Parser.error.__get__(parser)  # type: ignore[method-assign]
+    namespace, unknown = parser.parse_known_args(list(arguments))
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        known += [option for action in _own_parser()._actions for option in action.option_strings]
+        close = difflib.get_close_matches(flag.replace("n_", "num_train_"), known, 1) or difflib.get_close_matches(
+            flag, known, 1
+        )
+        hint = f": did you mean {close[0]}?" if close else ""
+        raise UsageError(f"unknown flag {flag}{hint}" if flag.startswith("-") else f"unexpected argument {flag!r}")
+    return vars(namespace)
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Options from the command line.
+
+    Raises:
+        UsageError: a flag is unknown or has an impossible value.
+        UserError: no such recipe, or it is malformed.
+        SystemExit: after --help or --help-all.
+    """
+    parser = _own_parser()
+    own, rest = parser.parse_known_args(list(arguments))
+    if own.help_all:
+        parser.print_help()
+        _transformers_parser().print_help()
+        raise SystemExit(0)
+    recipe = load_recipe(own.recipe)
+    flags = _training_flags(rest)
+    template = own.prompt_template or recipe.prompt_template
+    sources = [DATASETS.get(source, source) for source in own.data or [recipe.data]]
+    max_length = own.max_length or recipe.max_length
+    global_batch = own.global_batch or recipe.global_batch
+    if max_length < 2 or global_batch < 1:
+        raise UsageError("--max-length must be at least 2 and --global-batch at least 1")
+    return Options(
+        recipe=recipe,
+        data=tuple(TrainingSet.parse(source, template) for source in sources),
+        model=own.model or recipe.model,
+        max_length=max_length,
+        max_length_policy=own.max_length_policy,
+        attention=own.attention,
+        global_batch=global_batch,
+        export_dtype=own.export_dtype,
+        licence=own.licence or ("" if own.model else recipe.licence),
+        scores=own.scores,
+        cache_dir=own.cache_dir or default_cache_dir(),
+        dry_run=own.dry_run,
+        utilisation=own.utilisation,
+        expect_processes=own.expect_processes,
+        expect_distributed=cast("DistributedName | None", own.expect_distributed),
+        output_dir=flags.get("output_dir") or f"runs/{recipe.name}",
+        training={**recipe.training, **flags},
+        given=frozenset(flags),
+    )
+
+
+def training_arguments(options: Options, micro_batch: int, accumulation: int) -> Any:
+    """The ``transformers.TrainingArguments`` of a run.
+
+    Raises:
+        UserError: transformers refuses a value, or the recipe names an argument that does not exist.
+    """
+    import importlib.util
+
+    import torch
+    from transformers import TrainingArguments
+
+    values = {
+        "report_to": "tensorboard" if importlib.util.find_spec("tensorboard") else "none",
+        "logging_steps": 10,
+        "logging_nan_inf_filter": False,  # a NaN stops the run instead
+        "remove_unused_columns": False,
+        **options.training,
+        "output_dir": options.output_dir,
+        "per_device_train_batch_size": micro_batch,
+        "gradient_accumulation_steps": accumulation,
+        "average_tokens_across_devices": True,
+    }
+    if "tf32" not in options.given and not torch.cuda.is_available():
+        values.pop("tf32", None)
+    try:
+        return TrainingArguments(**values)
+    except (TypeError, ValueError) as error:
+        raise UserError(" ".join(str(error).replace("TrainingArguments.__init__() ", "").split())) from error

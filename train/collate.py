@@ -1,0 +1,57 @@
+"""From packs to the tensors of one micro-batch: a single row without padding.
+
+A micro-batch of several packs is one long row of samples. ``position_ids`` restart at 0 with every sample; there is no
+attention mask. Labels are the tokens of responses and EOS; the prompt's, which include every sample's first token, are
+masked, so no sample is asked to predict the next one's beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from train.data import Encoded
+from train.loss import IGNORE
+
+__all__ = ["Collator", "collate_samples"]
+
+
+def collate_samples(encoded: Encoded, samples: npt.NDArray[np.int64], filler: int = 0) -> dict[str, torch.Tensor]:
+    """One row of ``samples``: ``input_ids``, ``position_ids``, ``labels`` of shape (1, tokens), and ``sample_ids``.
+
+    Without samples the row is two ``filler`` tokens that count for nothing: a rank with an empty pack still steps.
+    """
+    tokens: list[npt.NDArray[np.int64]] = []
+    labels: list[npt.NDArray[np.int64]] = []
+    positions: list[npt.NDArray[np.int64]] = []
+    for index in samples:
+        ids, prompt_length = encoded.sample(int(index))
+        row = ids.astype(np.int64)
+        target = row.copy()
+        target[: max(prompt_length, 1)] = IGNORE
+        tokens.append(row)
+        labels.append(target)
+        positions.append(np.arange(len(row)))
+    if not tokens:
+        tokens, labels, positions = [np.full(2, filler)], [np.full(2, IGNORE)], [np.arange(2)]
+    return {
+        "input_ids": torch.from_numpy(np.concatenate(tokens))[None],
+        "position_ids": torch.from_numpy(np.concatenate(positions))[None],
+        "labels": torch.from_numpy(np.concatenate(labels))[None],
+        "sample_ids": torch.from_numpy(np.asarray(samples, dtype=np.int64).copy()),
+    }
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Picklable ``collate_fn``: a list of packs (arrays of sample indices) to one row."""
+
+    encoded: Encoded
+    filler: int = 0
+
+    def __call__(self, packs: Sequence[npt.NDArray[np.int64]]) -> dict[str, torch.Tensor]:
+        return collate_samples(self.encoded, np.concatenate(packs), self.filler)

@@ -1,0 +1,96 @@
+"""The result: a plain Hugging Face folder that vLLM, lm-eval and transformers load as it is.
+
+bf16 safetensors, tokenizer, ``use_cache`` on, a generation config with the right EOS, and a chat template that renders
+the training prompt token for token.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dart_tasks.prompts import PromptTemplate
+
+__all__ = ["chat_template", "export_model"]
+
+_ASIDE = ".export"
+
+
+def chat_template(template: PromptTemplate, adds_bos: bool) -> str:
+    """A Jinja chat template whose rendering of one user message is ``template``'s prompt, with BOS where it is added.
+
+    A conversation is prompt, answer and EOS in turn; a system message has no place in the prompt and is an error.
+    """
+    before, after = (_literal(part) for part in template.text.split("{query}"))
+    return (
+        ("{{ bos_token }}" if adds_bos else "")
+        + "{% for message in messages %}"
+        + "{% if message['role'] == 'user' %}"
+        + f"{{{{ {before} + message['content'] + {after} }}}}"
+        + "{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token }}"
+        + "{% else %}{{ raise_exception('only user and assistant messages are supported') }}{% endif %}"
+        + "{% endfor %}"
+    )
+
+
+def _literal(text: str) -> str:
+    """A Jinja string literal: inside one, neither Jinja's markers nor its newline trimming apply."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
+    return f"'{escaped}'"
+
+
+def _cast(state: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Floating-point tensors in ``dtype``, on the CPU; tied ones stay tied."""
+    done: dict[tuple[int, tuple[int, ...]], torch.Tensor] = {}
+    result = {}
+    for name, tensor in state.items():
+        key = (tensor.data_ptr(), tuple(tensor.shape))
+        if key not in done:
+            done[key] = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+        result[name] = done[key]
+    return result
+
+
+def export_model(
+    model: Any, state: dict[str, torch.Tensor], tokenizer: Any, template: PromptTemplate, output_dir: Path, dtype: str
+) -> None:
+    """Write ``model`` with the weights ``state`` and its tokenizer to ``output_dir``.
+
+    Files are written aside and moved in, ``config.json`` last: without it the folder is no model.
+    """
+    from transformers import GenerationConfig
+
+    aside = output_dir / _ASIDE
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    torch_dtype = getattr(torch, dtype)
+
+    config, generation = model.config, model.generation_config
+    model.config = copy.deepcopy(config)
+    model.config.use_cache = True
+    model.config.dtype = torch_dtype
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=pad
+    )
+    try:
+        model.save_pretrained(aside, state_dict=_cast(state, torch_dtype))
+    finally:
+        model.config, model.generation_config = config, generation
+
+    tokenizer = copy.deepcopy(tokenizer)
+    adds_bos = tokenizer.bos_token_id is not None and tokenizer("1")["input_ids"][:1] == [tokenizer.bos_token_id]
+    tokenizer.chat_template = chat_template(template, adds_bos)
+    tokenizer.save_pretrained(aside)
+
+    (output_dir / "config.json").unlink(missing_ok=True)
+    for path in sorted(aside.iterdir(), key=lambda path: path.name == "config.json"):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        path.replace(output_dir / path.name)
+    aside.rmdir()

@@ -1,0 +1,120 @@
+"""The training loss: cross-entropy summed over target tokens, divided by the target tokens of the whole optimizer step.
+
+``install`` gives a causal language model a forward pass that takes a packed row and returns only this loss. The
+vocabulary projection runs on target positions alone, in chunks that are recomputed in the backward pass, so full logits
+(17 GB for eight Llama-3 packs of 4,096) are never held.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+__all__ = ["IGNORE", "chunked_cross_entropy", "install", "packed_logits", "projects_plainly"]
+
+IGNORE = -100
+"""Label of a token whose loss does not count."""
+
+CHUNK_ELEMENTS = 1 << 26
+"""Logits held at a time: 256 MiB in float32."""
+
+
+def _projected_cross_entropy(head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    loss: torch.Tensor = torch.nn.functional.cross_entropy(head(hidden).float(), targets, reduction="sum")
+    return loss
+
+
+def chunked_cross_entropy(
+    head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor, chunk_tokens: int
+) -> torch.Tensor:
+    """Sum of cross-entropy over ``targets`` (tokens,) given ``hidden`` (tokens, size), ``chunk_tokens`` at a time.
+
+    No targets give a zero that still has a gradient, so that every rank takes part in the backward pass.
+    """
+    if len(targets) <= chunk_tokens:
+        if not len(targets):
+            return torch.sum(head(hidden).float()) * 0.0
+        return _projected_cross_entropy(head, hidden, targets)
+    total = hidden.new_zeros((), dtype=torch.float32)
+    for h, t in zip(torch.split(hidden, chunk_tokens), torch.split(targets, chunk_tokens), strict=True):
+        total = total + checkpoint(_projected_cross_entropy, head, h, t, use_reentrant=False)
+    return total
+
+
+def _boundaries(position_ids: torch.Tensor, attention: str) -> dict[str, Any]:
+    """What the attention needs to keep samples apart, from positions that restart at 0."""
+    if attention in ("sdpa", "eager"):  # transformers reads the restarts itself
+        return {}
+    row = position_ids[0]
+    starts = (row == 0).nonzero()[:, 0]
+    ends = torch.cat([starts, starts.new_tensor([len(row)])])
+    lengths = ends.diff()
+    if attention == "packed_sdpa":
+        return {"segment_lengths": tuple(lengths.tolist())}
+    longest = int(lengths.max())
+    cumulative = ends.to(torch.int32)
+    return {
+        "cu_seq_lens_q": cumulative,
+        "cu_seq_lens_k": cumulative,
+        "max_length_q": longest,
+        "max_length_k": longest,
+    }
+
+
+def _hidden_states(model: Any, input_ids: torch.Tensor, position_ids: torch.Tensor) -> torch.Tensor:
+    """Last hidden states of one packed row. No mask and no cache: with either, samples would see each other."""
+    boundaries = _boundaries(position_ids, model.config._attn_implementation)
+    output = model.base_model(input_ids=input_ids, position_ids=position_ids, use_cache=False, **boundaries)
+    hidden: torch.Tensor = output[0]
+    return hidden
+
+
+@torch.no_grad()
+def packed_logits(model: Any, input_ids: torch.Tensor, position_ids: torch.Tensor) -> torch.Tensor:
+    """Logits (tokens, vocabulary) of one packed row, through the very path that training takes."""
+    head = model.get_output_embeddings()
+    logits: torch.Tensor = head(_hidden_states(model, input_ids, position_ids))[0].float()
+    return logits
+
+
+@torch.no_grad()
+def projects_plainly(model: Any, input_ids: torch.Tensor, position_ids: torch.Tensor) -> float:
+    """Largest difference between the model's own logits and its head applied to its hidden states.
+
+    Not zero where the model scales, caps or biases its logits: such a model cannot be trained by this loss.
+    """
+    boundaries = _boundaries(position_ids, model.config._attn_implementation)
+    own = type(model).forward(model, input_ids=input_ids, position_ids=position_ids, use_cache=False, **boundaries)
+    return float((own.logits[0].float() - packed_logits(model, input_ids, position_ids)).abs().max())
+
+
+def install(model: Any, chunk_elements: int = CHUNK_ELEMENTS) -> None:
+    """Give ``model`` the forward pass ``(input_ids, position_ids, labels, num_items_in_batch) -> loss``.
+
+    It replaces ``forward`` on this one object, so that DDP, FSDP2 and ZeRO-3, which hook the module's call, still work.
+    ``num_items_in_batch`` is the number of target tokens in the whole optimizer step, across micro-batches and ranks.
+    """
+    from transformers.modeling_outputs import CausalLMOutput
+
+    def forward(
+        self: Any,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        labels: torch.Tensor,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **_: Any,
+    ) -> Any:
+        hidden = _hidden_states(self, input_ids, position_ids)[0, :-1]
+        targets = labels[0, 1:]  # position i predicts token i + 1; each sample's first label is masked
+        counted = targets != IGNORE
+        head = self.get_output_embeddings()
+        chunk_tokens = max(1, chunk_elements // self.config.get_text_config().vocab_size)
+        total = chunked_cross_entropy(head, hidden[counted], targets[counted], chunk_tokens)
+        items = counted.sum() if num_items_in_batch is None else num_items_in_batch
+        return CausalLMOutput(loss=total / max(int(items), 1))
+
+    model.forward = types.MethodType(forward, model)
+    model.accepts_loss_kwargs = True

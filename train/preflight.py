@@ -1,0 +1,184 @@
+"""Checks before the first step: a run that would train wrongly is refused, with the reason in one line.
+
+On the data: exactly one BOS where the tokenizer adds one, EOS last and a target, no sample longer than a pack, none
+without a response. On the model: the *neighbour-swap probe*. Two samples share a pack; the first one's tokens are
+replaced; the second one's logits must not change by one bit (they change by about 6, and nothing fails, where samples
+see each other).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from train.data import Encoded
+from train.errors import UserError
+from train.loss import IGNORE, packed_logits, projects_plainly
+
+__all__ = ["DataReport", "check_data", "check_loss", "check_model", "check_tokenizer", "show_example"]
+
+_NAMED = 3  # samples named in a message
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """Which samples train, and how many were left out for which reason."""
+
+    kept: npt.NDArray[np.int64]
+    over_long: int
+    empty: int
+    special: int
+
+    @property
+    def left_out(self) -> int:
+        """Samples that do not train."""
+        return self.over_long + self.empty + self.special
+
+
+def check_tokenizer(tokenizer: Any, vocab_size: int) -> None:
+    """Refuse a tokenizer that cannot end a response, or does not belong to the model.
+
+    Raises:
+        UserError: no EOS token, EOS added to prompts, or more tokens than the model has embeddings.
+    """
+    if tokenizer.eos_token_id is None:
+        raise UserError("the tokenizer has no EOS token: a response could never end")
+    if len(tokenizer) > vocab_size:
+        raise UserError(
+            f"the tokenizer has {len(tokenizer):,} tokens, the model only {vocab_size:,} embeddings: wrong tokenizer"
+        )
+    probe = tokenizer("1")["input_ids"]
+    if probe and probe[-1] == tokenizer.eos_token_id:
+        raise UserError("the tokenizer ends every prompt with EOS; use one that does not (add_eos_token=False)")
+
+
+def check_data(encoded: Encoded, tokenizer: Any, max_length: int, policy: str) -> DataReport:
+    """Which samples can train as they should.
+
+    Samples with an empty response, and samples whose text spells a BOS or EOS token, are left out and counted.
+
+    Raises:
+        UserError: a sample is longer than ``max_length`` tokens and ``policy`` is not ``drop``; or none is left.
+    """
+    lengths, targets = encoded.lengths, encoded.target_lengths
+    over_long = lengths > max_length
+    if over_long.any() and policy != "drop":
+        names = ", ".join(encoded.name(int(i)) for i in np.flatnonzero(over_long)[:_NAMED])
+        raise UserError(
+            f"{int(over_long.sum()):,} of {len(encoded):,} samples exceed {max_length} tokens (longest "
+            f"{int(lengths.max()):,}; first {names}). Pass --max-length-policy drop to leave them out."
+        )
+    special = _spells_special(encoded, tokenizer) & ~over_long
+    empty = (targets <= 1) & ~over_long & ~special
+    kept = np.flatnonzero(~(over_long | empty | special))
+    if not len(kept):
+        raise UserError(f"none of the {len(encoded):,} samples can train: see the counts above")
+    return DataReport(kept, int(over_long.sum()), int(empty.sum()), int(special.sum()))
+
+
+def _spells_special(encoded: Encoded, tokenizer: Any) -> npt.NDArray[np.bool_]:
+    """Samples with another BOS than the tokenizer's own, or another EOS than the last token."""
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    adds_bos = bos is not None and tokenizer("1")["input_ids"][:1] == [bos]
+    starts = np.asarray(encoded.starts)
+    counts = {}
+    for token in {bos, eos} - {None}:
+        where = np.flatnonzero(encoded.tokens == token)
+        counts[token] = np.bincount(np.searchsorted(starts, where, side="right") - 1, minlength=len(encoded))
+    expected_eos = 1 + (adds_bos and bos == eos)
+    wrong: npt.NDArray[np.bool_] = counts[eos] != expected_eos
+    if adds_bos and bos != eos:
+        wrong |= counts[bos] != 1
+    return wrong
+
+
+def show_example(encoded: Encoded, index: int, tokenizer: Any) -> tuple[str, str]:
+    """One sample decoded: the part without loss, and the part with."""
+    ids, prompt_length = encoded.sample(index)
+    decode = tokenizer.decode
+    return decode(ids[:prompt_length].tolist()), decode(ids[prompt_length:].tolist())
+
+
+def _probe_rows(vocab_size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
+    """Two packs that differ in the first sample only, their positions, and where the second sample starts."""
+    generator = torch.Generator().manual_seed(0)
+    first, second = 11, 9
+    a, swapped, b = (
+        torch.randint(vocab_size // 4, vocab_size, (1, n), generator=generator) for n in (first, first, second)
+    )
+    positions = torch.cat([torch.arange(first), torch.arange(second)])[None]
+    rows = [torch.cat([left, b], dim=1).to(device) for left in (a, swapped)]
+    return rows[0], rows[1], positions.to(device), first
+
+
+def _leak(model: Any, tolerance: float) -> str:
+    """Why this model, with the attention it is set to, cannot train on packs; empty if it can."""
+    row, swapped, positions, start = _probe_rows(model.config.get_text_config().vocab_size, model.device)
+    one = packed_logits(model, row, positions)[start:]
+    other = packed_logits(model, swapped, positions)[start:]
+    if (change := float((one - other).abs().max())) != 0.0:
+        return f"a sample's logits change by {change:.2g} with the tokens of its neighbour"
+    alone = packed_logits(model, row[:, start:], positions[:, start:])
+    scale = max(float(alone.abs().max()), 1.0)
+    if (difference := float((one - alone).abs().max())) > tolerance * scale:
+        return f"a sample's logits in a pack differ by {difference:.2g} from those it has alone"
+    return ""
+
+
+def check_model(model: Any, attentions: Sequence[str], tolerance: float = 1e-4) -> None:
+    """Refuse a model that lets samples see each other under any of ``attentions`` (the run's own first).
+
+    transformers' own attention is probed beside the run's: a model is not right by luck of the attention chosen.
+
+    Raises:
+        UserError: the model leaks, cannot run the attention, or transforms its logits in a way this loss does not know.
+    """
+    name = type(model).__name__
+    own = model.config._attn_implementation
+    training = model.training
+    model.eval()
+    try:
+        for attention in attentions:
+            try:
+                model.set_attn_implementation(attention)
+                reason = _leak(model, tolerance)
+            except (RuntimeError, ValueError, KeyError, TypeError) as error:
+                reason = str(error).splitlines()[0]
+            if reason:
+                raise UserError(f"{name} cannot train on packed samples with {attention} attention: {reason}")
+        row, _, positions, start = _probe_rows(model.config.get_text_config().vocab_size, model.device)
+        if (difference := projects_plainly(model, row[:, start:], positions[:, start:])) > tolerance:
+            raise UserError(
+                f"{name} changes its logits after the vocabulary projection (by {difference:.2g}): unsupported"
+            )
+    finally:
+        model.set_attn_implementation(own)
+        model.train(training)
+
+
+@torch.no_grad()
+def check_loss(model: Any, vocab_size: int, device: torch.device) -> None:
+    """The neighbour-swap probe on the wrapped model, by its loss: in the run's precision, under DDP, FSDP2 or ZeRO-3.
+
+    Every rank must call it.
+
+    Raises:
+        UserError: the second sample's loss depends on the first sample.
+    """
+    row, swapped, positions, start = _probe_rows(vocab_size, device)
+    labels = row.clone()
+    labels[:, : start + 1] = IGNORE
+    training = model.training
+    model.eval()
+    losses = [
+        float(model(input_ids=ids, position_ids=positions, labels=labels, num_items_in_batch=1).loss)
+        for ids in (row, swapped)
+    ]
+    model.train(training)
+    if losses[0] != losses[1]:
+        raise UserError(f"samples in one pack see each other: loss {losses[0]:.6f} becomes {losses[1]:.6f}")

@@ -1,0 +1,49 @@
+"""Fine-tune a causal language model as DART-Math did: packed, with an exact loss, resumable.
+
+    accelerate launch train/sft.py --recipe demo --data runs/demo/dataset --output_dir runs/demo/model
+
+One training record, a row of the dataset that ``dart-synth`` wrote::
+
+    {"query": "What is 2 + 3?", "response": "2 + 3 = 5. The answer is \\boxed{5}."}
+
+The same command again resumes from the newest complete checkpoint in ``--output_dir``.
+``python -m train.sft`` and ``accelerate launch -m train.sft`` are the same program.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+if __name__ == "__main__" and not __package__:
+    # Run as a file, this folder is first on sys.path, where its modules could shadow others: put the checkout there.
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from dart_tasks.console import printable
+from train.arguments import parse
+from train.errors import UsageError, UserError
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program. Exit codes: 0 done, 1 failed, 2 wrong usage, 143 stopped by SIGTERM, 130 by Ctrl-C."""
+    rank_zero = os.environ.get("RANK", "0") == "0"
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+        from train.run import run
+
+        return run(options)
+    except UserError as error:
+        if rank_zero or error.every_rank:
+            print(f"train/sft.py: {' '.join(printable(str(error)).split())}", file=sys.stderr, flush=True)
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        if rank_zero:
+            print("train/sft.py: interrupted", file=sys.stderr, flush=True)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""What a run prints: the plan, one example with its mask, progress, and the summary. Plain text when piped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+from rich.table import Table
+from rich.text import Text
+from transformers import TrainerCallback
+
+from dart_tasks.console import printable
+
+if TYPE_CHECKING:
+    from train.arguments import Options
+    from train.recipe import Batching
+    from train.run import Prepared
+
+__all__ = ["Progress", "example", "line", "plan", "recipe", "summary", "table"]
+
+_SHOWN_CHARACTERS = 600
+
+
+def _console() -> Console:
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+
+
+def line(text: str) -> None:
+    """One line of plain text."""
+    print(printable(text), flush=True)
+
+
+def table(title: str, rows: list[tuple[str, str]]) -> None:
+    """Names and values in two columns."""
+    grid = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    grid.add_column()
+    grid.add_column()
+    for name, value in rows:
+        grid.add_row(Text(name), Text(printable(value)))
+    _console().print(grid)
+
+
+def _recipe_rows(options: Options) -> list[tuple[str, str]]:
+    data = "; ".join(f"{s.source} ({s.query} -> {s.response}, {s.template} prompt)" for s in options.data)
+    return [
+        ("recipe", f"{options.recipe.name}: {options.recipe.description}"),
+        ("model", options.model),
+        ("data", data),
+        ("packs", f"{options.max_length:,} tokens, {options.global_batch} per optimizer step"),
+        *((name, str(value)) for name, value in options.training.items() if name != "output_dir"),
+        ("output", options.output_dir),
+    ]
+
+
+def recipe(options: Options) -> None:
+    """The plan as far as it is known without data or model."""
+    table("plan", _recipe_rows(options))
+
+
+def plan(
+    options: Options,
+    arguments: Any,
+    model: str,
+    prepared: Prepared,
+    batching: Batching,
+    distributed: str,
+    attention: str,
+) -> None:
+    """The whole plan, resolved."""
+    report, lengths = prepared.report, prepared.lengths
+    steps = prepared.packs // batching.global_batch
+    total = arguments.max_steps if arguments.max_steps > 0 else int(steps * arguments.num_train_epochs)
+    left_out = ", ".join(
+        f"{count:,} {reason}"
+        for count, reason in (
+            (report.over_long, "too long"),
+            (report.empty, "with an empty response"),
+            (report.special, "that spell BOS or EOS"),
+        )
+        if count
+    )
+    precision = "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "float32"
+    table(
+        "plan",
+        [
+            ("recipe", f"{options.recipe.name}: {options.recipe.description}"),
+            ("model", model),
+            *(("data", f"{s.source} ({s.query} -> {s.response}, {s.template} prompt)") for s in options.data),
+            ("samples", f"{len(lengths):,}" + (f" (left out: {left_out})" if left_out else "")),
+            ("tokens", f"{int(lengths.sum()):,}, of which targets {int(prepared.targets.sum()):,}"),
+            ("packs", f"{prepared.packs:,} of up to {options.max_length:,} tokens, {prepared.efficiency:.2%} full"),
+            (
+                "step",
+                f"{batching.global_batch} packs = {batching.world_size} processes x {batching.accumulation} "
+                f"micro-batches x {batching.micro_batch}",
+            ),
+            ("steps", f"{steps:,} an epoch, {total:,} in all, {arguments.get_warmup_steps(total):,} of warm-up"),
+            ("learning rate", f"{arguments.learning_rate:g}, {getattr(arguments.lr_scheduler_type, 'value', '')}"),
+            ("precision", f"{precision}, float32 master weights"),
+            ("attention", attention),
+            ("distributed", f"{distributed}, {arguments.world_size} process(es) on {arguments.device.type}"),
+            ("output", str(arguments.output_dir)),
+        ],
+    )
+
+
+def example(prepared: Prepared, tokenizer: Any) -> None:
+    """One decoded sample: the prompt dim (no loss), the targets bright."""
+    from train.preflight import show_example
+
+    prompt, target = show_example(prepared.encoded, int(prepared.report.kept[0]), tokenizer)
+    console = _console()
+    console.print(Text("\nexample (prompt: no loss)"))
+    console.print(Text(printable(prompt[-_SHOWN_CHARACTERS:]), style="dim"))
+    console.print(Text("example (response and EOS: targets)"))
+    console.print(Text(printable(target[:_SHOWN_CHARACTERS]) + "\n", style="bold"))
+
+
+class Progress(TrainerCallback):  # type: ignore[misc]
+    """A bar in a terminal, a line per log elsewhere: loss, learning rate, gradient norm, target tokens/s, MFU."""
+
+    def __init__(self) -> None:
+        self._bar: RichProgress | None = None
+        self._task: TaskID | None = None
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not state.is_world_process_zero or args.disable_tqdm or not sys.stdout.isatty():
+            return
+        self._bar = RichProgress(
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[log]}"),
+        )
+        self._task = self._bar.add_task("training", total=state.max_steps, completed=state.global_step, log="")
+        self._bar.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if not state.is_world_process_zero or not logs or "loss" not in logs:
+            return
+        text = f"loss {logs['loss']:.4f}  lr {logs['learning_rate']:.2e}"
+        if "grad_norm" in logs:
+            text += f"  grad norm {logs['grad_norm']:.3f}"
+        text += f"  {logs['target_tokens_per_s']:,.0f} target tokens/s"
+        if "mfu" in logs:
+            text += f"  MFU {logs['mfu']:.1%}"
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, log=text)
+        else:
+            line(f"{time.strftime('%H:%M:%S')}  step {state.global_step}/{state.max_steps}  {text}")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def summary(trainer: Any, prepared: Prepared, result: Any, elapsed_s: float, output_dir: Path) -> None:
+    """What the run did."""
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    rows = [
+        ("steps", f"{trainer.state.global_step:,}"),
+        ("loss", f"{losses[0]:.4f} at first, {losses[-1]:.4f} at last" if losses else f"{result.training_loss:.4f}"),
+        ("target tokens", f"{trainer.target_tokens_seen:,} in {elapsed_s:,.1f} s"),
+        ("target tokens/s", f"{trainer.target_tokens_seen / max(elapsed_s, 1e-9):,.0f}"),
+        ("packing", f"{prepared.efficiency:.2%} full"),
+        ("model", str(output_dir)),
+    ]
+    table("\nsummary", rows)
