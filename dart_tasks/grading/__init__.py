@@ -1,0 +1,24 @@
+"""The judge of maths answers: one grader for evaluation scores and for the samples that synthesis keeps.
+
+>>> from dart_tasks.grading import grade
+>>> grade(r"... so the answer is $\\boxed{\\frac{1}{2}}$.", "0.5", "math").correct
+True
+"""
+
+from dart_tasks.grading.grader import BENCHMARKS, Benchmark, Case, Reference, Verdict, equal, extract, grade
+from dart_tasks.grading.pool import GradingPool
+
+__all__ = [
+    "BENCHMARKS",
+    "GRADER_VERSION",
+    "Benchmark",
+    "Case",
+    "GradingPool",
+    "Reference",
+    "Verdict",
+    "equal",
+    "extract",
+    "grade",
+]
+
+GRADER_VERSION = "1.0"

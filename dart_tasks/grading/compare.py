@@ -1,0 +1,584 @@
+"""Equality of two parsed answers, by type. Every rule is a sentence in docs/grading.md.
+
+Dispatch is on what the notation says (interval, set, point, matrix, equation, quantity, number), never on a loose match of
+the text; where notation leaves a choice (whether order matters), the policy of the benchmark and the question decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from dart_tasks.grading.nodes import (
+    Based,
+    Call,
+    Constant,
+    Group,
+    Matrix,
+    Negative,
+    Node,
+    Number,
+    PlusMinus,
+    Product,
+    Quantity,
+    Quotient,
+    Relation,
+    Sequence,
+    Sum,
+    Symbol,
+    walk,
+)
+from dart_tasks.grading.numeric import Budget, Undefined, Value, evaluate, exact, free_symbols, is_discrete, point
+from dart_tasks.grading.sets import Interval, intervals, is_infinite, is_region
+from dart_tasks.grading.units import known_unit
+
+__all__ = ["Rules", "same"]
+
+MAX_ITEMS = 200
+AGREEMENT = 30  # digits to which equal expressions agree
+POINTS = 5
+SIGNIFICANT_DIGITS = 6  # a decimal stands for an exact value only from this many on
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How strictly values are compared.
+
+    Attributes:
+        ordered: items of a bare list are compared in order.
+        any_bracket: a list may be written in any brackets or none (lists of DeepMind-Mathematics and TheoremQA).
+        absolute: numbers may differ by this much (OlympiadBench's ``error``).
+        relative: numbers may differ by this fraction of the reference (TheoremQA).
+        percent: the question asks for a percentage, so 20 and 20% are the same.
+    """
+
+    ordered: bool = False
+    any_bracket: bool = False
+    absolute: Fraction | None = None
+    relative: Fraction | None = None
+    percent: bool = False
+
+
+def same(reference: Node, answer: Node, rules: Rules, budget: Budget) -> bool:
+    """Whether the two trees denote the same answer. May raise Undefined when the budget is exhausted."""
+    return _Comparison(rules, budget).same(reference, answer)
+
+
+class _Comparison:
+    def __init__(self, rules: Rules, budget: Budget) -> None:
+        self.rules = rules
+        self.budget = budget
+
+    # -- dispatch -------------------------------------------------------------------------------------------------
+
+    def same(self, left: Node, right: Node) -> bool:
+        self.budget.spend()
+        if left == right:
+            return True
+        left, right = _unwrapped(left), _unwrapped(right)
+        if is_region(left) or is_region(right):
+            verdict = self._same_region(left, right)
+            if verdict is not None:
+                return verdict
+        if isinstance(left, Relation) or isinstance(right, Relation):
+            return self._same_relation(left, right)
+        if isinstance(left, Matrix) or isinstance(right, Matrix):
+            return self._same_matrix(left, right)
+        left_items, right_items = _items(left), _items(right)
+        if left_items is not None or right_items is not None:
+            return self._same_collection(left, right, left_items, right_items)
+        return self._same_quantity(left, right)
+
+    # -- relations ------------------------------------------------------------------------------------------------
+
+    def _same_relation(self, left: Node, right: Node) -> bool:
+        left_items, right_items = _items(left), _items(right)
+        if left_items is not None or right_items is not None:
+            return self._same_collection(left, right, left_items, right_items)
+        left_name, left_values = self._definition(left)
+        right_name, right_values = self._definition(right)
+        if left_values and right_values:
+            if left_name is not None and right_name is not None and not _same_name(left_name, right_name):
+                return isinstance(left, Relation) and isinstance(right, Relation) and self._same_equation(left, right)
+            return any(self.same(a, b) for a in left_values for b in right_values)
+        if isinstance(left, Relation) and isinstance(right, Relation):
+            return self._same_equation(left, right)
+        return False
+
+    def _definition(self, node: Node) -> tuple[Node | None, tuple[Node, ...]]:
+        """``x = v``: (x, (v,)); a true chain of constants ``a = b``: (None, (b,)); a value: (None, (value,)); else no values."""
+        if not isinstance(node, Relation):
+            return None, (node,)
+        if not all(operator in ("=", "~") for operator in node.operators):
+            if node.operators == ("in",):
+                return node.operands[0], (node.operands[1],)
+            if node.operators == ("->",) and _is_label(node.operands[0]):
+                return node.operands[0], (node.operands[1],)
+            return None, ()
+        first, *rest = node.operands
+        if _is_label(first) and not _is_label_only_chain(node):
+            return first, self._chain(tuple(rest), node.operators[1:])
+        if _is_label(node.operands[-1]) and len(node.operands) == 2 and not free_symbols(first):
+            return node.operands[-1], (first,)
+        values = self._chain(node.operands, node.operators)
+        return (None, values) if values else (None, ())
+
+    def _chain(self, values: tuple[Node, ...], operators: tuple[str, ...]) -> tuple[Node, ...]:
+        """The values that a chain of equals may stand for: its ends, if its links hold (roughly, for ``\\approx``)."""
+        if len(values) == 1:
+            return values
+        for before, after, operator in zip(values, values[1:], operators, strict=False):
+            if operator == "=" and not (
+                self._same_quantity(before, after) or self._roughly(before, after, Fraction(1, 1000))
+            ):
+                return ()
+            if operator == "~" and not self._roughly(before, after, Fraction(1, 20)):
+                return ()
+        return (values[-1], *values[:-1])
+
+    def _roughly(self, left: Node, right: Node, share: Fraction) -> bool:
+        try:
+            a, b = (evaluate(_bare(node), {}, self.budget) for node in (left, right))
+            return bool(abs(a - b) <= abs(a) * share.numerator / share.denominator)
+        except (Undefined, KeyError):
+            return False
+
+    def _same_equation(self, left: Relation, right: Relation) -> bool:
+        """Equal as conditions: sides swapped, or one a constant multiple of the other."""
+        if left.operators != right.operators:
+            return False
+        if all(self.same(a, b) for a, b in zip(left.operands, right.operands, strict=True)):
+            return True
+        if left.operators != ("=",) or len(free_symbols(left, right)) < 2 or free_symbols(left) != free_symbols(right):
+            return False
+        try:
+            ratios = [
+                self._at(_difference(left), names) / self._at(_difference(right), names)
+                for names in self._points(left, right)
+            ]
+        except (Undefined, ZeroDivisionError):
+            return False
+        return bool(abs(ratios[0]) > 1e-30) and all(self._agree(ratio, ratios[0]) for ratio in ratios[1:])
+
+    # -- regions, matrices, collections ---------------------------------------------------------------------------
+
+    def _same_region(self, left: Node, right: Node) -> bool | None:
+        """None where a side is no region after all."""
+        if any(isinstance(side, Group) and len(side.items) == 1 and side.opening == "[" for side in (left, right)):
+            return False
+        first, second = intervals(_without_name(left)), intervals(_without_name(right))
+        if first is None or second is None:
+            return None
+        canonical = [self._merged(first), self._merged(second)]
+        a, b = (merged if merged is not None else raw for merged, raw in zip(canonical, (first, second), strict=True))
+        return len(a) == len(b) and all(self._same_interval(x, y) for x, y in zip(a, b, strict=True))
+
+    def _merged(self, pieces: tuple[Interval, ...]) -> tuple[Interval, ...] | None:
+        """Sorted, with touching pieces joined; None where an end has no real value."""
+        keyed: list[tuple[float | Value, float | Value, Interval]] = []
+        try:
+            for piece in pieces:
+                low = float("-inf") if piece.low is None else evaluate(_bare(piece.low), {}, self.budget)
+                high = float("inf") if piece.high is None else evaluate(_bare(piece.high), {}, self.budget)
+                if low < high or (low == high and piece.low_closed and piece.high_closed):
+                    keyed.append((low, high, piece))
+        except (Undefined, KeyError, TypeError):
+            return None
+        keyed.sort(key=lambda item: (item[0], not item[2].low_closed))
+        merged: list[tuple[float | Value, float | Value, Interval]] = []
+        for low, high, piece in keyed:
+            if merged:
+                before_low, before_high, before = merged[-1]
+                if low < before_high or (low == before_high and (piece.low_closed or before.high_closed)):
+                    if high > before_high or (high == before_high and piece.high_closed):
+                        joined = Interval(before.low, before.low_closed, piece.high, piece.high_closed)
+                        merged[-1] = (before_low, high, joined)
+                    continue
+            merged.append((low, high, piece))
+        return tuple(piece for _, _, piece in merged)
+
+    def _same_interval(self, left: Interval, right: Interval) -> bool:
+        if (left.low_closed, left.high_closed) != (right.low_closed, right.high_closed):
+            return False
+        for a, b in ((left.low, right.low), (left.high, right.high)):
+            if (a is None) != (b is None) or (a is not None and b is not None and not self.same(a, b)):
+                return False
+        return True
+
+    def _same_matrix(self, left: Node, right: Node) -> bool:
+        first, second = _rows(left), _rows(right)
+        if first is None or second is None:
+            return False
+        if len(first) != len(second) or len(first[0]) != len(second[0]):
+            if 1 not in (len(first), len(first[0])) or 1 not in (len(second), len(second[0])):
+                return False
+        a = [entry for row in first for entry in row]
+        b = [entry for row in second for entry in row]
+        return self._in_order(a, b)
+
+    def _same_collection(
+        self, left: Node, right: Node, left_items: tuple[Node, ...] | None, right_items: tuple[Node, ...] | None
+    ) -> bool:
+        named = _assignments(left_items), _assignments(right_items)
+        if named[0] or named[1]:
+            return self._same_assignments(left_items or (), right_items or (), *named)
+        a = self._expanded(left_items if left_items is not None else (left,))
+        b = self._expanded(right_items if right_items is not None else (right,))
+        if max(len(a), len(b)) > MAX_ITEMS:
+            return False
+        left_kind, right_kind = _kind(left), _kind(right)
+        if self.rules.any_bracket:
+            return self._in_order(a, b)
+        if left_items is None or right_items is None:  # one value against a list of one
+            return (
+                len(a) == len(b) == 1
+                and {left_kind, right_kind} <= {"value", "bare", "{", "["}
+                and self.same(a[0], b[0])
+            )
+        kinds = {left_kind, right_kind}
+        if kinds in ({"bare"}, {"bare", "{"}, {"{"}):
+            if self.rules.ordered and "bare" in kinds:
+                return self._in_order(a, b)
+            return self._in_any_order(a, b, distinct="{" in kinds)
+        if kinds == {"(", "["} and len(a) == 2:
+            return False  # an open and a closed interval
+        if "{" in kinds:
+            return False
+        return self._in_order(a, b)
+
+    def _expanded(self, items: Iterable[Node]) -> list[Node]:
+        """The items with each ``a \\pm b`` written out, and a common name (``x = 1, x = 2``; ``x = 1, 2``) removed."""
+        names = {
+            item.operands[0]
+            for item in items
+            if isinstance(item, Relation) and item.operators == ("=",) and _is_label(item.operands[0])
+        }
+        expanded: list[Node] = []
+        for item in items:
+            if len(names) == 1 and isinstance(item, Relation) and item.operators == ("=",):
+                item = item.operands[1]
+            expanded.extend(_both_signs(item))
+        return expanded
+
+    def _same_assignments(
+        self,
+        left: tuple[Node, ...],
+        right: tuple[Node, ...],
+        left_named: dict[str, Node] | None,
+        right_named: dict[str, Node] | None,
+    ) -> bool:
+        """``x = 1, y = 2`` against the same in any order, or against a point in the order of the names."""
+        if left_named and right_named:
+            return left_named.keys() == right_named.keys() and all(
+                self.same(value, right_named[name]) for name, value in left_named.items()
+            )
+        a = [left_named[name] for name in sorted(left_named)] if left_named else list(left)
+        b = [right_named[name] for name in sorted(right_named)] if right_named else list(right)
+        return self._in_order(a, b)
+
+    def _in_order(self, left: list[Node], right: list[Node]) -> bool:
+        return len(left) == len(right) and all(self.same(a, b) for a, b in zip(left, right, strict=True))
+
+    def _in_any_order(self, left: list[Node], right: list[Node], distinct: bool) -> bool:
+        if distinct:
+            left, right = self._distinct(left), self._distinct(right)
+        if len(left) != len(right):
+            return False
+        rest = list(right)
+        for item in left:
+            found = next((index for index, other in enumerate(rest) if self.same(item, other)), None)
+            if found is None:
+                return False
+            del rest[found]
+        return True
+
+    def _distinct(self, items: list[Node]) -> list[Node]:
+        kept: list[Node] = []
+        for item in items:
+            if not any(self.same(item, other) for other in kept):
+                kept.append(item)
+        return kept
+
+    # -- numbers and expressions ----------------------------------------------------------------------------------
+
+    def _same_quantity(self, left: Node, right: Node) -> bool:
+        if isinstance(left, Based) or isinstance(right, Based):
+            return _same_based(left, right)
+        (a, left_unit), (b, right_unit) = _split(left), _split(right)
+        if "%" in (left_unit, right_unit) and left_unit != right_unit:
+            if self.rules.percent and self._same_value(a, b):
+                return True
+            a = Quotient(a, Number(Fraction(100))) if left_unit == "%" else a
+            b = Quotient(b, Number(Fraction(100))) if right_unit == "%" else b
+            return self._same_value(a, b)
+        if left_unit != right_unit and left_unit and right_unit and known_unit(left_unit) and known_unit(right_unit):
+            return False
+        return self._same_value(a, b)
+
+    def _same_value(self, left: Node, right: Node) -> bool:
+        if is_infinite(left) or is_infinite(right):
+            return is_infinite(left) == is_infinite(right)
+        a, b = exact(left), exact(right)
+        if a is not None and b is not None:
+            return a == b or self._within(a, b) or _rounds(left, b) or _rounds(right, a)
+        if not free_symbols(left, right):
+            return self._same_constant(left, right)
+        return self._same_expression(left, right)
+
+    def _within(self, reference: Fraction, answer: Fraction) -> bool:
+        difference = abs(reference - answer)
+        if self.rules.absolute is not None:
+            return difference <= self.rules.absolute
+        return self.rules.relative is not None and difference <= self.rules.relative * abs(reference)
+
+    def _same_constant(self, left: Node, right: Node) -> bool:
+        try:
+            a, b = evaluate(left, {}, self.budget), evaluate(right, {}, self.budget)
+        except Undefined:
+            return False
+        if self._agree(a, b):
+            return True
+        if a.imag or b.imag:
+            return False
+        first, second = _as_fraction(a.real), _as_fraction(b.real)
+        return self._within(first, second) or _rounds(left, second) or _rounds(right, first)
+
+    def _same_expression(self, left: Node, right: Node) -> bool:
+        try:
+            if self._equal_everywhere(left, right):
+                return True
+            folded = _one_case(left, right)
+            return folded is not None and self._equal_everywhere(*folded)
+        except Undefined:
+            return False
+
+    def _equal_everywhere(self, left: Node, right: Node) -> bool:
+        return all(self._agree(self._at(left, names), self._at(right, names)) for names in self._points(left, right))
+
+    def _points(self, left: Node, right: Node) -> Iterable[dict[str, Value]]:
+        names = sorted(free_symbols(left, right))
+        discrete = is_discrete(left, right)
+        for index in range(POINTS):
+            yield {name: point(name, index, discrete) for name in names}
+        if any(isinstance(part, Call) and part.name == "abs" for node in (left, right) for part in walk(node)):
+            for index in range(POINTS):
+                yield {name: point(name, index, discrete, negative=True) for name in names}
+
+    def _at(self, node: Node, names: dict[str, Value]) -> Value:
+        return evaluate(node, names, self.budget)
+
+    def _agree(self, left: Value, right: Value) -> bool:
+        size = max(abs(left), abs(right))
+        return bool(abs(left - right) * 10**AGREEMENT <= max(size, 1e-10))
+
+
+# -- views of nodes ---------------------------------------------------------------------------------------------------
+
+
+def _unwrapped(node: Node) -> Node:
+    """``[M]`` around a matrix, and a lone ``\\left( \\right)``, mean nothing."""
+    while isinstance(node, Group) and len(node.items) == 1 and isinstance(node.items[0], Matrix):
+        node = node.items[0]
+    if isinstance(node, PlusMinus):
+        return Sequence(_both_signs(node))
+    return node
+
+
+def _without_name(node: Node) -> Node:
+    """``x = (1, 2)`` and ``D: [0, 1]`` as the region alone."""
+    if isinstance(node, Relation) and node.operators in (("=",), (":",)) and _is_label(node.operands[0]):
+        return node.operands[1]
+    return node
+
+
+def _items(node: Node) -> tuple[Node, ...] | None:
+    if isinstance(node, Sequence | Group):
+        return node.items
+    return None
+
+
+def _kind(node: Node) -> str:
+    if isinstance(node, Group):
+        return "(" if node.opening == "<" else node.opening
+    return "bare" if isinstance(node, Sequence) else "value"
+
+
+def _rows(node: Node) -> tuple[tuple[Node, ...], ...] | None:
+    """The rows of a matrix, of a scalar times a matrix, or of a point or list read as a row."""
+    match node:
+        case Matrix(rows=rows):
+            return rows
+        case Group(items=items) if items and node.opening in ("(", "[", "<"):
+            inner = [_items(item) for item in items]
+            if all(row is not None for row in inner):
+                return tuple(row for row in inner if row is not None)
+            return (items,)
+        case Product(factors=factors):
+            matrices = [factor for factor in factors if isinstance(_unwrapped(factor), Matrix)]
+            scalars = tuple(factor for factor in factors if factor not in matrices)
+            rows = _rows(_unwrapped(matrices[0])) if len(matrices) == 1 else None
+            return None if rows is None else tuple(tuple(Product((*scalars, entry)) for entry in row) for row in rows)
+        case Negative(argument=argument):
+            rows = _rows(_unwrapped(argument))
+            return None if rows is None else tuple(tuple(Negative(entry) for entry in row) for row in rows)
+        case _:
+            return None
+
+
+def _is_label(node: Node) -> bool:
+    """What names a value: ``x``, ``f(x)``, ``(x, y)``, ``f^{-1}(x)``."""
+    match node:
+        case Symbol() | Call(name="apply"):
+            return True
+        case Group(items=items):
+            return all(isinstance(item, Symbol) for item in items)
+        case _:
+            return False
+
+
+def _is_label_only_chain(node: Relation) -> bool:
+    return len(node.operands) == 2 and isinstance(node.operands[0], Symbol) and isinstance(node.operands[1], Relation)
+
+
+def _same_name(left: Node, right: Node) -> bool:
+    """Whether two labels may name the same thing: equal but for case, or the same function of another variable."""
+    if isinstance(left, Symbol) and isinstance(right, Symbol):
+        return left.name.lower() == right.name.lower()
+    if isinstance(left, Call) and isinstance(right, Call):
+        return left.arguments[0] == right.arguments[0]
+    return isinstance(left, Call) != isinstance(right, Call) or left == right
+
+
+def _assignments(items: tuple[Node, ...] | None) -> dict[str, Node] | None:
+    if not items or len(items) < 2:
+        return None
+    named: dict[str, Node] = {}
+    for item in items:
+        if not (isinstance(item, Relation) and item.operators == ("=",) and isinstance(item.operands[0], Symbol)):
+            return None
+        named[item.operands[0].name] = item.operands[1]
+    return named if len(named) == len(items) else None
+
+
+def _both_signs(node: Node) -> tuple[Node, ...]:
+    signs = [part for part in walk(node) if isinstance(part, PlusMinus)]
+    if not signs or len(signs) > 3:
+        return (node,)
+    return _signed(node, 1), _signed(node, -1)
+
+
+def _signed(node: Node, sign: int) -> Node:
+    match node:
+        case PlusMinus(left=left, right=right, sign=own):
+            term = _signed(right, sign)
+            return Sum((_signed(left, sign), term if own * sign > 0 else Negative(term)))
+        case Sum(terms=parts):
+            return Sum(tuple(_signed(part, sign) for part in parts))
+        case Product(factors=parts):
+            return Product(tuple(_signed(part, sign) for part in parts))
+        case Quotient(numerator=top, denominator=bottom):
+            return Quotient(_signed(top, sign), _signed(bottom, sign))
+        case Negative(argument=argument):
+            return Negative(_signed(argument, sign))
+        case Call(name=name, arguments=arguments):
+            return Call(name, tuple(_signed(argument, sign) for argument in arguments))
+        case Group(opening=opening, items=items, closing=closing):
+            return Group(opening, tuple(_signed(item, sign) for item in items), closing)
+        case Quantity(value=value, unit=unit):
+            return Quantity(_signed(value, sign), unit)
+        case Relation(operands=operands, operators=operators):
+            return Relation(tuple(_signed(operand, sign) for operand in operands), operators)
+        case _:
+            return node
+
+
+def _split(node: Node) -> tuple[Node, str]:
+    """A value and its unit; an angle mark around the whole is the unit degree."""
+    match node:
+        case Quantity(value=value, unit=unit):
+            inner, inner_unit = _split(value)
+            return inner, unit if not inner_unit else inner_unit
+        case Call(name="degree", arguments=(argument,)):
+            return argument, "degree"
+        case Negative(argument=argument):
+            value, unit = _split(argument)
+            return Negative(value), unit
+        case Product(factors=(*scalars, last)) if isinstance(last, Quantity) and last.unit != "%":
+            value, unit = _split(last)
+            return Product((*scalars, value)), unit
+        case _:
+            return node, ""
+
+
+def _bare(node: Node) -> Node:
+    return _split(node)[0]
+
+
+def _same_based(left: Node, right: Node) -> bool:
+    """Numerals in the same base, or one without its base written: the digits decide."""
+    if isinstance(left, Based) and isinstance(right, Based):
+        return left.base == right.base and left.numeral.lstrip("0") == right.numeral.lstrip("0")
+    based, other = (left, right) if isinstance(left, Based) else (right, left)
+    value = exact(other)
+    return (
+        isinstance(based, Based)
+        and value is not None
+        and value.denominator == 1
+        and str(value.numerator) == based.numeral.lstrip("0")
+    )
+
+
+def _difference(equation: Relation) -> Node:
+    return Sum((equation.operands[0], Negative(equation.operands[1])))
+
+
+def _rounds(decimal: Node, value: Fraction) -> bool:
+    """Whether a literal decimal of enough digits is ``value`` rounded or cut to its places."""
+    sign = 1
+    while isinstance(decimal, Negative):
+        decimal, sign = decimal.argument, -sign
+    if not isinstance(decimal, Number) or decimal.places is None or decimal.digits < SIGNIFICANT_DIGITS:
+        return False
+    unit = Fraction(1, 10**decimal.places) if decimal.places >= 0 else Fraction(10**-decimal.places)
+    difference = value * sign - decimal.value
+    return abs(difference) <= unit / 2 or 0 <= difference * (1 if decimal.value >= 0 else -1) < unit
+
+
+def _as_fraction(value: Value) -> Fraction:
+    sign, mantissa, exponent, _ = value._mpf_
+    if abs(exponent) > 5_000:
+        raise Undefined("too large")
+    magnitude = Fraction(int(mantissa)) * Fraction(2) ** exponent
+    return -magnitude if sign else magnitude
+
+
+def _one_case(left: Node, right: Node) -> tuple[Node, Node] | None:
+    """Both sides with variables in lower case, where neither side uses a letter in both cases and they differ."""
+    for node in (left, right):
+        names = free_symbols(node)
+        if len({name.lower() for name in names}) != len(names):
+            return None
+    if free_symbols(left) == free_symbols(right):
+        return None
+    return _lower(left), _lower(right)
+
+
+def _lower(node: Node) -> Node:
+    match node:
+        case Symbol(name=name):
+            return Symbol(name.lower())
+        case Sum(terms=parts):
+            return Sum(tuple(_lower(part) for part in parts))
+        case Product(factors=parts):
+            return Product(tuple(_lower(part) for part in parts))
+        case Quotient(numerator=top, denominator=bottom):
+            return Quotient(_lower(top), _lower(bottom))
+        case Negative(argument=argument):
+            return Negative(_lower(argument))
+        case Call(name=name, arguments=arguments):
+            return Call(name, tuple(_lower(argument) for argument in arguments))
+        case _ if not isinstance(node, Constant | Number) and hasattr(node, "base") and hasattr(node, "exponent"):
+            return type(node)(_lower(node.base), _lower(node.exponent))  # type: ignore[call-arg, arg-type]
+        case _:
+            return node

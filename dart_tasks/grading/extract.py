@@ -1,0 +1,210 @@
+"""Response -> answer text, by ranked cue, in time linear in the response.
+
+``... so $x=4$. The answer is $\\boxed{4}$.`` gives ``4``, found as "boxed". The cues, strongest first: the last non-empty
+``\\boxed`` (neighbouring final boxes joined), ``####``, "final answer is", "answer is"/"Answer:", and only then what is
+merely last: the whole of a one-line response, the last formula, the last number.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["Extraction", "clean", "find_answer"]
+
+MAX_RESPONSE = 200_000  # characters kept, from the end
+MAX_ANSWER = 20_000
+MAX_BOXES = 64  # looked at, from the end
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """An answer's text, the cue it was found by, and whether that cue states it explicitly."""
+
+    answer: str
+    source: str
+    explicit: bool
+
+
+NONE = Extraction("", "none", False)
+
+_RUN_ON = re.compile(
+    r"(?m)^\s*(?:#{2,}\s*(?:Instruction|Response|Input|Question|Problem|Query)\b|(?:Question|Problem|User|Human|Q|Instruction)\s?\d*\s*:\s)"
+    r"|<\|(?:im_end|im_start|endoftext|eot_id|end_of_text|start_header_id|user|end)\|>|</s>|<｜|\[INST\]|\nBelow is an instruction that"
+)
+_BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?=[{\d A-Za-z\\-])")
+_BETWEEN_BOXES = re.compile(
+    r"[\s$,;.&]*(?:(?:\\text\s*\{\s*)?(?:and|or)\s*\}?)?[\s$,;&]*(?:\\[()\[\]]|\\quad|\s|\$)*", re.IGNORECASE
+)
+_HASHES = re.compile(r"(?m)####[ \t]*(?!#)(?:(?:the )?(?:final )?answer(?: is)?:?)?[ \t]*(\S[^\n]*)", re.IGNORECASE)
+_STATED = re.compile(
+    r"(?:final|correct|right|required|desired|overall)?[ *_]{0,4}(?:answer|ans|solution)s?\b"
+    r"(?P<mid>[*_\s]{0,6}(?:(?:to|for|of) (?:the|this|our) (?:given |original )?(?:question|problem|equation|expression)[*_ ]{0,4})?"
+    r"(?:(?:is|are|was|will be|would be|must be|should be|equals?|becomes|=)\b[*_ ]{0,4}(?:therefore|thus|then|simply|just|indeed|given by|as follows|equal to)?[*_ ]{0,4}:?|[*_ ]{0,4}:|=)[*_ \t]*)",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"\.(?=\s+[A-Z*#\"(]|\s*\n|\s*$|\s+I hope)|\n\s*\n|[!?](?=\s)|(?<=[^\\])\n(?![ \t]*[\\$\[])")
+_TAIL = re.compile(
+    r"(?:,|;|\s)\s*(?:which|because|since|as (?:required|desired|we|the|it)|so (?:that|the|we)|where (?:we|the)|when (?:we|the)|after|given that|and (?:the|this|that|we|it)|but|I hope|that is|i\.e|based on)\b.*",
+    re.IGNORECASE | re.DOTALL,
+)
+_LEAD = re.compile(
+    r"^(?:\s|:|\*|_)*(?:(?:is|are|be|equals?|equal to|approximately|approx\.?|about|roughly|exactly|simply|therefore|thus|given by|option|choice|that|therefore,|:)\s+)*",
+    re.IGNORECASE,
+)
+_FORMULA = re.compile(r"\$\$(.{1,2000}?)\$\$|\$([^$\n]{1,2000})\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
+_NUMBER = re.compile(
+    r"(?<![\w.])-?\$?\d{1,3}(?:,\d{3})+(?:\.\d+)?%?|(?<![A-Za-z\d.])-?\$?(?:\d+(?:\.\d+)?(?:/\d+)?|\.\d+)%?"
+)
+_MARKS = re.compile(r"^\s*(?:\*\*|__|`+|>)+\s*|\s*(?:\*\*|__|`+)+\s*$")
+_HEDGED = re.compile(r"\bnot\s*$|n't\s*$", re.IGNORECASE)
+
+
+def find_answer(response: str) -> Extraction:
+    """The answer that a response states, or the best guess at it; never raises."""
+    text = response[-MAX_RESPONSE:]
+    cut = _RUN_ON.search(text, 1)
+    while cut is not None and not text[: cut.start()].strip():
+        cut = _RUN_ON.search(text, cut.end())
+    if cut is not None:
+        text = text[: cut.start()]
+    return _boxed(text) or _hashes(text) or _stated(text) or _last(text) or NONE
+
+
+# -- boxes --------------------------------------------------------------------------------------------------------
+
+
+def _boxed(text: str) -> Extraction | None:
+    starts = [match.start() for match in _BOX.finditer(text)][-MAX_BOXES:]
+    boxes: list[tuple[int, int, str]] = []
+    for start in starts:
+        end, content = _box_at(text, start)
+        if content.strip():
+            boxes.append((start, end, content.strip()))
+    if not boxes:
+        return None
+    last = boxes[-1]
+    hashes = _HASHES.search(text, last[1])
+    if hashes is not None and re.search(r"\d", hashes[1]):
+        return _hashes(text)
+    joined = [last[2]]
+    start = last[0]
+    for before_start, before_end, content in reversed(boxes[:-1]):
+        if before_end > start or not _BETWEEN_BOXES.fullmatch(text, before_end, start) or start - before_end > 60:
+            break
+        if "\n\n" in text[before_end:start] or content in joined:
+            break
+        joined.insert(0, content)
+        start = before_start
+    return Extraction(", ".join(joined)[:MAX_ANSWER], "boxed", True)
+
+
+def _box_at(text: str, start: int) -> tuple[int, str]:
+    """(end, content) of the box that starts here; an unclosed one reaches to the end of its line or formula."""
+    index = start + 1
+    while index < len(text) and text[index].isalpha():
+        index += 1
+    while index < len(text) and text[index] == " ":
+        index += 1
+    if index >= len(text) or text[index] != "{":
+        match = re.compile(r"[^\s$.,;]+").match(text, index)
+        return (match.end(), match[0]) if match else (index, "")
+    depth = 0
+    position = index
+    limit = min(len(text), index + MAX_ANSWER)
+    while position < limit:
+        char = text[position]
+        if char == "\\":
+            position += 2
+            continue
+        if char == "{":
+            depth += 1
+        elif char == "}":
+            depth -= 1
+            if depth == 0:
+                return position + 1, text[index + 1 : position]
+        position += 1
+    rest = text[index + 1 : limit]
+    end = min((found for mark in ("$", "\n", "\\]", "\\)") if (found := rest.find(mark)) >= 0), default=len(rest))
+    return index + 1 + end, rest[:end].rstrip(" .")
+
+
+# -- statements ---------------------------------------------------------------------------------------------------
+
+
+def _hashes(text: str) -> Extraction | None:
+    found = None
+    for found in _HASHES.finditer(text):
+        pass
+    if found is None:
+        return None
+    answer = clean(found[1])
+    return Extraction(answer, "hashes", True) if answer else None
+
+
+def _stated(text: str) -> Extraction | None:
+    for match in reversed(list(_STATED.finditer(text))[-32:]):
+        answer = _clause(text[match.end() : match.end() + 3_000])
+        if answer:
+            source = "final_answer" if match[0].lower().startswith("final") else "answer_is"
+            return Extraction(answer[:MAX_ANSWER], source, True)
+    return None
+
+
+def _clause(text: str) -> str:
+    """The answer in the words after "the answer is": up to the sentence's end, without what only explains it."""
+    stripped = text.lstrip(" \t\n*_:")
+    display = re.match(r"\$\$(.+?)\$\$|\\\[(.+?)\\\]", stripped, re.DOTALL)
+    if display:
+        return clean(display[1] or display[2])
+    end = _SENTENCE_END.search(stripped)
+    clause = stripped[: end.start()] if end else stripped
+    if _HEDGED.search(clause) or clause.lower().startswith("not "):
+        return ""
+    clause = _TAIL.sub("", _LEAD.sub("", clause))
+    formulas = [next(filter(None, match.groups())) for match in _FORMULA.finditer(clause)]
+    outside = _FORMULA.sub(" ", clause)
+    if formulas and len(re.findall(r"[A-Za-z]{2,}", outside)) > 3:
+        return clean(formulas[-1])
+    return clean(clause)
+
+
+# -- what is merely last ------------------------------------------------------------------------------------------
+
+
+def _last(text: str) -> Extraction | None:
+    stripped = text.strip()
+    if stripped and "\n" not in stripped and len(stripped) <= 300 and len(re.findall(r"[A-Za-z]{3,}", stripped)) <= 6:
+        return Extraction(clean(stripped), "whole", False)
+    formula = None
+    for formula in _FORMULA.finditer(text):
+        pass
+    if formula is not None:
+        content = next(filter(None, formula.groups()))
+        after = re.match(r"[ \t]*[A-Za-z%][^.\n$]{0,40}", text[formula.end() : formula.end() + 60])
+        del after
+        return Extraction(clean(re.split(r"(?<![<>!:\\])=", content)[-1]), "last_formula", False)
+    number = None
+    for number in _NUMBER.finditer(text):
+        pass
+    return None if number is None else Extraction(number[0], "last_number", False)
+
+
+def clean(answer: str) -> str:
+    """An answer without the marks around it: bold, quotes, code, a full stop, dollars."""
+    before = None
+    while before != answer and answer:
+        before = answer
+        answer = _MARKS.sub("", answer).strip()
+        if answer.endswith((".", ",", ";", ":")) and not answer.endswith(("\\,", "\\;", "\\:", ".m.")):
+            answer = answer[:-1].rstrip()
+        for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ('"', '"'), ("“", "”")):
+            inside = answer[len(opening) : len(answer) - len(closing)]
+            if (
+                len(answer) > len(opening) + len(closing)
+                and answer.startswith(opening)
+                and answer.endswith(closing)
+                and opening not in inside
+            ):
+                answer = inside.strip()
+    return answer

@@ -1,0 +1,207 @@
+"""Grading one response: extraction, then equality under the benchmark's policy.
+
+>>> grade(r"So $2x = 6$ and the answer is $\\boxed{3}$.", "3", "math").correct
+True
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, TypeAlias, get_args
+
+from dart_tasks.grading.compare import Rules, same
+from dart_tasks.grading.extract import find_answer
+from dart_tasks.grading.numeric import Budget, Undefined, self_check
+from dart_tasks.grading.read import Reading, choice_letters, native, read, truth_value
+
+__all__ = ["BENCHMARKS", "Benchmark", "Case", "Reference", "Verdict", "check", "equal", "extract", "grade"]
+
+Benchmark: TypeAlias = Literal[
+    "math", "gsm8k", "college_math", "deepmind_mathematics", "olympiadbench", "theoremqa", "generic"
+]
+BENCHMARKS: tuple[str, ...] = get_args(Benchmark)
+Reference: TypeAlias = str | int | float | bool | Sequence[object]
+
+_ORDERED = re.compile(
+    r"\bsort\b|\b(?:arrange|put|list|order)\b.{0,80}\b(?:ascending|descending|increasing|decreasing)\b|\brespectively\b"
+    r"|\bin (?:the )?(?:ascending|descending|increasing|decreasing|numerical) order\b|from (?:the )?(?:least|smallest|greatest|largest) to",
+    re.IGNORECASE,
+)
+_PERCENT = re.compile(r"%|\bper\s?cent", re.IGNORECASE)
+THEOREMQA_RELATIVE = Fraction(1, 10**9)  # DART-Math's rule for floats
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the grader decided, and why.
+
+    Attributes:
+        correct: whether the answer equals the reference.
+        answer: the extracted text.
+        source: the cue it was found by: boxed, hashes, final_answer, answer_is, whole, last_formula, last_number, none.
+        explicit: the response states it as its answer (the first four sources), rather than it being merely last.
+        reason: why it is equal or not, in a few words.
+        flags: what went wrong around it: truncated, timeout, memory, crashed, error.
+    """
+
+    correct: bool
+    answer: str
+    source: str
+    explicit: bool
+    reason: str
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One thing to grade; the arguments of :func:`grade`."""
+
+    response: str
+    reference: Reference
+    benchmark: str = "generic"
+    question: str | None = None
+    tolerance: float | str | None = None
+    finish_reason: str | None = None
+
+
+def grade(
+    response: str,
+    reference: Reference,
+    benchmark: str = "generic",
+    question: str | None = None,
+    tolerance: float | str | None = None,
+    finish_reason: str | None = None,
+) -> Verdict:
+    """Judge a response against a reference answer. Bounded in time and memory; never raises for any response.
+
+    Args:
+        reference: in its native type (text, number, truth value, list).
+        benchmark: one of BENCHMARKS; it sets the policy.
+        question: the query's text; it settles what notation leaves open (order, percentages).
+        tolerance: OlympiadBench: absolute (its ``error`` field). Else: relative to a reference that is a float.
+        finish_reason: ``"length"`` marks a truncated response, wrong unless it already stated its answer.
+
+    Raises:
+        ValueError: an unknown benchmark, or a tolerance that is no number.
+    """
+    rules = _rules(benchmark, reference, question, tolerance)
+    try:
+        found = find_answer(response)
+    except Exception as error:  # a fault of ours must cost one case, visibly, not a run
+        return Verdict(False, "", "none", False, f"extraction failed: {type(error).__name__}", ("error",))
+    flags = ("truncated",) if finish_reason == "length" else ()
+    if flags and not found.explicit:
+        return Verdict(False, found.answer, found.source, False, "truncated before it stated an answer", flags)
+    if found.source == "none":
+        return Verdict(False, "", "none", False, "no answer found", flags)
+    correct, reason = _judge(reference, found.answer, rules)
+    flags += ("error",) if reason.startswith("comparison failed") else ()
+    return Verdict(correct, found.answer, found.source, found.explicit, reason, flags)
+
+
+def extract(response: str, benchmark: str = "generic") -> str:
+    """The text of the answer that a response gives, empty if there is none."""
+    _check_benchmark(benchmark)
+    return find_answer(response).answer
+
+
+def equal(
+    reference: Reference,
+    answer: str,
+    benchmark: str = "generic",
+    question: str | None = None,
+    tolerance: float | str | None = None,
+) -> bool:
+    """Whether an answer's text equals the reference under the benchmark's policy; arguments as for :func:`grade`."""
+    return _judge(reference, answer, _rules(benchmark, reference, question, tolerance))[0]
+
+
+def check(case: Case) -> None:
+    """Raises ValueError for a case that :func:`grade` would refuse: an unknown benchmark, an unusable tolerance."""
+    _check_benchmark(case.benchmark)
+    _tolerance(case.tolerance)
+
+
+def _check_benchmark(benchmark: str) -> None:
+    if benchmark not in BENCHMARKS:
+        raise ValueError(f"unknown benchmark {benchmark!r}: choose one of {', '.join(BENCHMARKS)}")
+
+
+def _rules(benchmark: str, reference: Reference, question: str | None, tolerance: float | str | None) -> Rules:
+    _check_benchmark(benchmark)
+    allowed = _tolerance(tolerance)
+    relative = None if benchmark == "olympiadbench" else allowed
+    if benchmark == "theoremqa":
+        relative = relative or THEOREMQA_RELATIVE
+    is_list = isinstance(reference, list | tuple) and not all(isinstance(item, str) for item in reference)
+    bracketed = benchmark == "deepmind_mathematics" and isinstance(reference, str) and reference.startswith("[")
+    return Rules(
+        ordered=benchmark == "deepmind_mathematics" or bool(question and _ORDERED.search(question)),
+        any_bracket=is_list or bracketed,
+        absolute=allowed if benchmark == "olympiadbench" else None,
+        relative=relative if _has_float(reference) or benchmark != "theoremqa" else None,
+        percent=question is None or bool(_PERCENT.search(question)),
+    )
+
+
+def _has_float(reference: Reference) -> bool:
+    if isinstance(reference, list | tuple):
+        return any(isinstance(item, float) for item in reference)
+    return isinstance(reference, float)
+
+
+def _tolerance(tolerance: float | str | None) -> Fraction | None:
+    if tolerance is None or tolerance == "":
+        return None
+    try:
+        value = float(tolerance)
+    except ValueError:
+        raise ValueError(f"tolerance must be a number (got {tolerance!r})") from None
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"tolerance must be finite and not negative (got {tolerance!r})")
+    return Fraction(str(value))
+
+
+def _judge(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str]:
+    try:
+        return _compare(reference, answer, rules)
+    except Undefined as error:
+        return False, f"not decided: {error}"
+    except Exception as error:  # see grade
+        return False, f"comparison failed: {type(error).__name__}"
+
+
+def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str]:
+    expected: Reading = native(reference)  # type: ignore[arg-type]
+    if not answer.strip():
+        return False, "empty answer"
+    if expected.text.strip() == answer.strip():
+        return True, "same text"
+    truth = truth_value(expected.text)
+    if truth is not None:
+        given = truth_value(answer)
+        if given is not None:
+            return given is truth, "same truth value" if given is truth else "other truth value"
+    letter = choice_letters(expected.text)
+    if letter is not None:
+        given_letter = choice_letters(answer)
+        if given_letter is not None:
+            return given_letter == letter, "same choice" if given_letter == letter else "other choice"
+    given_reading = read(answer)
+    budget = Budget()
+    for left in expected.nodes:
+        for right in given_reading.nodes:
+            if same(left, right, rules, budget):
+                return True, "equal in value"
+    if expected.key and expected.key == given_reading.key and not (expected.nodes and given_reading.nodes):
+        return True, "same words"
+    if not given_reading.nodes:
+        return False, "answer is not readable as mathematics, and is other text"
+    return False, "different values" if expected.nodes else "different text"
+
+
+self_check()

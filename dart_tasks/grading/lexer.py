@@ -1,0 +1,243 @@
+"""Answer text -> tokens. One pass of one linear regular expression over text of bounded length; nothing is executed.
+
+``3\\frac{1}{2}\\text{ cm}`` becomes number 3, command frac, open, number 1, close, open, number 2, close, word cm.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from dart_tasks.grading.units import is_unit
+
+__all__ = ["CONSTANTS", "FUNCTIONS", "MAX_CHARACTERS", "Token", "Unreadable", "plain", "tokenize"]
+
+MAX_CHARACTERS = 4_000  # the longest of 11,612 real references has 1,900; longer text is only compared as text
+MAX_TOKENS = 2_000
+MAX_NUMBER_CHARACTERS = 1_000
+
+Kind: TypeAlias = Literal["number", "letters", "word", "command", "symbol", "begin", "end"]
+
+
+class Unreadable(ValueError):
+    """The text is not mathematics we can read, or is too long or too deep to be read in bounded time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """``kind`` and text; ``spaced`` says whether white space came before it."""
+
+    kind: Kind
+    text: str
+    spaced: bool = False
+
+
+_UNICODE = {
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "﹣": "-", "－": "-", "×": r"\times ", "⋅": r"\cdot ",
+    "·": r"\cdot ", "∙": r"\cdot ", "÷": "/", "⁄": "/", "∕": "/", "π": r"\pi ", "∞": r"\infty ", "√": r"\sqrt ",
+    "∛": r"\sqrt[3]", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ",
+    "≅": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "°": r"^\circ ", "º": r"^\circ ", "∪": r"\cup ", "∩": r"\cap ",
+    "∈": r"\in ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}",
+    "ℕ": r"\mathbb{N}", "′": "'", "″": "''", "’": "'", "‘": "'", "“": '"', "”": '"', "⟨": r"\langle ",
+    "⟩": r"\rangle ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "→": r"\to ",
+    "⇒": r"\to ", "∧": r"\land ", "∨": r"\lor ", "¬": r"\neg ", "∣": "|", "∖": r"\setminus ", "∘": r"\circ ",
+    "％": "%", "，": ",", "（": "(", "）": ")", "＝": "=", "＋": "+", "：": ":", "；": ";", "．": ".", "。": ".",
+    "［": "[", "］": "]", "｛": r"\{", "｝": r"\}", "＜": "<", "＞": ">", "＄": "$", "！": "!", "／": "/", "＊": "*",
+    "\u00a0": " ", "\u2009": " ", "\u200a": " ", "\u2002": " ", "\u2003": " ", "\u202f": " ", "\u2005": " ",
+    "\u2006": " ", "\u2007": " ", "\u2008": " ", "\u3000": " ", "\u200b": "", "\u200c": "", "\u200d": "",
+    "\ufeff": "", "\u2060": "", "\u2061": "", "\u2062": "", "\u2063": ",", "\x00": "",
+    "½": r" \frac{1}{2}", "⅓": r" \frac{1}{3}", "⅔": r" \frac{2}{3}", "¼": r" \frac{1}{4}", "¾": r" \frac{3}{4}",
+    "⅕": r" \frac{1}{5}", "⅖": r" \frac{2}{5}", "⅗": r" \frac{3}{5}", "⅘": r" \frac{4}{5}", "⅙": r" \frac{1}{6}",
+    "⅚": r" \frac{5}{6}", "⅐": r" \frac{1}{7}", "⅛": r" \frac{1}{8}", "⅜": r" \frac{3}{8}", "⅝": r" \frac{5}{8}",
+    "⅞": r" \frac{7}{8}", "⅑": r" \frac{1}{9}", "⅒": r" \frac{1}{10}",
+}  # fmt: skip
+_GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron rho sigma tau upsilon phi chi psi omega"
+_UNICODE |= {char: f"\\{name} " for char, name in zip("αβγδεζηθικλμνξορστυφχψω", _GREEK.split(), strict=True)}
+_UNICODE |= {
+    "φ": r"\phi ",
+    "ϕ": r"\phi ",
+    "ϑ": r"\theta ",
+    "ε": r"\epsilon ",
+    "Δ": r"\Delta ",
+    "Ω": r"\Omega ",
+    "Σ": r"\Sigma ",
+}
+_UNICODE |= {chr(0xFF10 + digit): str(digit) for digit in range(10)}
+_TABLE = str.maketrans(_UNICODE)
+_SUPERSCRIPT = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ", "0123456789+-()ni", strict=True))
+_SUBSCRIPT = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
+_SCRIPTS = re.compile(f"([{''.join(_SUPERSCRIPT)}]+)|([{''.join(_SUBSCRIPT)}]+)")
+
+_SIZING = (
+    r"left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|Biggl|Biggr|big|Big|bigg|Bigg|bigm|middle|displaystyle|textstyle"
+    r"|scriptstyle|limits|nolimits|hline|hfill|allowbreak|nonumber|notag|mathstrut|strut|centering|normalsize|large|Large|small|huge"
+)
+_IGNORED = re.compile(rf"\\(?:{_SIZING})(?![A-Za-z])\.?|\\[!]")
+_SPACES = re.compile(
+    r"\\(?:quad|qquad|enspace|thinspace|medspace|thickspace|space|newline|par|hspace\*?\{[^{}]*\}|vspace\*?\{[^{}]*\})(?![A-Za-z])|~|(?<!\\)\\[,;: ]"
+)
+_DIGIT_GROUPS = re.compile(r"(?<=\d)(?:\{,\}|(?<!\\)\\[,!;: ]|,\\!|\{\\,\}|(?<!\\)~)\s*(?=\d{3}(?!\d))")
+_DELIMITERS = re.compile(r"(?<!\\)\${1,2}|\\[()\]]|\\\[(?!\d+(?:pt|em|ex|mm)\])")
+_MONEY = re.compile(r"(?<!\\)\$(?=\s*-?[\d.])")
+_ESCAPED_COMMAND = re.compile(r"\\\\(?=[A-Za-z(\[{}])")
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+)
+    |(?P<begin>\\begin\s*\{(?P<env>[A-Za-z]+)\*?\}(?:\s*\{[clr|\s@{}.]*\}|\s*\[[a-z]\])?)
+    |(?P<end>\\end\s*\{[A-Za-z]+\*?\})
+    |(?P<words>\\(?:text|mbox|textrm|textbf|textit|textsf|texttt|textnormal|textup|emph|hbox|mathrm|mathsf|mathit|mathtt|mathbf|rm|bf|operatorname)\*?\s*\{(?P<content>[^{}\\$]*)\})
+    |(?P<command>\\[A-Za-z]+|\\.)
+    |(?P<number>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,6}(?![\dA-Za-z.]))?|\d+\.(?!\d))
+    |(?P<letters>[A-Za-z]+)
+    |(?P<symbol>\*\*|<=|>=|!=|=>|->|:=|==|''|.)""",
+    re.VERBOSE | re.DOTALL,
+)
+FUNCTIONS = frozenset(
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "sinh",
+        "cosh",
+        "tanh",
+        "coth",
+        "sech",
+        "csch",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "arccot",
+        "arcsec",
+        "arccsc",
+        "arcsinh",
+        "arccosh",
+        "arctanh",
+        "arsinh",
+        "arcosh",
+        "artanh",
+        "asin",
+        "acos",
+        "atan",
+        "asinh",
+        "acosh",
+        "atanh",
+        "ln",
+        "log",
+        "lg",
+        "exp",
+        "sqrt",
+        "cbrt",
+        "root",
+        "abs",
+        "floor",
+        "ceil",
+        "min",
+        "max",
+        "gcd",
+        "lcm",
+    ]
+)
+CONSTANTS = {"pi": "pi", "infty": "infinity", "infinity": "infinity", "inf": "infinity", "oo": "infinity"}
+_KNOWN_NAME = re.compile("|".join(sorted(FUNCTIONS | {"pi"}, key=len, reverse=True)))
+
+
+def plain(text: str) -> str:
+    """``text`` with Unicode mathematics spelt in LaTeX, and math delimiters, sizing and digit grouping removed."""
+    if not text.isascii():
+        text = _SCRIPTS.sub(_script, text).translate(_TABLE)
+    if "\\begin" not in text:
+        text = _ESCAPED_COMMAND.sub(r"\\", text)
+    text = _IGNORED.sub("", _DIGIT_GROUPS.sub("", text))
+    if text.count("$") - text.count(r"\$") == 1:  # no pair, so it is not mathematics between dollars
+        text = _MONEY.sub(r"\$", text)
+    text = _DELIMITERS.sub(" ", text)
+    return _SPACES.sub(" ", text)
+
+
+def _script(match: re.Match[str]) -> str:
+    if match[1]:
+        return "^{" + "".join(_SUPERSCRIPT[char] for char in match[1]) + "}"
+    return "_{" + "".join(_SUBSCRIPT[char] for char in match[2]) + "}"
+
+
+def tokenize(text: str) -> list[Token]:
+    """The tokens of text that went through :func:`plain`.
+
+    Raises:
+        Unreadable: the text is longer than MAX_CHARACTERS or has more than MAX_TOKENS tokens.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise Unreadable(f"longer than {MAX_CHARACTERS} characters")
+    tokens: list[Token] = []
+    spaced = False
+    for match in _TOKEN.finditer(text):
+        kind = match.lastgroup
+        if kind == "space":
+            spaced = True
+            continue
+        if kind in ("env", "begin"):
+            tokens.append(Token("begin", match["env"], spaced))
+        elif kind == "end":
+            tokens.append(Token("end", match[0], spaced))
+        elif kind in ("content", "words"):
+            tokens.extend(_styled(match["content"], spaced))
+        elif kind == "number" and len(match[0]) > MAX_NUMBER_CHARACTERS:
+            raise Unreadable("a number of too many digits")
+        elif kind == "command":
+            tokens.append(Token("command", match[0][1:], spaced))
+        elif kind == "letters":
+            after_number = bool(tokens) and (tokens[-1].kind == "number" or tokens[-1].text in ")}")
+            tokens.extend(_letters(match[0], spaced, after_number))
+        elif kind is not None:
+            tokens.append(Token("number" if kind == "number" else "symbol", match[0], spaced))
+        spaced = False
+        if len(tokens) > MAX_TOKENS:
+            raise Unreadable(f"more than {MAX_TOKENS} tokens")
+    return tokens
+
+
+def _letters(run: str, spaced: bool, after_number: bool) -> list[Token]:
+    """A run of letters is a function's name, a unit after a number, a product of variables, or a word."""
+    lower = run.lower()
+    if len(run) == 1:
+        return [Token("letters", run, spaced)]
+    if run in FUNCTIONS or lower in CONSTANTS:
+        return [Token("command", run if run in FUNCTIONS else CONSTANTS[lower], spaced)]
+    if lower in ("or", "and") or (after_number and is_unit(run)):
+        return [Token("word", run, spaced)]
+    parts = _KNOWN_NAME.split(run)
+    if len(parts) > 1 and all(len(part) <= 2 for part in parts):  # xsinx, pir
+        names = _KNOWN_NAME.findall(run)
+        tokens = [Token("letters", letter) for letter in parts[0]]
+        for name, part in zip(names, parts[1:], strict=True):
+            tokens.append(Token("command", name))
+            tokens.extend(Token("letters", letter) for letter in part)
+        return tokens
+    if len(run) >= 4 or (spaced and after_number and len(run) == 3):
+        return [Token("word", run, spaced)]
+    return [Token("letters", letter, spaced and index == 0) for index, letter in enumerate(run)]
+
+
+def _styled(content: str, spaced: bool) -> list[Token]:
+    """Tokens of ``\\text{...}``: runs of two letters or more are words, everything else is as in mathematics."""
+    if content.strip() in FUNCTIONS:
+        return [Token("command", content.strip(), spaced)]
+    tokens: list[Token] = []
+    for match in _TOKEN.finditer(content):
+        kind = match.lastgroup
+        if kind == "space":
+            spaced = True
+            continue
+        if kind == "letters":
+            is_name = len(match[0]) == 1 and len(content.strip(" ().~")) == 1
+            tokens.append(Token("letters" if is_name else "word", match[0], spaced))
+        elif kind in ("number", "symbol"):
+            if match[0] == "~":
+                continue
+            tokens.append(Token(kind, match[0], spaced))
+        spaced = False
+    return tokens

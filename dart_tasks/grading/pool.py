@@ -1,0 +1,330 @@
+"""Grading in worker processes that are killed and replaced, so that one case's fate never touches another's.
+
+Workers are plain child processes that speak JSON over pipes: no pickling, no ``fork`` of a threaded parent, no import of
+the caller's ``__main__``, and they may be started from daemonic processes, threads, event loops and Ray actors alike.
+Cases are sent ahead of the answers, so a worker never waits for its parent; it answers in order, so on a death or a
+time-out the case at fault is the first without an answer, and the others are simply sent again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import selectors
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from dart_tasks.grading.grader import Case, Verdict, check
+
+__all__ = ["GradingPool"]
+
+AHEAD = 32  # cases sent to a worker before their answers are read
+CHUNK = 1 << 16
+START_TIMEOUT_S = 120.0
+_CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dart_tasks.grading.worker import main; main()"
+_ROOT = str(Path(__file__).resolve().parents[2])
+
+
+class GradingPool:
+    """Grades cases in ``workers`` processes, each with a time and a memory limit per case.
+
+    Args:
+        workers: processes; None for one per available core.
+        timeout_s: seconds after which a case is given up: its worker is killed and replaced, the verdict says "timeout".
+        memory_mb: address space of a worker in MiB; a case that exceeds it gets the flag "memory" (or "crashed").
+
+    Raises:
+        ValueError: a limit that is not positive.
+        RuntimeError: workers cannot start (their own error is quoted).
+    """
+
+    def __init__(self, workers: int | None = None, timeout_s: float = 5.0, memory_mb: int = 1024) -> None:
+        if workers is None:
+            workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if workers < 1 or timeout_s <= 0 or memory_mb < 1:
+            raise ValueError(
+                f"workers, timeout_s and memory_mb must be positive (got {workers}, {timeout_s}, {memory_mb})"
+            )
+        self.workers = workers
+        self.timeout_s = timeout_s
+        self.memory_mb = memory_mb
+        self._lock = threading.Lock()
+        self._start()
+
+    def _start(self) -> None:
+        self._pid = os.getpid()
+        self._state = _Shared()
+        processes = [_Process(self.memory_mb) for _ in range(self.workers)]
+        self._state.processes.update(processes)
+        for process in processes:
+            process.wait_until_ready()
+        for process in processes:
+            server = _Server(self._state, process, self.workers, self.timeout_s, self.memory_mb)
+            threading.Thread(target=server.run, name="grading", daemon=True).start()
+        self._finalizer = weakref.finalize(self, _Shared.close, self._state, self._pid)
+
+    def submit(self, case: Case) -> Future[Verdict]:
+        """A future of the case's verdict; it never raises because of the case. Usable from any thread.
+
+        Raises:
+            ValueError: the case names an unknown benchmark or an unusable tolerance.
+            RuntimeError: the pool is closed.
+        """
+        check(case)
+        line = json.dumps(
+            [case.response, case.reference, case.benchmark, case.question, case.tolerance, case.finish_reason],
+            default=_plain,
+        ).encode("ascii")
+        with self._lock:
+            if os.getpid() != self._pid:  # forked: threads and pipes stayed with the parent
+                self._start()
+            future: Future[Verdict] = Future()
+            self._state.put(_Item(line + b"\n", future))
+        return future
+
+    def map(self, cases: Iterable[tuple[Hashable, Case]]) -> Iterator[tuple[Hashable, Verdict]]:
+        """Verdicts tagged by the ids that came with the cases, in the order they finish; reads ahead by a bounded number."""
+        done: queue.SimpleQueue[tuple[Hashable, Future[Verdict]]] = queue.SimpleQueue()
+        waiting = 0
+        pending: set[Future[Verdict]] = set()
+        try:
+            for key, case in cases:
+                future = self.submit(case)
+                pending.add(future)
+                future.add_done_callback(lambda finished, key=key: done.put((key, finished)))  # type: ignore[misc]
+                waiting += 1
+                while waiting >= self.workers * AHEAD * 4:
+                    yield self._collect(done, pending)
+                    waiting -= 1
+            while waiting:
+                yield self._collect(done, pending)
+                waiting -= 1
+        finally:
+            for future in pending:
+                future.cancel()
+
+    @staticmethod
+    def _collect(
+        done: queue.SimpleQueue[tuple[Hashable, Future[Verdict]]], pending: set[Future[Verdict]]
+    ) -> tuple[Hashable, Verdict]:
+        key, future = done.get()
+        pending.discard(future)
+        return key, future.result()
+
+    def close(self) -> None:
+        """End the workers; cases not yet graded are cancelled. Called by the end of a ``with`` block."""
+        self._finalizer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _plain(value: Any) -> Any:
+    """NumPy scalars and arrays as Python's own; anything else as its text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+class _Shared:
+    """What the pool and its threads share: the cases not yet sent, and the processes alive."""
+
+    def __init__(self) -> None:
+        self.condition = threading.Condition()
+        self.waiting: deque[_Item] = deque()
+        self.processes: set[_Process] = set()
+        self.closed = False
+
+    def put(self, item: _Item) -> None:
+        with self.condition:
+            if self.closed:
+                raise RuntimeError("the grading pool is closed")
+            self.waiting.append(item)
+            self.condition.notify()
+
+    def take(self, in_flight: int, workers: int) -> list[_Item] | None:
+        """More cases for a worker that has ``in_flight`` of them, waiting if it has none; None when the pool is closed."""
+        with self.condition:
+            while not self.waiting and not in_flight and not self.closed:
+                self.condition.wait()
+            if self.closed:
+                return None
+            share = min(AHEAD - in_flight, len(self.waiting) // workers + 1, len(self.waiting))
+            return [self.waiting.popleft() for _ in range(share)]
+
+    def close(self, owner_pid: int, error: BaseException | None = None) -> None:
+        if os.getpid() != owner_pid:  # a fork's copy of the pool must not end its parent's workers
+            return
+        with self.condition:
+            self.closed = True
+            rest = list(self.waiting)
+            self.waiting.clear()
+            self.condition.notify_all()
+        for item in rest:
+            item.fail(error)
+        for process in list(self.processes):
+            process.end()
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A case as sent, and where its verdict is awaited."""
+
+    line: bytes
+    future: Future[Verdict]
+
+    def fail(self, error: BaseException | None) -> None:
+        if error is None:
+            self.future.cancel()
+        elif not self.future.done():
+            self.future.set_exception(error)
+
+
+class _Process:
+    """One worker process and its pipes."""
+
+    def __init__(self, memory_mb: int) -> None:
+        self._errors = tempfile.TemporaryFile()
+        self._popen = subprocess.Popen(
+            [sys.executable, "-c", _CODE, _ROOT, str(memory_mb)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            bufsize=0,
+            start_new_session=True,  # a Ctrl-C at the terminal is the parent's
+        )
+        assert self._popen.stdin and self._popen.stdout
+        self._input, self._output = self._popen.stdin.fileno(), self._popen.stdout.fileno()
+        os.set_blocking(self._input, False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._output, selectors.EVENT_READ)
+        self._unsent = bytearray()
+        self._partial = b""
+
+    def wait_until_ready(self) -> None:
+        """Raises RuntimeError with the worker's own last words if it does not start."""
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while (lines := self.exchange(deadline_s - time.monotonic())) == []:
+            if time.monotonic() > deadline_s:
+                break
+        if lines != [b"ready"]:
+            self.end()
+            self._errors.seek(0)
+            last_words = self._errors.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+            raise RuntimeError(f"a grading worker did not start: {''.join(last_words) or 'no error message'}")
+
+    def send(self, line: bytes) -> None:
+        if not self._unsent:
+            self._selector.register(self._input, selectors.EVENT_WRITE)
+        self._unsent += line
+
+    def exchange(self, timeout_s: float) -> list[bytes] | None:
+        """Write what can be written and read what has come within the time-out: whole lines; None if the worker died."""
+        lines: list[bytes] = []
+        for key, _ in self._selector.select(max(0.0, timeout_s)):
+            try:
+                if key.fd == self._input:
+                    del self._unsent[: os.write(self._input, self._unsent[:CHUNK])]
+                    if not self._unsent:
+                        self._selector.unregister(self._input)
+                else:
+                    data = os.read(self._output, CHUNK)
+                    if not data:
+                        return None
+                    *lines, self._partial = (self._partial + data).split(b"\n")
+            except BlockingIOError:
+                continue
+            except OSError:
+                return None
+        return lines
+
+    def is_alive(self) -> bool:
+        return self._popen.poll() is None
+
+    def end(self) -> None:
+        """Kill it and reap it."""
+        with contextlib.suppress(ProcessLookupError):
+            self._popen.kill()
+        self._popen.wait()
+
+
+@dataclass
+class _Server:
+    """A thread's work: keep one worker process busy, and replace it when a case was its end."""
+
+    state: _Shared
+    process: _Process
+    workers: int
+    timeout_s: float
+    memory_mb: int
+
+    def run(self) -> None:
+        in_flight: deque[_Item] = deque()
+        try:
+            while (items := self.state.take(len(in_flight), self.workers)) is not None:
+                if items and not in_flight and not self.process.is_alive():  # killed while idle: nobody's fault
+                    self._replace()
+                for item in items:
+                    if item.future.set_running_or_notify_cancel():
+                        in_flight.append(item)
+                        self.process.send(item.line)
+                if in_flight:
+                    self._await_verdicts(in_flight)
+        except BaseException as error:
+            if not self.state.closed:
+                self.state.close(os.getpid(), error)
+                for item in in_flight:
+                    item.fail(error)
+        finally:
+            self.process.end()
+            for item in in_flight:
+                if not item.future.done():
+                    item.future.set_exception(CancelledError())
+
+    def _await_verdicts(self, in_flight: deque[_Item]) -> None:
+        """Return after at least one verdict; the first case in flight is the one that the worker is at."""
+        deadline_s = time.monotonic() + self.timeout_s
+        while True:
+            lines = self.process.exchange(deadline_s - time.monotonic())
+            for line in lines or ():
+                in_flight.popleft().future.set_result(_verdict(line))
+            if lines:
+                return
+            flag = "crashed" if lines is None else "timeout" if time.monotonic() >= deadline_s else None
+            if flag and self.state.closed:
+                return
+            if flag:
+                reason = f"gave up after {self.timeout_s:g} s" if flag == "timeout" else "the worker died of this case"
+                in_flight.popleft().future.set_result(Verdict(False, "", "none", False, reason, (flag,)))
+                self._replace()
+                for item in in_flight:
+                    self.process.send(item.line)
+                return
+
+    def _replace(self) -> None:
+        self.process.end()
+        self.state.processes.discard(self.process)
+        self.process = _Process(self.memory_mb)
+        self.state.processes.add(self.process)
+        self.process.wait_until_ready()
+
+
+def _verdict(line: bytes) -> Verdict:
+    correct, answer, source, explicit, reason, flags = json.loads(line)
+    return Verdict(correct, answer, source, explicit, reason, tuple(flags))
