@@ -19,7 +19,7 @@ from lm_eval.api.filter import Filter
 from lm_eval.api.registry import register_filter
 
 from dart_tasks.benchmarks import BENCHMARKS
-from dart_tasks.grading import Case, GradingPool, Verdict, equivalence_classes
+from dart_tasks.grading import Case, GradingPool, Verdict
 from dart_tasks.protocols import majority
 
 __all__ = ["GradeFilter", "grade_responses"]

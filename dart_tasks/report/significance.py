@@ -50,9 +50,7 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * tail / 2**n)
 
 
-def compare(
-    first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, float]]
-) -> Comparison | None:
+def compare(first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, float]]) -> Comparison | None:
     """Compare accuracies by item id, one mapping per benchmark; the benchmarks weigh the same. None if none is shared."""
     differences, only_first, only_second, binary = [], 0, 0, True
     for before, after in zip(first, second, strict=True):

@@ -1,0 +1,211 @@
+"""What a report says, computed once from the runs, for the terminal, Markdown and HTML alike."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dart_tasks.benchmarks import BENCHMARKS
+from dart_tasks.report.published import published_table
+from dart_tasks.report.results import Item, Run, Score, TaskResult
+from dart_tasks.report.significance import Comparison, compare
+
+__all__ = [
+    "Cell",
+    "Group",
+    "Pair",
+    "ScoreTable",
+    "failures",
+    "flag_counts",
+    "groups",
+    "notes",
+    "pairs",
+    "percent",
+    "score_table",
+]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One figure of the score table, in percent; empty where there is none."""
+
+    text: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Rows of (name, cells): our runs first, then the published models."""
+
+    columns: tuple[str, ...]
+    ours: tuple[tuple[str, tuple[Cell, ...]], ...]
+    published: tuple[tuple[str, tuple[Cell, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Accuracy of one group of items (a level, an answer type) in one run."""
+
+    facet: str
+    name: str
+    n_items: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The comparison of two runs on one task or on all that they share."""
+
+    title: str
+    first: str
+    second: str
+    result: Comparison
+
+
+def percent(value: float) -> str:
+    """A fraction as a percentage with one decimal, or a dash for a refused metric."""
+    return "–" if value != value else f"{100 * value:.1f}"
+
+
+def _cell(score: Score | None) -> Cell:
+    if score is None:
+        return Cell("")
+    return Cell(percent(score.value), f"±{100 * score.stderr:.1f}" if score.stderr is not None else "")
+
+
+def task_names(runs: Sequence[Run]) -> tuple[str, ...]:
+    """Every task of any run, benchmarks in the suite's order, then the others by name."""
+    order = {name: index for index, name in enumerate(BENCHMARKS)}
+    found = {task.task: order.get(task.benchmark, len(order)) for run in runs for task in run.tasks}
+    return tuple(sorted(found, key=lambda name: (found[name], name)))
+
+
+def _suite(names: Sequence[str], runs: Sequence[Run]) -> dict[str, str]:
+    """The task of each benchmark, if the tasks shown are one of each of the six."""
+    by_task = {task.task: task.benchmark for run in runs for task in run.tasks}
+    chosen = {by_task[name]: name for name in names if by_task[name] in BENCHMARKS}
+    return chosen if len(chosen) == len(BENCHMARKS) == len(names) else {}
+
+
+def score_table(runs: Sequence[Run]) -> ScoreTable:
+    """Accuracy per task and the three means, our runs above the published models (where the suite is shown)."""
+    names = task_names(runs)
+    suite = _suite(names, runs)
+    titles = [next(task.title for run in runs if (task := run.task(name))) for name in names]
+    groups_of = {
+        "in-domain": [suite[name] for name in suite if BENCHMARKS[name].in_domain],
+        "out-of-domain": [suite[name] for name in suite if not BENCHMARKS[name].in_domain],
+        "average": list(suite.values()),
+    }
+    ours = []
+    for run in runs:
+        cells = [_cell(found.accuracy if (found := run.task(name)) else None) for name in names]
+        cells += [_cell(run.mean(members)) for members in groups_of.values()] if suite else []
+        ours.append((run.label, tuple(cells)))
+    published = []
+    for row in published_table().rows if suite and not _is_mini(names) else ():
+        cells = [_published(row.scores.get(benchmark)) for benchmark in BENCHMARKS]
+        for members in (True, False):
+            part = [row.scores.get(name) for name, record in BENCHMARKS.items() if record.in_domain is members]
+            known = [score for score in part if score is not None]
+            cells.append(_published(sum(known) / len(known) if len(known) == len(part) else None))
+        published.append((row.model, (*cells, _published(row.average))))
+    return ScoreTable((*titles, *(groups_of if suite else ())), tuple(ours), tuple(published))
+
+
+def _is_mini(names: Sequence[str]) -> bool:
+    return any(name.startswith("dart_math_mini_") for name in names)
+
+
+def _published(score: float | None) -> Cell:
+    return Cell("" if score is None else f"{score:.1f}")
+
+
+def groups(task: TaskResult) -> list[Group]:
+    """Accuracy by each facet's values (level, subject, answer type, ...), from the logged items."""
+    record = BENCHMARKS.get(task.benchmark)
+    found = []
+    for facet in record.facets if record else ("level",):
+        values: dict[str, list[float]] = {}
+        for item in task.items:
+            if (value := item.metadata.get(facet)) is not None:
+                values.setdefault(str(value), []).append(item.accuracy)
+        found += [Group(facet, name, len(seen), sum(seen) / len(seen)) for name, seen in sorted(values.items())]
+    return found
+
+
+def flag_counts(task: TaskResult) -> dict[str, int]:
+    """How answers were found, the grader's flags, and probable truncation, counted over responses."""
+    counts: Counter[str] = Counter()
+    for item in task.items:
+        for graded in item.responses:
+            counts[f"found: {graded.source}"] += 1
+            counts["explicit"] += graded.explicit
+            counts["likely truncated"] += graded.truncated
+            counts.update(f"flag: {flag}" for flag in graded.flags)
+    return dict(sorted(counts.items()))
+
+
+def failures(task: TaskResult, limit: int) -> list[Item]:
+    """The items answered wrongly (in at least one response), the worst first, then by id; at most ``limit``."""
+    wrong = [item for item in task.items if item.accuracy < 1]
+    return sorted(wrong, key=lambda item: (item.accuracy, item.id))[:limit]
+
+
+def pairs(runs: Sequence[Run]) -> list[Pair]:
+    """Every two runs compared on each task that both have samples of, and over all of those together."""
+    found = []
+    for index, first in enumerate(runs):
+        for second in runs[index + 1 :]:
+            shared = [
+                (before, after)
+                for before in first.tasks
+                if (after := second.task(before.task)) and before.items and after.items
+            ]
+            for before, after in shared:
+                if result := compare([_accuracies(before)], [_accuracies(after)]):
+                    found.append(Pair(before.title, first.label, second.label, result))
+            if len(shared) > 1:
+                together = compare([_accuracies(task) for task, _ in shared], [_accuracies(task) for _, task in shared])
+                if together:
+                    found.append(Pair(f"mean of {len(shared)}", first.label, second.label, together))
+    return found
+
+
+def _accuracies(task: TaskResult) -> dict[str, float]:
+    return {item.id: item.accuracy for item in task.items}
+
+
+def notes(runs: Sequence[Run], table: ScoreTable) -> list[str]:
+    """What a reader must know of these figures: partial runs, protocols, truncation, who judged the published ones."""
+    lines = []
+    for run in runs:
+        partial = [task for task in run.tasks if not task.complete]
+        if partial:
+            counts = ", ".join(f"{task.title} {task.n_items:,} of {task.n_available:,}" for task in partial)
+            lines.append(f"{run.label}: only part of the items ({counts}); not comparable with full scores.")
+        sampled = sorted({task.k for task in run.tasks if task.k > 1})
+        if sampled:
+            lines.append(
+                f"{run.label}: {', '.join(map(str, sampled))} sampled responses per item; accuracy is their mean."
+            )
+        refused = [
+            task.title for task in run.tasks if any(score.value != score.value for score in task.scores.values())
+        ]
+        if refused:
+            lines.append(
+                f"{run.label}: maj@k and pass@k are not reported for {', '.join(refused)}, as the responses of most "
+                "items are identical (a served model with a fixed seed?)."
+            )
+        cut = sum(graded.truncated for task in run.tasks for item in task.items for graded in item.responses)
+        total = sum(len(item.responses) for task in run.tasks for item in task.items)
+        if total:
+            lines.append(f"{run.label}: {cut:,} of {total:,} responses were likely truncated.")
+    if table.published:
+        published = published_table()
+        lines.append(
+            f"Published figures: {published.source}, retrieved {published.retrieved}; judged by {published.judged_by}."
+        )
+        lines += published.slips
+    return lines
