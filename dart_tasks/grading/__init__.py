@@ -7,6 +7,7 @@ True
 
 from dart_tasks.grading.grader import BENCHMARKS, Benchmark, Case, Reference, Verdict, equal, extract, grade
 from dart_tasks.grading.pool import GradingPool
+from dart_tasks.grading.vote import equivalence_classes
 
 __all__ = [
     "BENCHMARKS",
@@ -17,6 +18,7 @@ __all__ = [
     "Reference",
     "Verdict",
     "equal",
+    "equivalence_classes",
     "extract",
     "grade",
 ]
