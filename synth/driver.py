@@ -6,11 +6,11 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from dart_tasks.grading import Case, Verdict
-from synth.engines import Engine, EngineError
+from synth.engines import Engine, EngineError, SetAside
 from synth.ledger import Ledger
 from synth.records import Completion, Query, Request, Trial, text_key
 from synth.scheduler import Scheduler, TrialId
@@ -39,6 +39,11 @@ class Progress:
     n_surplus_tokens: int = 0
     """Tokens of trials that finished after their query was settled."""
     n_aborted: int = 0
+    n_lost: int = 0
+    """Trials whose replica died; they are sampled again under the same numbers."""
+    n_unexpected: int = 0
+    """Completions dropped because nothing of that identity was running: doubles, wrong ids, late ones."""
+    set_aside: list[SetAside] = field(default_factory=list)
     draining: bool = False
 
 
@@ -110,7 +115,10 @@ class Driver:
                 break
             if self._running:
                 for completion in self._engine.poll(_POLL_S):
-                    self._grade(completion)
+                    if completion.id in self._running:
+                        self._grade(completion)
+                    else:
+                        self.progress.n_unexpected += 1
                 self._check_health()
             self._take_verdicts(wait=not self._running)
             if self._observer is not None:
@@ -131,7 +139,7 @@ class Driver:
         self._engine.submit(requests)
 
     def _grade(self, completion: Completion) -> None:
-        seed = self._running.pop(completion.id, None)
+        seed = self._running.pop(completion.id)
         query = self._queries[completion.id.query]
         case = Case(
             response=completion.text,
@@ -181,12 +189,14 @@ class Driver:
         self._grading.discard(completion.id)
         self._ledger.append(trial)
         wanted = self._scheduler.wants(trial.id)
-        unwanted = self._scheduler.on_result(trial.id, trial.result(self._lenient))
+        self._abort(self._scheduler.on_result(trial.id, trial.result(self._lenient)))
         self.progress.n_trials += 1
         self.progress.n_tokens += trial.n_tokens
         self.progress.n_correct += trial.correct
         self.progress.n_ungraded += not trial.graded
         self.progress.n_surplus_tokens += 0 if wanted else trial.n_tokens
+
+    def _abort(self, unwanted: Sequence[TrialId]) -> None:
         running = [identity for identity in unwanted if identity in self._running]
         if running:
             self._engine.abort(running)
@@ -197,9 +207,15 @@ class Driver:
     def _check_health(self) -> None:
         health = self._engine.health()
         for trial in health.lost:
-            self._running.pop(trial, None)
-            self._scheduler.on_lost(trial)
+            if trial in self._running:  # else it has finished, or is no longer wanted
+                del self._running[trial]
+                self.progress.n_lost += 1
+                self._scheduler.on_lost(trial)
+        for refused in health.set_aside:
+            self.progress.set_aside.append(refused)
+            self._abort(self._scheduler.set_aside(refused.query))
         if not health.ok:
             self._take_all_verdicts()
             self._ledger.flush()
-            raise EngineError("the engine stopped working: run the same command again to resume")
+            reason = health.message or "the engine stopped working"
+            raise EngineError(f"{reason}: give the same command again to resume")

@@ -74,13 +74,14 @@ class Target(NamedTuple):
 
 
 class Status(StrEnum):
-    """Where a query stands; the last three are final."""
+    """Where a query stands; all but the first two are final. Set aside: no engine can sample it."""
 
     PROBING = "probing"
     SAMPLING = "sampling"
     FILLED = "filled"
     EXHAUSTED = "exhausted"
     FUTILE = "futile"
+    SET_ASIDE = "set_aside"
 
 
 _OPEN = (Status.PROBING, Status.SAMPLING)
@@ -244,6 +245,8 @@ class Scheduler:
             _, index = heapq.heappop(self._heap)
             query = self._queries[index]
             query.queued = False
+            if query.status not in _OPEN:
+                continue  # closed while it waited in the heap
             count = min(query.allowance(), n_slots - len(requests))
             requests.extend(TrialId(index, query.start()) for _ in range(count))
             self._enqueue(index, query)
@@ -264,6 +267,14 @@ class Scheduler:
             query.in_flight.discard(trial.trial)
             query.gaps = sorted([*query.gaps, trial.trial], reverse=True)
             self._enqueue(trial.query, query)
+
+    def set_aside(self, index: int) -> list[TrialId]:
+        """Close a query that no engine can sample; returns its trials in flight, to be aborted."""
+        query = self._queries[index]
+        if query.status not in _OPEN:
+            return []
+        self._close(index, query, Status.SET_ASIDE)
+        return [TrialId(index, number) for number in self._drop_unneeded(query)]
 
     # ------------------------------------------------------------------ views
     @property

@@ -1,19 +1,20 @@
 """Engines sample trials. The driver knows them only through :class:`Engine`.
 
 An engine is fed continuously: the driver submits up to ``capacity`` trials, polls, and submits again as they finish.
-In-process vLLM is in ``synth.engines.vllm_engine``; a deterministic tape for tests in ``synth.engines.tape``.
+In-process vLLM is in ``synth.engines.vllm_engine``, vLLM replicas on a Ray cluster in ``synth.engines.ray_engine``,
+OpenAI-compatible servers in ``synth.engines.openai_engine``; a deterministic tape for tests in ``synth.engines.tape``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from synth.records import Completion, Request
 from synth.scheduler import TrialId
 
-__all__ = ["Engine", "EngineError", "Health", "SamplingSettings"]
+__all__ = ["Engine", "EngineError", "Health", "SamplingSettings", "SetAside"]
 
 
 class EngineError(Exception):
@@ -32,13 +33,29 @@ class SamplingSettings:
     ignore_eos: bool
 
 
+class SetAside(NamedTuple):
+    """A query that cannot be sampled (it keeps killing replicas, or every server refuses it), and why."""
+
+    query: int
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Health:
-    """What a display may show. ``lost``: trials whose engine died, to be sampled again (each reported once)."""
+    """How an engine fares.
+
+    Attributes:
+        ok: False once it cannot go on; ``message`` then says why.
+        n_replicas: replicas that can take trials now.
+        lost: trials whose replica died, to be sampled again under the same numbers (each loss reported once).
+        set_aside: queries not to be tried again (each reported once); their trials in flight are dropped.
+    """
 
     ok: bool
     n_replicas: int
     lost: tuple[TrialId, ...] = ()
+    set_aside: tuple[SetAside, ...] = ()
+    message: str = ""
 
 
 class Engine(Protocol):
