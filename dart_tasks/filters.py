@@ -12,7 +12,7 @@ several responses, and ``"truncated"``: which responses were probably cut off.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lm_eval.api.filter import Filter
@@ -57,8 +57,9 @@ def grade_responses(
             cases[item, trial, False] = case
             if loose is not None and _is_numeric(reference):
                 cases[item, trial, True] = Case(text, reference, benchmark, doc["query"], loose, None)
+    verdicts: dict[Hashable, Verdict] = {}
     with GradingPool() as pool:
-        verdicts = dict(pool.map(cases.items()))
+        verdicts.update(pool.map(cases.items()))
     return [
         json.dumps(_summary(item, texts, docs[item], verdicts, truncated), ensure_ascii=False)
         for item, texts in enumerate(responses)
@@ -75,7 +76,7 @@ def _summary(
     item: int,
     texts: Sequence[str],
     doc: Mapping[str, Any],
-    verdicts: Mapping[tuple[int, int, bool], Verdict],
+    verdicts: Mapping[Hashable, Verdict],
     truncated: Callable[[str], bool] | None,
 ) -> dict[str, Any]:
     strict = [verdicts[item, trial, False] for trial in range(len(texts))]

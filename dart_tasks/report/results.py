@@ -109,7 +109,7 @@ class Run:
         return next((task for task in self.tasks if task.task == name), None)
 
     def mean(self, names: Sequence[str]) -> Score | None:
-        """The unweighted mean over tasks, with the standard error of a mean of independent scores; None if any lacks."""
+        """The unweighted mean over tasks, its standard error as for independent scores; None if a task is absent."""
         scores = [found.accuracy for name in names if (found := self.task(name)) is not None]
         if not scores or len(scores) != len(names):
             return None

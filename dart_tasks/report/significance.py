@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import comb
 
 import numpy as np
@@ -47,11 +48,11 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
     if n == 0:
         return 1.0
     tail = sum(comb(n, count) for count in range(min(only_first, only_second) + 1))
-    return min(1.0, 2 * tail / 2**n)
+    return float(min(1, Fraction(2 * tail, 2**n)))
 
 
 def compare(first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, float]]) -> Comparison | None:
-    """Compare accuracies by item id, one mapping per benchmark; the benchmarks weigh the same. None if none is shared."""
+    """Compare accuracies by item id, one mapping per benchmark of equal weight; None if one has no shared items."""
     differences, only_first, only_second, binary = [], 0, 0, True
     for before, after in zip(first, second, strict=True):
         shared = sorted(before.keys() & after.keys())

@@ -1,0 +1,154 @@
+"""``dart-report``: lm-eval results as tables, a page, a model card; comparison of models; regrading."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from dart_tasks import console
+
+__all__ = ["command", "main"]
+
+_EXAMPLES = """
+\b
+Examples:
+  lm_eval --model hf --model_args pretrained=MODEL --tasks dart_math_suite --output_path out --log_samples
+  dart-report out/*/results_*.json                        # a table beside the published models
+  dart-report before.json after.json --html report.html   # two models, compared on the same items
+  dart-report results.json --markdown report.md --math-verify
+  dart-report results.json --model-card MODEL/README.md --base mistralai/Mistral-7B-v0.1
+  dart-report --regrade out/*/samples_*.jsonl             # the same responses under today's grader
+"""
+
+
+@click.command(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EXAMPLES,
+    no_args_is_help=True,
+)
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a self-contained page with failures.")
+@click.option("--markdown", "markdown_path", type=click.Path(path_type=Path), help="Write the report as Markdown.")
+@click.option("--label", "labels", multiple=True, help="A name for each results file, in order (repeat the option).")
+@click.option("--max-failures", default=100, show_default=True, type=click.IntRange(0), help="Failures shown per task.")
+@click.option("--math-verify", is_flag=True, help="Also show how often Math-Verify agrees with our verdicts.")
+@click.option(
+    "--regrade", "is_regrade", is_flag=True, help="FILES are sample logs: grade them again, list differences."
+)
+@click.option(
+    "--model-card",
+    "card_path",
+    type=click.Path(path_type=Path),
+    help="Write a Hugging Face model card (one results file).",
+)
+@click.option("--base", help="With --model-card: the base model it was fine-tuned from.")
+@click.option("--data", "datasets", multiple=True, help="With --model-card: a training dataset (repeatable).")
+@click.option("--synthesiser", "synthesisers", multiple=True, help="With --model-card: a model that made the data.")
+@click.option("--license", "licence", help="With --model-card: the licence, where the sources leave a choice.")
+def command(
+    files: tuple[Path, ...],
+    html_path: Path | None,
+    markdown_path: Path | None,
+    labels: tuple[str, ...],
+    max_failures: int,
+    math_verify: bool,
+    is_regrade: bool,
+    card_path: Path | None,
+    base: str | None,
+    datasets: tuple[str, ...],
+    synthesisers: tuple[str, ...],
+    licence: str | None,
+) -> None:
+    """Report on FILES, the results_*.json of lm-eval runs of dart_math tasks.
+
+    Prints a table of accuracies beside the published ones. Samples logged beside the results (--log_samples) add the
+    accuracy by group, paired comparisons and failures.
+    """
+    from dataclasses import replace
+
+    from dart_tasks.cards import CardError
+    from dart_tasks.report.agreement import math_verify_agreement
+    from dart_tasks.report.results import ResultsError, read_run
+    from dart_tasks.report.text import markdown, print_terminal
+
+    if labels and len(labels) != len(files):
+        raise click.UsageError(f"--label: {len(labels)} labels for {len(files)} files")
+    if card_path and len(files) != 1:
+        raise click.UsageError("--model-card takes one results file")
+    if card_path and not base:
+        raise click.UsageError("--model-card needs --base, the model it was fine-tuned from")
+    try:
+        if is_regrade:
+            _regrade(files)
+            return
+        runs = [read_run(path) for path in files]
+        if labels:
+            runs = [replace(run, label=label) for run, label in zip(runs, labels, strict=True)]
+        else:
+            names = [run.label for run in runs]
+            runs = [
+                replace(run, label=f"{run.label} #{index}") if names.count(run.label) > 1 else run
+                for index, run in enumerate(runs, 1)
+            ]
+        extra = []
+        for run in runs if math_verify else ():
+            for task in run.tasks:
+                found = math_verify_agreement(task)
+                extra.append(
+                    f"{run.label}, {task.title}: Math-Verify gives the same verdict on {100 * found.share:.1f}% of "
+                    f"{found.n:,} responses (right by both {found.both_right:,}, only by ours {found.only_ours:,}, "
+                    f"only by Math-Verify {found.only_math_verify:,})."
+                )
+        print_terminal(runs, extra)
+        if markdown_path:
+            _write(markdown_path, markdown(runs, extra))
+        if html_path:
+            from dart_tasks.report.page import html_page
+
+            _write(html_path, html_page(runs, max_failures, extra))
+        if card_path:
+            from dart_tasks.report.model_card import card_of_run
+
+            assert base is not None
+            _write(card_path, card_of_run(runs[0], base, datasets, synthesisers, licence))
+    except (ResultsError, CardError) as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _regrade(files: tuple[Path, ...]) -> None:
+    from dart_tasks.grading import GRADER_VERSION
+    from dart_tasks.report.regrade import regrade
+
+    for path in files:
+        result = regrade(path)
+        click.echo(
+            f"{console.printable(path.name)}: {result.n_responses:,} responses, accuracy {100 * result.before:.2f} -> "
+            f"{100 * result.now:.2f} with grader {GRADER_VERSION}, {len(result.changes):,} verdicts changed"
+        )
+        for change in result.changes:
+            verdicts = f"{'right' if change.before else 'wrong'} -> {'right' if change.now else 'wrong'}"
+            line = f"  {change.item} #{change.trial}: {verdicts}: {change.answer!r}"
+            line += f" for {change.reference} ({change.reason})"
+            click.echo(console.printable(line.replace("\n", " ")))
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as temporary:
+            temporary.write(text)
+            temporary.flush()
+            os.fsync(temporary.fileno())
+        Path(temporary.name).chmod(0o644)
+        Path(temporary.name).replace(path)
+    except OSError as error:
+        raise click.ClickException(f"cannot write {path}: {error.strerror}") from None
+    click.echo(f"wrote {path}", err=True)
+
+
+def main() -> NoReturn:
+    """The console script's entry."""
+    console.run(command, "dart-report")

@@ -1,0 +1,130 @@
+"""A report as Markdown and in the terminal. Text from models and data is inert in both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dart_tasks.cards import markdown_text
+from dart_tasks.console import printable
+from dart_tasks.report.results import Run
+from dart_tasks.report.summary import (
+    Cell,
+    Pair,
+    ScoreTable,
+    flag_counts,
+    groups,
+    notes,
+    pairs,
+    percent,
+    score_table,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["markdown", "pair_line", "print_terminal"]
+
+
+def _joined(cell: Cell) -> str:
+    return f"{cell.text} {cell.detail}".strip()
+
+
+def pair_line(pair: Pair) -> str:
+    """A comparison in one line."""
+    result = pair.result
+    line = (
+        f"{pair.title}: {pair.second} vs {pair.first}: {100 * result.difference:+.1f} points "
+        f"(95% {100 * result.low:+.1f} to {100 * result.high:+.1f}, {result.n_items:,} items"
+    )
+    if result.p_value is not None:
+        line += f"; only {pair.second} right {result.only_second}, only {pair.first} right {result.only_first}"
+        line += f", McNemar p = {result.p_value:.2g}"
+    return f"{line}): {'significant' if result.significant else 'not significant'} at 5%"
+
+
+def _sampled_scores(run: Run) -> list[tuple[str, str]]:
+    rows = []
+    for task in run.tasks:
+        for name, score in task.scores.items():
+            if "@" in name or name == "acc_relative_tolerance":
+                error = f" ±{100 * score.stderr:.1f}" if score.stderr is not None else ""
+                rows.append((f"{task.title}, {name}", percent(score.value) + error))
+    return rows
+
+
+def markdown(runs: Sequence[Run], extra: Sequence[str] = ()) -> str:
+    """The report as Markdown: scores beside the published ones, comparisons, groups, how answers were found."""
+    table = score_table(runs)
+    lines = ["# Evaluation report", "", "Accuracy in percent, ± one standard error over items.", ""]
+    lines += _markdown_table(("model", *table.columns), [(name, *map(_joined, cells)) for name, cells in table.ours])
+    if table.published:
+        lines += ["", "## Published", ""]
+        published = [(name, *map(_joined, cells)) for name, cells in table.published]
+        lines += _markdown_table(("model", *table.columns), published)
+    lines += ["", *(f"- {markdown_text(note)}" for note in [*notes(runs, table), *extra])]
+    for run in runs:
+        if sampled := _sampled_scores(run):
+            lines += ["", f"## {markdown_text(run.label)}: other metrics", ""]
+            lines += _markdown_table(("metric", "score"), sampled)
+    if found := pairs(runs):
+        lines += [
+            "",
+            "## Comparisons on the same items",
+            "",
+            *(f"- {markdown_text(pair_line(pair))}" for pair in found),
+        ]
+    for run in runs:
+        rows = [
+            (task.title, group.facet.replace("_", " "), group.name, percent(group.accuracy), f"{group.n_items:,}")
+            for task in run.tasks
+            for group in groups(task)
+        ]
+        if rows:
+            lines += ["", f"## {markdown_text(run.label)}: by group", ""]
+            lines += _markdown_table(("benchmark", "by", "group", "accuracy", "items"), rows)
+        flags = [(task.title, name, f"{count:,}") for task in run.tasks for name, count in flag_counts(task).items()]
+        if flags:
+            lines += ["", f"## {markdown_text(run.label)}: how answers were found", ""]
+            lines += _markdown_table(("benchmark", "what", "responses"), flags)
+    return "\n".join(lines) + "\n"
+
+
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return ["| " + " | ".join(cell if cell == "---" else markdown_text(cell) for cell in line) + " |" for line in lines]
+
+
+def print_terminal(runs: Sequence[Run], extra: Sequence[str] = ()) -> None:
+    """Print the score table, comparisons and notes; plain text where the output is not a terminal."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True)
+    table = score_table(runs)
+    console.print(_rich_table(table, console.is_terminal))
+    for run in runs:
+        for metric, score in _sampled_scores(run):
+            console.print(Text(printable(f"{run.label}: {metric}: {score}")))
+    for pair in pairs(runs):
+        console.print(Text(printable(pair_line(pair))))
+    for note in [*notes(runs, table), *extra]:
+        console.print(Text(printable(f"- {note}")))
+
+
+def _rich_table(table: ScoreTable, terminal: bool) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=box.SIMPLE if terminal else box.ASCII, title="accuracy (%)", title_justify="left")
+    shown.add_column("model")
+    for column in table.columns:
+        shown.add_column(Text(printable(column)), justify="right")
+    for name, cells in table.ours:
+        shown.add_row(Text(printable(name), style="bold"), *(Text(_joined(cell)) for cell in cells))
+    if table.published:
+        shown.add_section()
+        for name, cells in table.published:
+            shown.add_row(Text(f"{name} (published)", style="dim"), *(Text(cell.text, style="dim") for cell in cells))
+    return shown
