@@ -13,7 +13,6 @@ from fractions import Fraction
 from dart_tasks.grading.nodes import (
     Based,
     Call,
-    Constant,
     Group,
     Matrix,
     Negative,
@@ -27,9 +26,11 @@ from dart_tasks.grading.nodes import (
     Sequence,
     Sum,
     Symbol,
+    rebuilt,
     walk,
 )
 from dart_tasks.grading.numeric import Budget, Undefined, Value, evaluate, exact, free_symbols, is_discrete, point
+from dart_tasks.grading.read import OPAQUE
 from dart_tasks.grading.sets import Interval, intervals, is_infinite, is_region
 from dart_tasks.grading.units import known_unit
 
@@ -444,6 +445,8 @@ def _is_label_only_chain(node: Relation) -> bool:
 def _same_name(left: Node, right: Node) -> bool:
     """Whether two labels may name the same thing: equal but for case, or the same function of another variable."""
     if isinstance(left, Symbol) and isinstance(right, Symbol):
+        if left.name.startswith(OPAQUE) or right.name.startswith(OPAQUE):
+            return True
         return left.name.lower() == right.name.lower()
     if isinstance(left, Call) and isinstance(right, Call):
         return left.arguments[0] == right.arguments[0]
@@ -469,28 +472,11 @@ def _both_signs(node: Node) -> tuple[Node, ...]:
 
 
 def _signed(node: Node, sign: int) -> Node:
-    match node:
-        case PlusMinus(left=left, right=right, sign=own):
-            term = _signed(right, sign)
-            return Sum((_signed(left, sign), term if own * sign > 0 else Negative(term)))
-        case Sum(terms=parts):
-            return Sum(tuple(_signed(part, sign) for part in parts))
-        case Product(factors=parts):
-            return Product(tuple(_signed(part, sign) for part in parts))
-        case Quotient(numerator=top, denominator=bottom):
-            return Quotient(_signed(top, sign), _signed(bottom, sign))
-        case Negative(argument=argument):
-            return Negative(_signed(argument, sign))
-        case Call(name=name, arguments=arguments):
-            return Call(name, tuple(_signed(argument, sign) for argument in arguments))
-        case Group(opening=opening, items=items, closing=closing):
-            return Group(opening, tuple(_signed(item, sign) for item in items), closing)
-        case Quantity(value=value, unit=unit):
-            return Quantity(_signed(value, sign), unit)
-        case Relation(operands=operands, operators=operators):
-            return Relation(tuple(_signed(operand, sign) for operand in operands), operators)
-        case _:
-            return node
+    """``node`` with every ``\\pm`` in it decided."""
+    if isinstance(node, PlusMinus):
+        term = _signed(node.right, sign)
+        return Sum((_signed(node.left, sign), term if node.sign * sign > 0 else Negative(term)))
+    return rebuilt(node, lambda part: _signed(part, sign))
 
 
 def _split(node: Node) -> tuple[Node, str]:
@@ -555,30 +541,13 @@ def _as_fraction(value: Value) -> Fraction:
 
 def _one_case(left: Node, right: Node) -> tuple[Node, Node] | None:
     """Both sides with variables in lower case, where neither side uses a letter in both cases and they differ."""
-    for node in (left, right):
-        names = free_symbols(node)
-        if len({name.lower() for name in names}) != len(names):
-            return None
-    if free_symbols(left) == free_symbols(right):
+    first, second = free_symbols(left), free_symbols(right)
+    if first == second or any(len({name.lower() for name in names}) != len(names) for names in (first, second)):
         return None
-    return _lower(left), _lower(right)
+    return _renamed(left, {name: name.lower() for name in first}), _renamed(right, {name: name.lower() for name in second})
 
 
-def _lower(node: Node) -> Node:
-    match node:
-        case Symbol(name=name):
-            return Symbol(name.lower())
-        case Sum(terms=parts):
-            return Sum(tuple(_lower(part) for part in parts))
-        case Product(factors=parts):
-            return Product(tuple(_lower(part) for part in parts))
-        case Quotient(numerator=top, denominator=bottom):
-            return Quotient(_lower(top), _lower(bottom))
-        case Negative(argument=argument):
-            return Negative(_lower(argument))
-        case Call(name=name, arguments=arguments):
-            return Call(name, tuple(_lower(argument) for argument in arguments))
-        case _ if not isinstance(node, Constant | Number) and hasattr(node, "base") and hasattr(node, "exponent"):
-            return type(node)(_lower(node.base), _lower(node.exponent))  # type: ignore[call-arg, arg-type]
-        case _:
-            return node
+def _renamed(node: Node, names: dict[str, str]) -> Node:
+    if isinstance(node, Symbol):
+        return Symbol(names.get(node.name, node.name))
+    return rebuilt(node, lambda part: _renamed(part, names))

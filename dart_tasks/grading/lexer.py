@@ -86,7 +86,7 @@ _TOKEN = re.compile(
     r"""(?P<space>\s+)
     |(?P<begin>\\begin\s*\{(?P<env>[A-Za-z]+)\*?\}(?:\s*\{[clr|\s@{}.]*\}|\s*\[[a-z]\])?)
     |(?P<end>\\end\s*\{[A-Za-z]+\*?\})
-    |(?P<words>\\(?:text|mbox|textrm|textbf|textit|textsf|texttt|textnormal|textup|emph|hbox|mathrm|mathsf|mathit|mathtt|mathbf|rm|bf|operatorname)\*?\s*\{(?P<content>[^{}\\$]*)\})
+    |(?P<words>\\(?P<macro>text|mbox|textrm|textbf|textit|textsf|texttt|textnormal|textup|emph|hbox|mathrm|mathsf|mathit|mathtt|mathbf|rm|bf|operatorname)\*?\s*\{(?P<content>[^{}\\$]*)\})
     |(?P<command>\\[A-Za-z]+|\\.)
     |(?P<number>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,6}(?![\dA-Za-z.]))?|\d+\.(?!\d))
     |(?P<letters>[A-Za-z]+)
@@ -184,7 +184,7 @@ def tokenize(text: str) -> list[Token]:
         elif kind == "end":
             tokens.append(Token("end", match[0], spaced))
         elif kind in ("content", "words"):
-            tokens.extend(_styled(match["content"], spaced))
+            tokens.extend(_styled(match["macro"], match["content"], spaced))
         elif kind == "number" and len(match[0]) > MAX_NUMBER_CHARACTERS:
             raise Unreadable("a number of too many digits")
         elif kind == "command":
@@ -207,7 +207,7 @@ def _letters(run: str, spaced: bool, after_number: bool) -> list[Token]:
         return [Token("letters", run, spaced)]
     if run in FUNCTIONS or lower in CONSTANTS:
         return [Token("command", run if run in FUNCTIONS else CONSTANTS[lower], spaced)]
-    if lower in ("or", "and") or (after_number and is_unit(run)):
+    if lower in ("or", "and", "per", "the", "are", "has", "not", "for") or (after_number and is_unit(run)):
         return [Token("word", run, spaced)]
     parts = _KNOWN_NAME.split(run)
     if len(parts) > 1 and all(len(part) <= 2 for part in parts):  # xsinx, pir
@@ -222,10 +222,13 @@ def _letters(run: str, spaced: bool, after_number: bool) -> list[Token]:
     return [Token("letters", letter, spaced and index == 0) for index, letter in enumerate(run)]
 
 
-def _styled(content: str, spaced: bool) -> list[Token]:
+def _styled(macro: str, content: str, spaced: bool) -> list[Token]:
     """Tokens of ``\\text{...}``: runs of two letters or more are words, everything else is as in mathematics."""
-    if content.strip() in FUNCTIONS:
-        return [Token("command", content.strip(), spaced)]
+    name = content.strip(" ~")
+    if name in FUNCTIONS:
+        return [Token("command", name, spaced)]
+    if macro in ("mathrm", "mathit", "mathbf") and name.isalpha() and len(name) in (2, 3) and not is_unit(name):
+        return [Token("letters", letter, spaced and index == 0) for index, letter in enumerate(name)]
     tokens: list[Token] = []
     for match in _TOKEN.finditer(content):
         kind = match.lastgroup

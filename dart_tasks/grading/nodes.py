@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, TypeAlias
@@ -31,6 +31,7 @@ __all__ = [
     "Sum",
     "Symbol",
     "children",
+    "rebuilt",
     "walk",
 ]
 
@@ -204,6 +205,37 @@ def children(node: Node) -> tuple[Node, ...]:
             return (element, *conditions)
         case _:
             return ()
+
+
+def rebuilt(node: Node, change: Callable[[Node], Node]) -> Node:
+    """``node`` with ``change`` applied to each node directly below it."""
+
+    def all_of(parts: tuple[Node, ...]) -> tuple[Node, ...]:
+        return tuple(change(part) for part in parts)
+
+    match node:
+        case Sum(terms=parts):
+            return Sum(all_of(parts))
+        case Product(factors=parts):
+            return Product(all_of(parts))
+        case Quotient(numerator=top, denominator=bottom):
+            return Quotient(change(top), change(bottom))
+        case Negative(argument=argument):
+            return Negative(change(argument))
+        case Power(base=base, exponent=exponent):
+            return Power(change(base), change(exponent))
+        case Call(name=name, arguments=parts):
+            return Call(name, all_of(parts))
+        case Group(opening=opening, items=parts, closing=closing):
+            return Group(opening, all_of(parts), closing)
+        case Quantity(value=value, unit=unit):
+            return Quantity(change(value), unit)
+        case Relation(operands=parts, operators=operators):
+            return Relation(all_of(parts), operators)
+        case Sequence(items=parts):
+            return Sequence(all_of(parts))
+        case _:
+            return node
 
 
 def walk(node: Node) -> Iterator[Node]:

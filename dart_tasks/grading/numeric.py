@@ -36,6 +36,9 @@ MAX_BITS = 32_000  # of an exact integer
 MAX_MAGNITUDE_BITS = 1 << 20  # of a floating-point value: 2^(2^20) has 315,000 digits
 MAX_ANGLE_BITS = 512
 MAX_FACTORIAL = 3_000
+SERIES_TERMS = 12  # of an infinite series, compared by its first terms
+MAX_TERMS = 200
+DISCRETE = frozenset(("floor", "ceil", "factorial", "binomial", "gcd", "lcm", "sum", "prod"))
 
 Value = Any  # mpmath's mpf or mpc
 
@@ -209,7 +212,7 @@ def is_discrete(*nodes: Node) -> bool:
     """Whether a function of integers occurs (floor, factorial, (-1)^n): then only integer points are compared."""
     for node in nodes:
         for part in walk(node):
-            if isinstance(part, Call) and part.name in ("floor", "ceil", "factorial", "binomial", "gcd", "lcm"):
+            if isinstance(part, Call) and part.name in DISCRETE:
                 return True
             if isinstance(part, Power) and isinstance(part.base, Negative) and free_symbols(part.exponent):
                 return True
@@ -270,6 +273,16 @@ def _evaluate(node: Node, values: dict[str, Value], budget: Budget, context: Any
             return -_evaluate(argument, values, budget, context)
         case Power(base=base, exponent=exponent):
             return _power(_evaluate(base, values, budget, context), exponent, values, budget, context)
+        case Call(name="sum" | "prod" as name, arguments=(body, Symbol(name=index), low, high)):
+            start = _evaluate(low, values, budget, context)
+            endless = isinstance(high, Constant) and high.name == "infinity"
+            stop = start + SERIES_TERMS - 1 if endless else _evaluate(high, values, budget, context)
+            if not 0 <= stop - start + 1 <= MAX_TERMS or start != int(start) or stop != int(stop):
+                raise Undefined("too many terms")
+            terms = [
+                _evaluate(body, {**values, index: context.mpf(k)}, budget, context) for k in range(int(start), int(stop) + 1)
+            ]
+            return _checked(context.fsum(terms) if name == "sum" else context.fprod(terms), context)
         case Call(name=name, arguments=arguments):
             return _call(
                 name, [_evaluate(argument, values, budget, context) for argument in arguments], budget, context

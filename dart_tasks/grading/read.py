@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from dart_tasks.grading.lexer import Unreadable, plain, tokenize
-from dart_tasks.grading.nodes import Based, Group, Node, Number, Quotient, Relation, Sequence
-from dart_tasks.grading.parser import parse_tokens
+from dart_tasks.grading.lexer import MAX_CHARACTERS, Unreadable, plain, tokenize
+from dart_tasks.grading.nodes import Based, Group, Node, Number, Quotient, Relation, Sequence, Symbol
+from dart_tasks.grading.parser import parse, parse_tokens
 from dart_tasks.grading.units import NUMBER_WORDS
 
-__all__ = ["Reading", "choice_letters", "native", "read", "truth_value"]
+__all__ = ["OPAQUE", "Reading", "choice_letters", "native", "read", "truth_value"]
 
 Native = str | int | float | bool | list[object] | tuple[object, ...] | None
 
@@ -42,6 +42,26 @@ _LABELS = re.compile(
 )
 _MACRO = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|operatorname|textnormal|emph)\s*\{")
 _CHOICE = re.compile(r"^(?:option|choice|answer)?\s*(?:\(([A-Za-z])\)|([A-Z])(?:[).:]|$))(?:\s.*)?$", re.DOTALL)
+_CLAUSE = re.compile(
+    r"[,;]?\s*\$?\s*(?:\\text\s*\{|\\quad|\\mathrm\s*\{|\()?\s*(?:(?:for|where|with)\b(?: all| any| every| some| each)?|\bany\b)?\s*"
+    r"(?:(?:real )?(?:integers?|numbers?)\s*\}?\s*\$?\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])?|\}?\s*\$?\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])?\s*(?:\\in\s*\\?(?:mathbb\s*\{?\s*)?[ZRN]\b\s*\}?"
+    r"|\$?\s*(?:\\text\s*\{)?\s*(?:is|are) (?:an |any )?(?:real numbers?|integers?|arbitrary)))\s*\}?\)?\s*\$?\s*\.?\s*$"
+)
+_SENTENCE = re.compile(r"^[^$]*\b(?:is|are|has|have|equals?|by|length|area|value|about|at|to)\s*:?\s*\$([^$]+)\$\s*\.?\s*$", re.IGNORECASE)
+OPAQUE = "text:"  # marks the name of a value whose name is no mathematics: P-value = 0.014
+_SAME_WORDS = (
+    (r"(?:there (?:is|are) )?no (?:real )?solutions?(?: exists?)?|none|emptyset|empty ?set|varnothing|oslash|inconsistent(?: system)?", "no solution"),
+    (r"(?:there (?:is|are) )?(?:an )?infinit(?:e|ely)(?: many)?(?: number of)?(?: solutions?)?", "infinitely many solutions"),
+    (r"(?:it )?(?:does not exist|dne|is undefined|undefined|not defined|is not defined)", "does not exist"),
+    (r"(?:(?:the )?(?:series|sequence|integral|it) )?(?:is )?(?:diverges|divergent|diverge)", "diverges"),
+    (r"(?:(?:the )?(?:series|sequence|integral|it) )?(?:is )?(?:converges|convergent|converge)", "converges"),
+    (r"(?:(?:the )?(?:series|sequence|integral|it) )?(?:is )?(?:converges absolutely|absolutely convergent)", "converges absolutely"),
+    (r"(?:(?:the )?(?:series|sequence|integral|it) )?(?:is )?(?:converges conditionally|conditionally convergent)", "converges conditionally"),
+    (r"(?:it )?(?:is |yes )?(?:a )?function", "function"),
+    (r"(?:it )?(?:is |no )?not (?:a )?function", "not a function"),
+)
+_CANONICAL_WORDS = tuple((re.compile(pattern), words) for pattern, words in _SAME_WORDS)
+_REALS = re.compile(r"(?:(?:the )?set of )?all (?:real numbers|reals|real values)(?: of)?(?: [a-z])?|(?:the )?real numbers|reals?")
 _TRUE = frozenset(["true", "yes", "correct"])
 _FALSE = frozenset(["false", "no", "incorrect"])
 
@@ -51,12 +71,29 @@ def read(text: str) -> Reading:
     """The readings of an answer's text; never raises for a string."""
     base = _LABELS.sub("", text.strip())
     nodes: list[Node] = []
-    for candidate in _spellings(plain(base).strip().rstrip(".,;: ")):
+    shortened = _CLAUSE.sub("", base) if len(base) <= MAX_CHARACTERS else base
+    for candidate in _spellings(plain(shortened).strip().rstrip(".,;: ")):
         try:
             nodes.extend(_trees(candidate))
         except (Unreadable, RecursionError):
             continue
+    if not nodes and len(base) <= MAX_CHARACTERS:
+        nodes = _stated_in_prose(shortened)
     return Reading(text, tuple(nodes), _key(base))
+
+
+def _stated_in_prose(text: str) -> list[Node]:
+    """What a sentence says at its end in its only formula, or what an unreadable left side equals."""
+    sentence = _SENTENCE.match(text)
+    name, equals, value = text.strip().strip("$").rpartition("=")
+    for inner in (sentence[1] if sentence else "", value if equals and "=" not in name and "," not in value else ""):
+        try:
+            tree = parse(inner) if inner else None
+        except (Unreadable, RecursionError):
+            continue
+        if tree is not None:
+            return [tree if sentence else Relation((Symbol(f"{OPAQUE}{_key(name)}"), tree), ("=",))]
+    return []
 
 
 def _spellings(text: str) -> list[str]:
@@ -79,6 +116,10 @@ def _trees(text: str) -> list[Node]:
             return [_literal(joined), Sequence(items)]
         return [Sequence(items)]
     words = text.lower().replace("-", " ").split()
+    if words and _REALS.fullmatch(" ".join(words)):
+        return [Symbol("mathbb R")]
+    if " ".join(words) in ("no solution", "no solutions", "no real solutions", "no real solution", "empty set"):
+        return [Group("{", (), "}")]
     if words and len(words) <= 3 and all(word in NUMBER_WORDS for word in words):
         return [Number(Fraction(sum(NUMBER_WORDS[word] for word in words)))]
     tokens = tokenize(text)
@@ -156,8 +197,11 @@ def choice_letters(text: str) -> str | None:
 
 
 def _key(text: str) -> str:
-    """Text without what does not tell answers apart: case, spaces, macros, punctuation, articles."""
+    """Text without what does not tell answers apart: case, spaces, macros, punctuation, articles, synonyms."""
     text = plain(_MACRO.sub(" ", text[:20_000])).lower().replace("}", " ").replace("{", " ")
     text = re.sub(r"(?<=[a-z])\.(?=[a-z]\b)", "", text)
     text = re.sub(r"(?<!\d)\.(?!\d)|[,;:!?\"'`*~](?!\d)|\.(?=\s|$)", " ", text)
-    return " ".join(word for word in text.split() if word not in ("the", "a", "an")).replace(" ", "")
+    words = " ".join(word for word in text.split() if word not in ("the", "a", "an"))
+    if len(words) <= 60:
+        words = next((canonical for pattern, canonical in _CANONICAL_WORDS if pattern.fullmatch(words)), words)
+    return words.replace(" ", "")
