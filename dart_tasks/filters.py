@@ -19,7 +19,7 @@ from lm_eval.api.filter import Filter
 from lm_eval.api.registry import register_filter
 
 from dart_tasks.benchmarks import BENCHMARKS
-from dart_tasks.grading import Case, GradingPool, Verdict
+from dart_tasks.grading import Case, GradingPool, Verdict, equivalence_classes
 from dart_tasks.protocols import majority
 
 __all__ = ["GradeFilter", "grade_responses"]
@@ -88,9 +88,7 @@ def _summary(
         summary["truncated"] = [truncated(text) for text in texts]
     if len(texts) > 1:
         answers = [verdict.answer for verdict in strict]
-        voting = [index for index, answer in enumerate(answers) if answer]
-        groups = equivalence_classes([answers[index] for index in voting], benchmark, doc["query"])
-        classes = [[voting[index] for index in group] for group in groups]
+        classes = equivalence_classes(answers, benchmark, doc["query"])
         vote = majority(classes, answers, [verdict.correct for verdict in strict])
         summary["majority"] = {"credit": vote.credit, "answer": vote.answer, "votes": vote.votes}
         summary["identical"] = len(set(texts)) == 1

@@ -48,7 +48,7 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
     if n == 0:
         return 1.0
     tail = sum(comb(n, count) for count in range(min(only_first, only_second) + 1))
-    return float(min(1, Fraction(2 * tail, 2**n)))
+    return float(min(Fraction(1), Fraction(2 * tail, 2**n)))
 
 
 def compare(first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, float]]) -> Comparison | None:
