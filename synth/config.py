@@ -111,7 +111,7 @@ def _demo() -> dict[str, Any]:
         "top_p": 1.0,
         "max_new_tokens": 256,
         "futility": 0.01,
-        "engine_args": (("enforce_eager", True), ("max_model_len", 1024)),
+        "engine_args": (("enforce_eager", True), ("max_model_len", 1024), ("dtype", "float32")),
         "n_slots": 128,
     }
 
