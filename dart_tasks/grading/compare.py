@@ -102,6 +102,8 @@ class _Comparison:
         if left_values and right_values:
             if left_name is not None and right_name is not None and not _same_name(left_name, right_name):
                 return isinstance(left, Relation) and isinstance(right, Relation) and self._same_equation(left, right)
+            if isinstance(left_name, Call) and isinstance(right_name, Call):
+                right_values = tuple(_with_parameters(value, right_name, left_name) for value in right_values)
             return any(self.same(a, b) for a in left_values for b in right_values)
         if isinstance(left, Relation) and isinstance(right, Relation):
             return self._same_equation(left, right)
@@ -266,16 +268,16 @@ class _Comparison:
         self,
         left: tuple[Node, ...],
         right: tuple[Node, ...],
-        left_named: dict[str, Node] | None,
-        right_named: dict[str, Node] | None,
+        left_named: dict[Node, Node] | None,
+        right_named: dict[Node, Node] | None,
     ) -> bool:
         """``x = 1, y = 2`` against the same in any order, or against a point in the order of the names."""
         if left_named and right_named:
             return left_named.keys() == right_named.keys() and all(
                 self.same(value, right_named[name]) for name, value in left_named.items()
             )
-        a = [left_named[name] for name in sorted(left_named)] if left_named else list(left)
-        b = [right_named[name] for name in sorted(right_named)] if right_named else list(right)
+        a = [left_named[name] for name in sorted(left_named, key=repr)] if left_named else list(left)
+        b = [right_named[name] for name in sorted(right_named, key=repr)] if right_named else list(right)
         return self._in_order(a, b)
 
     def _in_order(self, left: list[Node], right: list[Node]) -> bool:
@@ -378,9 +380,13 @@ class _Comparison:
 
 
 def _unwrapped(node: Node) -> Node:
-    """``[M]`` around a matrix, and a lone ``\\left( \\right)``, mean nothing."""
+    """Without what means nothing: ``[M]`` around a matrix, ``x \\in`` a set of values, ``(x, y) =`` a point."""
     while isinstance(node, Group) and len(node.items) == 1 and isinstance(node.items[0], Matrix):
         node = node.items[0]
+    if isinstance(node, Relation) and len(node.operands) == 2 and _is_label(node.operands[0]):
+        value = node.operands[1]
+        if node.operators == ("in",) or (node.operators == ("=",) and isinstance(value, Group | PlusMinus | Matrix)):
+            node = _unwrapped(value)
     if isinstance(node, PlusMinus):
         return Sequence(_both_signs(node))
     return node
@@ -449,18 +455,24 @@ def _same_name(left: Node, right: Node) -> bool:
             return True
         return left.name.lower() == right.name.lower()
     if isinstance(left, Call) and isinstance(right, Call):
-        return left.arguments[0] == right.arguments[0]
+        return left.arguments[0] == right.arguments[0] and len(left.arguments) == len(right.arguments)
     return isinstance(left, Call) != isinstance(right, Call) or left == right
 
 
-def _assignments(items: tuple[Node, ...] | None) -> dict[str, Node] | None:
+def _with_parameters(value: Node, own: Call, other: Call) -> Node:
+    """``2t``, the value of f(t), as that of f(x)."""
+    pairs = zip(own.arguments[1:], other.arguments[1:], strict=True)
+    return _renamed(value, {a.name: b.name for a, b in pairs if isinstance(a, Symbol) and isinstance(b, Symbol)})
+
+
+def _assignments(items: tuple[Node, ...] | None) -> dict[Node, Node] | None:
     if not items or len(items) < 2:
         return None
-    named: dict[str, Node] = {}
+    named: dict[Node, Node] = {}
     for item in items:
-        if not (isinstance(item, Relation) and item.operators == ("=",) and isinstance(item.operands[0], Symbol)):
+        if not (isinstance(item, Relation) and item.operators == ("=",) and _is_label(item.operands[0])):
             return None
-        named[item.operands[0].name] = item.operands[1]
+        named[item.operands[0]] = item.operands[1]
     return named if len(named) == len(items) else None
 
 

@@ -126,7 +126,7 @@ class ExpressionParser(Cursor, ABC):
     def _at_unit(self, words: list[str]) -> bool:
         token = self.peek()
         if token.kind == "word":
-            return token.text.lower() not in ("and", "or")
+            return token.text.lower() not in ("and", "or") or (bool(words) and self.peek(1).kind == "word")
         if words and words[-1] == "per":
             return token.kind == "letters"
         return token.kind == "command" and token.text in UNIT_FUNCTIONS and self._is_unit_function()
@@ -301,8 +301,9 @@ class ExpressionParser(Cursor, ABC):
         self.expect("{")
         bars, self.bars = self.bars, 0
         inner = self.sequence()
-        if self.accept("choose"):
-            inner = Call("binomial", (inner, self.sequence()))
+        if mark := self.accept("choose", "over"):
+            lower = self.sequence()
+            inner = Call("binomial", (inner, lower)) if mark == "choose" else Quotient(inner, lower)
         self.bars = bars
         self.expect("}")
         return inner

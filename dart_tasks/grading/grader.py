@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Literal, TypeAlias, get_args
 
 from dart_tasks.grading.compare import Rules, same
-from dart_tasks.grading.extract import find_answer
+from dart_tasks.grading.extract import clean, find_answer
 from dart_tasks.grading.numeric import Budget, Undefined, self_check
 from dart_tasks.grading.read import Reading, choice_letters, native, read, truth_value
 
@@ -177,9 +177,10 @@ def _judge(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str]:
 
 def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str]:
     expected: Reading = native(reference)  # type: ignore[arg-type]
-    if not answer.strip():
+    answer = clean(answer)
+    if not answer:
         return False, "empty answer"
-    if expected.text.strip() == answer.strip():
+    if expected.text.strip() == answer:
         return True, "same text"
     truth = truth_value(expected.text)
     if truth is not None:

@@ -142,6 +142,8 @@ FUNCTIONS = frozenset(
     ]
 )
 CONSTANTS = {"pi": "pi", "infty": "infinity", "infinity": "infinity", "inf": "infinity", "oo": "infinity"}
+_REPEATING = re.compile(r"(?<![\d.])(\d{0,40})\.(\d{0,40})\\(?:overline|bar|dot)\s*\{?(\d{1,40})\}?")
+_GOING_ON = re.compile(r"(?<![\d.])(\d{0,12})\.(\d{0,6}?)(\d{1,6}?)\3{2,8}(?:\.\.\.|\\l?dots|\\cdots|…)")
 _KNOWN_NAME = re.compile("|".join(sorted(FUNCTIONS | {"pi"}, key=len, reverse=True)))
 
 
@@ -155,7 +157,16 @@ def plain(text: str) -> str:
     if text.count("$") - text.count(r"\$") == 1:  # no pair, so it is not mathematics between dollars
         text = _MONEY.sub(r"\$", text)
     text = _DELIMITERS.sub(" ", text)
+    if "." in text:
+        text = _GOING_ON.sub(_repeating, _REPEATING.sub(_repeating, text))
     return _SPACES.sub(" ", text)
+
+
+def _repeating(match: re.Match[str]) -> str:
+    """``0.1\\overline{6}`` as the fraction it is: 15/90."""
+    whole, fixed, period = match[1], match[2], match[3]
+    nines = (10 ** len(period) - 1) * 10 ** len(fixed)
+    return f"\\frac{{{int(whole + fixed + period) - int(whole + fixed or '0')}}}{{{nines}}}"
 
 
 def _script(match: re.Match[str]) -> str:
@@ -191,7 +202,8 @@ def tokenize(text: str) -> list[Token]:
             tokens.append(Token("command", match[0][1:], spaced))
         elif kind == "letters":
             after_number = bool(tokens) and (tokens[-1].kind == "number" or tokens[-1].text in ")}")
-            tokens.extend(_letters(match[0], spaced, after_number))
+            after_word = bool(tokens) and tokens[-1].kind == "word" and len(match[0]) > 1
+            tokens.extend([Token("word", match[0], spaced)] if after_word else _letters(match[0], spaced, after_number))
         elif kind is not None:
             tokens.append(Token("number" if kind == "number" else "symbol", match[0], spaced))
         spaced = False

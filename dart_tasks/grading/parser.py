@@ -130,10 +130,9 @@ class _AnswerParser(ExpressionParser):
         curly = opening == "{"
         if closing is None or curly != (closing == "}") or (opening == "langle") != (closing == ">"):
             raise Unreadable("brackets do not match")
-        if curly and len(items) == 1 and isinstance(inner, Relation) and ":" in inner.operators:
-            position = inner.operators.index(":")  # \{ x : x > 0 \}
-            if position == 0 and len(inner.operands) > 2:
-                return Builder(inner.operands[0], (Relation(inner.operands[1:], inner.operators[1:]),))
+        if curly and isinstance(inner, Relation) and ":" in inner.operators[:-1]:  # \{ x : x > 0 \}
+            position = inner.operators.index(":") + 1
+            return Builder(inner.operands[0], (Relation(inner.operands[position:], inner.operators[position:]),))
         if len(items) == 1 and opening == "(" and closing == ")":
             return items[0]
         mark = "<" if opening == "langle" else opening

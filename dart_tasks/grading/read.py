@@ -41,11 +41,14 @@ _LABELS = re.compile(
     r"^(?:the )?(?:solutions?|answers?|ans|final answer|result)(?: set)?(?: is| are)?\s*:?\s+(?=\S)", re.IGNORECASE
 )
 _MACRO = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|operatorname|textnormal|emph)\s*\{")
-_CHOICE = re.compile(r"^(?:option|choice|answer)?\s*(?:\(([A-Za-z])\)|([A-Z])(?:[).:]|$))(?:\s.*)?$", re.DOTALL)
-_CLAUSE = re.compile(
-    r"[,;]?\s*\$?\s*(?:\\text\s*\{|\\quad|\\mathrm\s*\{|\()?\s*(?:(?:for|where|with)\b(?: all| any| every| some| each)?|\bany\b)?\s*"
-    r"(?:(?:real )?(?:integers?|numbers?)\s*\}?\s*\$?\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])?|\}?\s*\$?\s*[a-zA-Z](?:\s*,\s*[a-zA-Z])?\s*(?:\\in\s*\\?(?:mathbb\s*\{?\s*)?[ZRN]\b\s*\}?"
-    r"|\$?\s*(?:\\text\s*\{)?\s*(?:is|are) (?:an |any )?(?:real numbers?|integers?|arbitrary)))\s*\}?\)?\s*\$?\s*\.?\s*$"
+_CHOICE = re.compile(r"^(?i:option|choice|answer)?\s*(?:\(?([A-Za-z])\)|([A-Z])(?:[.:]|$))(?:\s.*)?$", re.DOTALL)
+_NAMES = r"\$?\s*(?:\\[a-z]+|[a-zA-Z])(?:\s*,\s*[a-zA-Z])*\s*\$?\s*"
+_CLAUSE = re.compile(  # ", where $n$ is any integer", ", k \\in \\mathbb{Z}", " for all real numbers $t$"
+    r"(?:[,;(]\s*|\s(?=\\?(?:text\s*\{\s*)?(?:for|where|with)\b))(?:\\(?:text|mathrm|quad)\s*\{?\s*|\$\s*)*(?:(?:for|where|with)\s+)?"
+    r"(?:(?:all|any|every|some|each|an?)\s+)?\}?\s*"
+    rf"(?:(?:positive |non-?negative )?(?:integers?|real numbers?|reals?|constants?)\s+\}}?{_NAMES}"
+    rf"|{_NAMES}(?:\\in|∈)\s*(?:\\mathbb\s*\{{?\s*[ZRNQ]\s*\}}?|[ℤℝℕ]|\\[ZRN]\b)\s*(?:\^\s*\{{?\+\}}?)?"
+    rf"|{_NAMES}(?:\\text\s*\{{\s*)?(?:is|are|being|an)\s[a-z ]{{0,30}}(?:integers?|numbers?|constants?|real))[\s}})$.]*$"
 )
 _SENTENCE = re.compile(r"^[^$]*\b(?:is|are|has|have|equals?|by|length|area|value|about|at|to)\s*:?\s*\$([^$]+)\$\s*\.?\s*$", re.IGNORECASE)
 OPAQUE = "text:"  # marks the name of a value whose name is no mathematics: P-value = 0.014

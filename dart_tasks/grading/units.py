@@ -66,6 +66,7 @@ _SPELLINGS = {
 }
 _CANONICAL = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings.split()}
 _SINGLE_LETTER = frozenset(spelling for spelling in _CANONICAL if len(spelling) == 1)
+_COMPOUND = {"mi/h": "mph", "km/h": "kph"}
 SCALES = {
     "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
 }  # fmt: skip
@@ -138,7 +139,8 @@ def canonical_unit(words: list[str]) -> str:
                 power = ""
     if power and parts:
         parts.append(power)
-    return "".join(part if part in ("/", "^2", "^3") else f" {part}" for part in parts).replace("/ ", "/").strip()
+    unit = "".join(part if part in ("/", "^2", "^3") else f" {part}" for part in parts).replace("/ ", "/").strip()
+    return _COMPOUND.get(unit, unit)
 
 
 def known_unit(unit: str) -> bool:
