@@ -1,0 +1,289 @@
+"""Sampling from OpenAI-compatible servers (vLLM, SGLang, ...): completions for text prompts, chat for the model's own.
+
+Requests run in one background thread. A failed attempt is repeated, on whichever endpoint has room; a trial that keeps
+failing is reported lost, so that the scheduler starts it again under its number, and after three such losses (each of
+them while others succeeded) its query is set aside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from dart_tasks.console import printable
+from synth.engines import EngineError, Health, SamplingSettings, SetAside
+from synth.engines.endpoints import BusyError, Endpoint, EndpointPool, FailedError, RefusedError, api_root, request_body
+from synth.records import Completion, Request
+from synth.scheduler import TrialId
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["OpenAIEngine"]
+
+_ATTEMPTS = 4  # failed attempts that make a loss
+_LOSSES = 3  # losses that set a query aside
+_REFUSALS_AT_START = 8  # refused queries before anything succeeded: then it is the settings that are refused
+_CONNECT_S = 30.0
+_log = logging.getLogger(__name__)
+
+
+class OpenAIEngine:
+    """Trials sampled by servers.
+
+    Args:
+        model: name under which the servers know the model.
+        settings: how to sample; sent in full with every request.
+        endpoints: base URLs, such as ``http://node7:8000/v1``.
+        n_slots: requests in flight at each endpoint.
+        request_timeout_s: time for one answer, waiting at the server included.
+        outage_s: time without any success, with requests waiting, after which the engine gives up.
+        api_key_env: environment variable with the key; it is sent and otherwise kept nowhere.
+        body: fields added to every request's body (None leaves one out).
+
+    Raises:
+        EngineError: no endpoint answers, they deny access or serve another model.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        settings: SamplingSettings,
+        endpoints: Sequence[str],
+        *,
+        n_slots: int,
+        request_timeout_s: float = 600.0,
+        outage_s: float = 600.0,
+        api_key_env: str = "OPENAI_API_KEY",
+        body: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not endpoints:
+            raise EngineError("--engine openai needs --endpoint URL")
+        self._model = model
+        self._settings = settings
+        self._endpoints = [Endpoint(api_root(url), number, n_slots) for number, url in enumerate(endpoints)]
+        self._timeout_s = request_timeout_s
+        self._outage_s = outage_s
+        self._key_name = api_key_env
+        self._key = os.environ.get(api_key_env, "")
+        self._body = dict(body or {})
+        self._finished: queue.SimpleQueue[Completion] = queue.SimpleQueue()  # never more than were submitted
+        self._lock = threading.Lock()  # guards the three below
+        self._lost: list[TrialId] = []
+        self._set_aside: list[SetAside] = []
+        self._fatal = ""
+        self._tasks: dict[TrialId, asyncio.Task[None]] = {}  # the loop's own, as all that follows
+        self._losses: dict[TrialId, tuple[int, int]] = {}  # -> losses counted, successes of others at the last
+        self._refused: set[int] = set()
+        self._n_succeeded = 0
+        self._idle_or_success_s = time.monotonic()
+        self._last_failure = "none answered"
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="openai-engine", daemon=True)
+        self._thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(self._connect(), self._loop).result()
+        except BaseException:
+            self.close()
+            raise
+
+    # ------------------------------------------------------------------ the driver's side
+    @property
+    def description(self) -> str:
+        return f"openai {self._model} at {' '.join(endpoint.root for endpoint in self._endpoints)}"
+
+    @property
+    def capacity(self) -> int:
+        """Slots of the endpoints that work; of one where none does, whose trials wait for the first that comes back."""
+        return max(self._n_working(), 1) * self._endpoints[0].slots
+
+    def submit(self, requests: Sequence[Request]) -> None:
+        self._loop.call_soon_threadsafe(self._start, list(requests))
+
+    def poll(self, timeout_s: float) -> list[Completion]:
+        completions: list[Completion] = []
+        try:
+            completions.append(self._finished.get(timeout=timeout_s))
+            while True:
+                completions.append(self._finished.get_nowait())
+        except queue.Empty:
+            return completions
+
+    def abort(self, trials: Iterable[TrialId]) -> None:
+        self._loop.call_soon_threadsafe(self._cancel, list(trials))
+
+    def health(self) -> Health:
+        with self._lock:
+            lost, self._lost = tuple(self._lost), []
+            set_aside, self._set_aside = tuple(self._set_aside), []
+            return Health(not self._fatal, self._n_working(), lost, set_aside, self._fatal)
+
+    def close(self) -> None:
+        if self._loop.is_closed():
+            return
+        asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _n_working(self) -> int:
+        return sum(endpoint.n_failures == 0 for endpoint in self._endpoints)
+
+    # ------------------------------------------------------------------ the loop's side
+    async def _connect(self) -> None:
+        import aiohttp
+
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        self._session: aiohttp.ClientSession = aiohttp.ClientSession(
+            headers=headers,
+            connector=aiohttp.TCPConnector(limit=0),  # the pool of endpoints sets the limits
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=10.0),
+        )
+        self._pool = EndpointPool(self._endpoints)
+        self._watch = asyncio.create_task(self._watch_for_outage())
+        deadline_s = time.monotonic() + _CONNECT_S
+        while True:
+            outcomes = await asyncio.gather(*(self._check(endpoint) for endpoint in self._endpoints))
+            for endpoint, failure in zip(self._endpoints, outcomes, strict=True):
+                if failure is not None:
+                    endpoint.failed()
+                    self._last_failure = self._masked(failure)
+                    _log.warning("%s", self._last_failure)
+            if not all(outcomes):
+                return
+            if any(failure.forbidden for failure in outcomes if failure) or time.monotonic() > deadline_s:
+                hint = f" (the key is read from {self._key_name}{'' if self._key else ', which is not set'})"
+                forbidden = any(failure.forbidden for failure in outcomes if failure)
+                raise EngineError(f"no endpoint can be used: {self._last_failure}{hint if forbidden else ''}")
+            await asyncio.sleep(2.0)
+
+    async def _check(self, endpoint: Endpoint) -> FailedError | None:
+        try:
+            served = await asyncio.wait_for(endpoint.served_models(self._session), 10.0)
+        except FailedError as failure:
+            return failure
+        except TimeoutError:
+            return FailedError(f"{endpoint.root}: no answer in 10 s")
+        if served and self._model not in served:
+            names = ", ".join(served[:5])
+            raise EngineError(
+                f"{endpoint.root} serves {names}, not {self._model}: start it with --served-model-name {self._model}, "
+                "or name the model as it does"
+            )
+        return None
+
+    def _start(self, requests: list[Request]) -> None:
+        if not self._tasks:
+            self._idle_or_success_s = time.monotonic()
+        for request in requests:
+            task = self._loop.create_task(self._sample(request))
+            self._tasks[request.id] = task
+            task.add_done_callback(partial(self._forget, request.id))
+
+    def _cancel(self, trials: list[TrialId]) -> None:
+        for trial in trials:
+            if (task := self._tasks.get(trial)) is not None:
+                task.cancel()
+
+    def _forget(self, trial: TrialId, done: asyncio.Task[None]) -> None:
+        if self._tasks.get(trial) is done:
+            del self._tasks[trial]
+        if not done.cancelled() and (error := done.exception()) is not None:  # a mistake of ours: say so, do not hang
+            self._give_up(f"the client failed ({type(error).__name__}: {error})")
+
+    async def _sample(self, request: Request) -> None:
+        from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt
+        from tenacity import wait_random_exponential as wait
+
+        body = request_body(self._model, self._settings, request, self._body)
+        failed_at: list[Endpoint] = []
+        try:
+            async for attempt in AsyncRetrying(
+                stop=stop_after_attempt(_ATTEMPTS),
+                wait=wait(multiplier=0.25, max=20.0),
+                retry=retry_if_exception_type(FailedError),
+            ):
+                with attempt:
+                    completion = await self._attempt(request, body, failed_at)
+        except RetryError as error:
+            self._lose(request.id, str(error.last_attempt.exception()))
+        except RefusedError as error:
+            self._refuse(request.id.query, self._masked(error))
+        else:
+            self._losses.pop(request.id, None)
+            self._finished.put(completion)
+
+    async def _attempt(self, request: Request, body: dict[str, Any], failed_at: list[Endpoint]) -> Completion:
+        """One try, after waiting for an endpoint with room, as often as the endpoints are busy."""
+        while True:
+            endpoint = await self._pool.acquire(failed_at)
+            try:
+                completion = await endpoint.sample(self._session, request, body)
+                endpoint.succeeded()
+                self._n_succeeded += 1
+                self._idle_or_success_s = time.monotonic()
+                return completion
+            except (BusyError, FailedError) as error:
+                endpoint.failed()
+                self._last_failure = self._masked(error)
+                _log.info("%s", self._last_failure)
+                if isinstance(error, FailedError):
+                    failed_at.append(endpoint)
+                    if error.forbidden and not self._n_succeeded:
+                        self._give_up(self._last_failure)
+                    raise
+            finally:
+                await self._pool.release(endpoint)
+
+    def _lose(self, trial: TrialId, reason: str) -> None:
+        # Losses count against a trial only while others succeed: else it is the servers that fail.
+        n_losses, seen = self._losses.get(trial, (0, 0))
+        if self._n_succeeded > seen:
+            n_losses += 1
+            self._losses[trial] = (n_losses, self._n_succeeded)
+        if n_losses >= _LOSSES:
+            self._put_aside(trial.query, f"failed {_LOSSES * _ATTEMPTS} times while others succeeded, last: {reason}")
+            return
+        with self._lock:
+            self._lost.append(trial)
+
+    def _refuse(self, query: int, reason: str) -> None:
+        self._refused.add(query)
+        if not self._n_succeeded and len(self._refused) >= _REFUSALS_AT_START:
+            self._give_up(reason)
+        self._put_aside(query, reason)
+
+    def _put_aside(self, query: int, reason: str) -> None:
+        with self._lock:
+            self._set_aside.append(SetAside(query, self._masked(reason)))
+
+    def _give_up(self, reason: str) -> None:
+        with self._lock:
+            self._fatal = self._fatal or self._masked(reason)
+
+    def _masked(self, reason: object) -> str:
+        """A server's words, made safe to show: no key, no control characters."""
+        text = printable(str(reason))
+        return text.replace(self._key, "***") if self._key else text
+
+    async def _watch_for_outage(self) -> None:
+        while True:
+            await asyncio.sleep(min(1.0, self._outage_s / 4))
+            if not self._tasks:
+                self._idle_or_success_s = time.monotonic()
+            elif time.monotonic() - self._idle_or_success_s > self._outage_s:
+                self._give_up(f"no endpoint has answered for {self._outage_s:g} s (last: {self._last_failure})")
+
+    async def _shut_down(self) -> None:
+        tasks = [*self._tasks.values(), self._watch]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._session.close()

@@ -1,0 +1,124 @@
+"""A completions server of the tests' own, over real sockets, that fails on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+Handler = Callable[[dict[str, Any], web.Request], Awaitable[web.StreamResponse]]
+
+
+def completion(body: dict[str, Any], text: str, reason: str = "stop") -> web.Response:
+    """A well-formed answer for either endpoint."""
+    choice = {"message": {"content": text}} if "messages" in body else {"text": text}
+    payload = {"choices": [{**choice, "finish_reason": reason}], "usage": {"completion_tokens": len(text.split())}}
+    return web.json_response(payload)
+
+
+async def answer_with_last_word(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+    """Answers with the prompt's last word."""
+    prompt = body["prompt"] if "prompt" in body else body["messages"][0]["content"]
+    return completion(body, f"The answer is \\boxed{{{prompt.split()[-1].rstrip('?')}}}.")
+
+
+class Server:
+    """Runs a handler behind ``/v1`` in a thread; keeps the bodies and headers it was sent."""
+
+    def __init__(self, handler: Handler, models: list[str] | None = None, tls: ssl.SSLContext | None = None) -> None:
+        self.handler = handler
+        self.bodies: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.n_open = self.most_open = 0
+        self._models = models
+        self._tls = tls
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._runner: web.AppRunner | None = None
+        self.port = 0
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Listen, on the same port as before."""
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+
+    def stop(self) -> None:
+        """Drop every connection."""
+        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
+
+    def close(self) -> None:
+        self.stop()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _start(self) -> None:
+        app = web.Application()
+        app.router.add_post("/v1/completions", self._complete)
+        app.router.add_post("/v1/chat/completions", self._complete)
+        app.router.add_get("/v1/models", self._list)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def _stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        stuck = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in stuck:
+            task.cancel()
+        await asyncio.gather(*stuck, return_exceptions=True)
+
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        if self._models is None:
+            return web.Response(status=404)
+        return web.json_response({"data": [{"id": name} for name in self._models]})
+
+    async def _complete(self, request: web.Request) -> web.StreamResponse:
+        body = await request.json()
+        self.bodies.append(body)
+        self.headers.append(dict(request.headers))
+        self.n_open += 1
+        self.most_open = max(self.most_open, self.n_open)
+        try:
+            return await self.handler(body, request)
+        finally:
+            self.n_open -= 1
+
+
+MakeServer = Callable[..., Server]
+
+
+@pytest.fixture
+def echo() -> Handler:
+    """The handler that answers well."""
+    return answer_with_last_word
+
+
+@pytest.fixture
+def make_server() -> Iterator[MakeServer]:
+    """Starts servers that end with the test."""
+    servers: list[Server] = []
+
+    def make(
+        handler: Handler = answer_with_last_word, models: list[str] | None = None, tls: ssl.SSLContext | None = None
+    ) -> Server:
+        servers.append(Server(handler, models, tls))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.close()
