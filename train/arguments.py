@@ -222,6 +222,7 @@ def training_arguments(options: Options, micro_batch: int, accumulation: int) ->
         "logging_steps": 10,
         "logging_nan_inf_filter": False,  # a NaN stops the run instead
         "remove_unused_columns": False,
+        "ddp_find_unused_parameters": False,
         **options.training,
         "output_dir": options.output_dir,
         "per_device_train_batch_size": micro_batch,

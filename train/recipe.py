@@ -117,7 +117,7 @@ def split_batch(
     batching = Batching(world_size, accumulation, micro)
     if batching.global_batch != global_batch:
         raise UsageError(
-            f"{world_size} processes x {accumulation} micro-batches x {micro} packs make {batching.global_batch} a step, "
-            f"not {global_batch}: leave one of the two flags out, or change --global-batch"
+            f"{world_size} processes x {accumulation} micro-batches x {micro} packs make {batching.global_batch} a "
+            f"step, not {global_batch}: leave one of the two flags out, or change --global-batch"
         )
     return batching

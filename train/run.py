@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from hashlib import sha256
@@ -267,7 +268,7 @@ def _train(
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
     from train.attention import choose_attention, register
-    from train.checkpoints import write_json
+    from train.checkpoints import STAGING, write_json
     from train.estimate import flops_per_epoch, model_size, peak_flops
     from train.export import export_model
     from train.loader import PackDataset
@@ -312,6 +313,7 @@ def _train(
         trainer.remove_callback(callback)
     if main:
         output_dir.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(output_dir / STAGING, ignore_errors=True)  # what a killed run was writing
         write_json(output_dir / "run.json", {"identity": identity, "recipe": dataclasses.asdict(options.recipe)})
     started = time.monotonic()
     result = trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -328,6 +330,7 @@ def _train(
         unwrapped = trainer.accelerator.unwrap_model(trainer.model_wrapped)
         export_model(unwrapped, state, tokenizer, template, output_dir, options.export_dtype)
         show.summary(trainer, prepared, result, elapsed, output_dir)
+        shutil.rmtree(output_dir / STAGING, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
     return 0
 

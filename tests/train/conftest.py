@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,27 @@ def sums(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokenised data goes to a folder of the test session."""
     monkeypatch.setenv("DART_MATH_CACHE", str(tmp_path_factory.getbasetemp() / "dart-cache"))
+
+
+@pytest.fixture(scope="session")
+def build_model() -> Callable[..., Path]:
+    """``make_model``, for tests in files that cannot import this one."""
+    return make_model
+
+
+@pytest.fixture(scope="session")
+def build_config() -> Callable[..., Any]:
+    """``tiny_config``."""
+    return tiny_config
+
+
+@pytest.fixture(scope="session")
+def build_dataset() -> Callable[..., Path]:
+    """``make_dataset``."""
+    return make_dataset
+
+
+@pytest.fixture(scope="session")
+def build_tokenizer() -> Callable[..., Any]:
+    """``make_tokenizer``."""
+    return make_tokenizer

@@ -1,0 +1,108 @@
+"""Samples in a pack never see each other, and a model where they would is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from train.attention import choose_attention, packed_sdpa, register
+from train.errors import UserError
+from train.loss import install, packed_logits
+from train.preflight import check_model
+
+VOCABULARY = 97
+LENGTHS = (11, 1, 7, 20)
+
+
+def model_of(config: Any, attention: str = "packed_sdpa") -> Any:
+    from transformers import AutoModelForCausalLM
+
+    register()
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
+
+
+def pack(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(3, VOCABULARY, (1, sum(LENGTHS)), generator=generator)
+    return tokens, torch.cat([torch.arange(length) for length in LENGTHS])[None]
+
+
+@pytest.mark.parametrize("attention", ["packed_sdpa", "sdpa", "eager"])
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "gpt2"])
+def test_packed_equals_alone(kind: str, attention: str, build_config: Callable[..., Any]) -> None:
+    model = model_of(build_config(kind, VOCABULARY), attention)
+    tokens, positions = pack()
+    together = packed_logits(model, tokens, positions)
+    reference = model_of(build_config(kind, VOCABULARY), "sdpa")
+    for start, length in zip(torch.tensor([0, *LENGTHS]).cumsum(0).tolist(), LENGTHS, strict=False):
+        with torch.no_grad():
+            alone = reference(input_ids=tokens[:, start : start + length]).logits[0]
+        assert (together[start : start + length] - alone).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "gpt2"])
+def test_preflight_accepts(kind: str, build_config: Callable[..., Any]) -> None:
+    check_model(model_of(build_config(kind, VOCABULARY)), ["packed_sdpa", "sdpa", "eager"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "attention"),
+    [("opt", "sdpa"), ("opt", "eager"), ("falcon", "sdpa"), ("falcon", "eager"), ("bloom", "eager")],
+)
+def test_preflight_refuses_models_that_leak(kind: str, attention: str, build_config: Callable[..., Any]) -> None:
+    with pytest.raises(UserError, match=rf"cannot train on packed samples with {attention} attention"):
+        check_model(model_of(build_config(kind, VOCABULARY), attention), [attention])
+
+
+def test_preflight_refuses_a_model_that_caps_its_logits(build_config: Callable[..., Any]) -> None:
+    model = model_of(build_config("gemma2", VOCABULARY, head_dim=32, final_logit_softcapping=0.1), "eager")
+    with pytest.raises(UserError, match="changes its logits after the vocabulary projection"):
+        check_model(model, ["eager"])
+
+
+def test_loss_and_gradients_are_equal_across_attentions(build_config: Callable[..., Any]) -> None:
+    tokens, positions = pack()
+    labels = tokens.clone()
+    labels[positions == 0] = -100
+    results = {}
+    for attention in ("packed_sdpa", "sdpa", "eager"):
+        model = model_of(build_config("llama", VOCABULARY), attention)
+        install(model)
+        loss = model(input_ids=tokens, position_ids=positions, labels=labels).loss
+        loss.backward()
+        results[attention] = (loss.item(), torch.cat([p.grad.flatten() for p in model.parameters()]))
+    loss, gradient = results.pop("packed_sdpa")
+    for other_loss, other_gradient in results.values():
+        assert abs(loss - other_loss) < 1e-5
+        assert (gradient - other_gradient).abs().max() < 1e-5
+
+
+def test_a_sliding_window_is_honoured_within_a_sample(build_config: Callable[..., Any]) -> None:
+    overrides = {"sliding_window": 5}
+    tokens, positions = pack()
+    packed = packed_logits(model_of(build_config("mistral", VOCABULARY, **overrides)), tokens, positions)
+    eager = packed_logits(model_of(build_config("mistral", VOCABULARY, **overrides), "eager"), tokens, positions)
+    unlimited = packed_logits(model_of(build_config("mistral", VOCABULARY, sliding_window=None)), tokens, positions)
+    assert (packed - eager).abs().max() < 1e-5
+    assert (packed - unlimited).abs().max() > 1e-3
+
+
+def test_without_boundaries_packed_attention_fails_loudly(build_config: Callable[..., Any]) -> None:
+    tokens, _ = pack()
+    with pytest.raises(RuntimeError, match="does not tell packed attention where samples end"):
+        model_of(build_config("llama", VOCABULARY))(input_ids=tokens)
+
+
+def test_features_that_packed_attention_lacks_are_refused() -> None:
+    states = torch.zeros(1, 2, 4, 8)
+    with pytest.raises(RuntimeError, match="does not compute softcap"):
+        packed_sdpa(torch.nn.Identity(), states, states, states, None, segment_lengths=(4,), softcap=30.0)
+
+
+def test_the_choice_on_cpu_is_one_sdpa_per_sample() -> None:
+    assert choose_attention("auto", torch.device("cpu"), low_precision=True) == "packed_sdpa"
+    assert choose_attention("eager", torch.device("cpu"), low_precision=False) == "eager"

@@ -1,0 +1,126 @@
+"""kill -9 at any moment: the resumed run ends with bitwise the weights of one that was never killed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+EPOCHS, STEPS_PER_EPOCH, TIME_LIMIT_S = 2, 8, 240
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, build_dataset: Callable[..., Path]) -> Path:
+    """Enough samples for eight steps an epoch."""
+    return build_dataset(tmp_path_factory.mktemp("kill-data"), rows=260, seed=3)
+
+
+def command(processes: int, model: Path, data: Path, output_dir: Path) -> list[str]:
+    """The run: two epochs, a checkpoint every third step, dropout on (it is in the model's configuration)."""
+    start = [sys.executable, "-m"]
+    if processes > 1:
+        start += ["torch.distributed.run", f"--nproc_per_node={processes}", "--standalone", "-m"]
+    flags = f"--recipe demo --model {model} --data {data} --output_dir {output_dir} --expect-processes {processes}"
+    steps = f"--num_train_epochs {EPOCHS} --logging_steps 1 --save_strategy steps --save_steps 3 --save_total_limit 2"
+    return [*start, "train.sft", *flags.split(), *steps.split(), "--report_to", "none"]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def start(arguments: list[str], repo: Path, log: Path) -> subprocess.Popen[bytes]:
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            arguments, cwd=repo, env=environment(), stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """kill -9 for the launcher and every rank (torchrun starts each in a session of its own)."""
+    listing = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout
+    parents = {int(pid): int(ppid) for pid, ppid in (line.split() for line in listing.splitlines()[1:])}
+    doomed = [process.pid]
+    for pid in doomed:
+        doomed += [child for child, parent in parents.items() if parent == pid]
+    for pid in doomed:
+        kill(pid)
+    process.wait(timeout=30)
+
+
+def kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def finish(arguments: list[str], repo: Path, log: Path) -> None:
+    process = start(arguments, repo, log)
+    try:
+        assert process.wait(timeout=TIME_LIMIT_S) == 0, log.read_text()[-4000:]
+    finally:
+        kill_group(process)
+
+
+def run_until(reached: Callable[[], bool], arguments: list[str], repo: Path, log: Path) -> None:
+    """Start the run and kill -9 it as soon as ``reached``."""
+    process = start(arguments, repo, log)
+    deadline = time.monotonic() + TIME_LIMIT_S
+    try:
+        while not reached():
+            assert process.poll() is None, f"ended before it was killed:\n{log.read_text()[-4000:]}"
+            assert time.monotonic() < deadline, log.read_text()[-4000:]
+            time.sleep(0.0005)
+    finally:
+        kill_group(process)
+
+
+def weights(output_dir: Path) -> str:
+    return hashlib.sha256((output_dir / "model.safetensors").read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_killed_run_ends_with_the_weights_of_an_unkilled_one(
+    processes: int, repo: Path, tiny_llama: Path, data: Path, tmp_path: Path
+) -> None:
+    reference = tmp_path / "reference"
+    finish(command(processes, tiny_llama, data, reference), repo, tmp_path / "reference.log")
+    steps = EPOCHS * STEPS_PER_EPOCH
+    assert f"step {steps}/{steps} " in (tmp_path / "reference.log").read_text()
+
+    killed, log = tmp_path / "killed", tmp_path / "killed.log"
+    arguments = command(processes, tiny_llama, data, killed)
+    generator = random.Random(processes)
+    first = generator.randrange(4, STEPS_PER_EPOCH)  # in the first epoch, after a checkpoint
+    second = generator.randrange(STEPS_PER_EPOCH + 1, steps - 3)  # in the second
+
+    def logged(step: int) -> bool:
+        return f"step {step}/{steps} " in log.read_text()
+
+    def saving() -> bool:
+        return any((killed / ".saving").glob("*/*"))
+
+    log.touch()
+    run_until(lambda: logged(first), arguments, repo, log)
+    newest = max(killed.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    torn = shutil.copytree(newest, killed / "checkpoint-99")
+    (torn / "optimizer.pt").write_bytes(b"torn")
+    run_until(lambda: logged(second) and saving(), arguments, repo, log)
+    finish(arguments, repo, log)
+
+    text = log.read_text()
+    assert "warning: skipping checkpoint-99: optimizer.pt is not as it was written" in text
+    assert text.count("resuming from") == 2
+    print(f"{processes} process(es), killed in step {first} and in a save after step {second}: {weights(killed)}")
+    assert weights(killed) == weights(reference)
