@@ -556,7 +556,9 @@ def _one_case(left: Node, right: Node) -> tuple[Node, Node] | None:
     first, second = free_symbols(left), free_symbols(right)
     if first == second or any(len({name.lower() for name in names}) != len(names) for names in (first, second)):
         return None
-    return _renamed(left, {name: name.lower() for name in first}), _renamed(right, {name: name.lower() for name in second})
+    return _renamed(left, {name: name.lower() for name in first}), _renamed(
+        right, {name: name.lower() for name in second}
+    )
 
 
 def _renamed(node: Node, names: dict[str, str]) -> Node:

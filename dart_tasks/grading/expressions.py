@@ -108,7 +108,9 @@ class ExpressionParser(Cursor, ABC):
             elif words and self._unit_power():
                 words.append("^" + self._unit_power())
                 self.position += 2 if self.peek(1).text != "{" else 4
-            elif words and token.text in ("/", "-", "cdot", ".") and self.peek(1).kind in ("word", "letters", "command"):
+            elif (
+                words and token.text in ("/", "-", "cdot", ".") and self.peek(1).kind in ("word", "letters", "command")
+            ):
                 self.position += 1
                 words.append("per" if token.text == "/" else "-")
                 words.append(self.next().text)
@@ -134,7 +136,11 @@ class ExpressionParser(Cursor, ABC):
     def _is_unit_function(self) -> bool:
         """``27 \\mathrm{min}``: a name that is a unit and a function stands for the unit where nothing follows it."""
         after = self.peek(1)
-        return after is END or (after.kind == "symbol" and after.text in (",", ";", ")", "]", "}", "=", "/")) or after.kind == "word"
+        return (
+            after is END
+            or (after.kind == "symbol" and after.text in (",", ";", ")", "]", "}", "=", "/"))
+            or after.kind == "word"
+        )
 
     def _unit_power(self) -> str:
         if self.at_mark("^"):
@@ -149,7 +155,12 @@ class ExpressionParser(Cursor, ABC):
         value = self.power()
         while True:
             token = self.peek()
-            if token.kind == "symbol" and token.text == "*" or token.kind == "command" and token.text in ("cdot", "times", "ast", "bullet"):
+            if (
+                token.kind == "symbol"
+                and token.text == "*"
+                or token.kind == "command"
+                and token.text in ("cdot", "times", "ast", "bullet")
+            ):
                 self.position += 1
                 value = _product(value, self.signed_power())
             elif self.at_mark("/") or (token.text == "div" and token.kind == "command"):
@@ -459,7 +470,12 @@ class ExpressionParser(Cursor, ABC):
         self.depth -= 1
         if name == "log":
             arguments = (*arguments, *base)
-        if name in INVERTIBLE and isinstance(power, Negative) and isinstance(power.argument, Number) and power.argument.value == 1:
+        if (
+            name in INVERTIBLE
+            and isinstance(power, Negative)
+            and isinstance(power.argument, Number)
+            and power.argument.value == 1
+        ):
             return Call("arc" + name, arguments)
         call = Call(name, arguments)
         return call if power is None else Power(call, power)

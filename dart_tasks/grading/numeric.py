@@ -280,7 +280,8 @@ def _evaluate(node: Node, values: dict[str, Value], budget: Budget, context: Any
             if not 0 <= stop - start + 1 <= MAX_TERMS or start != int(start) or stop != int(stop):
                 raise Undefined("too many terms")
             terms = [
-                _evaluate(body, {**values, index: context.mpf(k)}, budget, context) for k in range(int(start), int(stop) + 1)
+                _evaluate(body, {**values, index: context.mpf(k)}, budget, context)
+                for k in range(int(start), int(stop) + 1)
             ]
             return _checked(context.fsum(terms) if name == "sum" else context.fprod(terms), context)
         case Call(name=name, arguments=arguments):

@@ -50,21 +50,37 @@ _CLAUSE = re.compile(  # ", where $n$ is any integer", ", k \\in \\mathbb{Z}", "
     rf"|{_NAMES}(?:\\in|∈)\s*(?:\\mathbb\s*\{{?\s*[ZRNQ]\s*\}}?|[ℤℝℕ]|\\[ZRN]\b)\s*(?:\^\s*\{{?\+\}}?)?"
     rf"|{_NAMES}(?:\\text\s*\{{\s*)?(?:is|are|being|an)\s[a-z ]{{0,30}}(?:integers?|numbers?|constants?|real))[\s}})$.]*$"
 )
-_SENTENCE = re.compile(r"^[^$]*\b(?:is|are|has|have|equals?|by|length|area|value|about|at|to)\s*:?\s*\$([^$]+)\$\s*\.?\s*$", re.IGNORECASE)
+_SENTENCE = re.compile(
+    r"^[^$]*\b(?:is|are|has|have|equals?|by|length|area|value|about|at|to)\s*:?\s*\$([^$]+)\$\s*\.?\s*$", re.IGNORECASE
+)
 OPAQUE = "text:"  # marks the name of a value whose name is no mathematics: P-value = 0.014
 _SAME_WORDS = (
-    (r"(?:there (?:is|are) )?no (?:real )?solutions?(?: exists?)?|none|emptyset|empty ?set|varnothing|oslash|inconsistent(?: system)?", "no solution"),
-    (r"(?:there (?:is|are) )?(?:an )?infinit(?:e|ely)(?: many)?(?: number of)?(?: solutions?)?", "infinitely many solutions"),
+    (
+        r"(?:there (?:is|are) )?no (?:real )?solutions?(?: exists?)?|none|emptyset|empty ?set|varnothing|oslash|inconsistent(?: system)?",
+        "no solution",
+    ),
+    (
+        r"(?:there (?:is|are) )?(?:an )?infinit(?:e|ely)(?: many)?(?: number of)?(?: solutions?)?",
+        "infinitely many solutions",
+    ),
     (r"(?:it )?(?:does not exist|dne|is undefined|undefined|not defined|is not defined)", "does not exist"),
     (r"(?:(?:the )?(?:series|sequence|integral|it) )?(?:is )?(?:diverges|divergent|diverge)", "diverges"),
     (r"(?:(?:the )?(?:series|sequence|integral|it) )?(?:is )?(?:converges|convergent|converge)", "converges"),
-    (r"(?:(?:the )?(?:series|sequence|integral|it) )?(?:is )?(?:converges absolutely|absolutely convergent)", "converges absolutely"),
-    (r"(?:(?:the )?(?:series|sequence|integral|it) )?(?:is )?(?:converges conditionally|conditionally convergent)", "converges conditionally"),
+    (
+        r"(?:(?:the )?(?:series|sequence|integral|it) )?(?:is )?(?:converges absolutely|absolutely convergent)",
+        "converges absolutely",
+    ),
+    (
+        r"(?:(?:the )?(?:series|sequence|integral|it) )?(?:is )?(?:converges conditionally|conditionally convergent)",
+        "converges conditionally",
+    ),
     (r"(?:it )?(?:is |yes )?(?:a )?function", "function"),
     (r"(?:it )?(?:is |no )?not (?:a )?function", "not a function"),
 )
 _CANONICAL_WORDS = tuple((re.compile(pattern), words) for pattern, words in _SAME_WORDS)
-_REALS = re.compile(r"(?:(?:the )?set of )?all (?:real numbers|reals|real values)(?: of)?(?: [a-z])?|(?:the )?real numbers|reals?")
+_REALS = re.compile(
+    r"(?:(?:the )?set of )?all (?:real numbers|reals|real values)(?: of)?(?: [a-z])?|(?:the )?real numbers|reals?"
+)
 _TRUE = frozenset(["true", "yes", "correct"])
 _FALSE = frozenset(["false", "no", "incorrect"])
 

@@ -1,0 +1,255 @@
+"""``dart-grade``: judge one answer, or a file of responses.
+
+dart-grade '\\frac{1}{2}' 'The answer is 0.5.' --explain
+dart-grade file samples_dart_math_gsm8k.jsonl
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from dart_tasks.console import printable, run
+
+if TYPE_CHECKING:
+    from dart_tasks.grading import Case, Verdict
+
+__all__ = ["main"]
+
+BENCHMARKS = click.Choice(
+    ["math", "gsm8k", "college_math", "deepmind_mathematics", "olympiadbench", "theoremqa", "generic"]
+)
+
+
+class _PairByDefault(click.Group):
+    """``dart-grade REF ANSWER`` is ``dart-grade pair REF ANSWER``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
+            args = ["pair", *args]
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(ctx.command_path, "REF ANSWER [OPTIONS]")
+        formatter.write_usage(ctx.command_path, "file FILE [OPTIONS]", prefix="       ")
+
+
+@click.group(cls=_PairByDefault, context_settings={"help_option_names": ["-h", "--help"]})
+def dart_grade() -> None:
+    """Judge maths answers against references.
+
+    \b
+    dart-grade '1/2' '0.5'                              is this answer right?
+    dart-grade 18 '... The answer is $18.' --explain    and why?
+    dart-grade file pool.jsonl --verdicts out.jsonl     a file of responses
+
+    Exit status of REF ANSWER: 0 when equal, 3 when not.
+    """
+
+
+@dart_grade.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["-h", "--help"]})
+@click.argument("reference", metavar="REF")
+@click.argument("answer", metavar="ANSWER")
+@click.option("-b", "--benchmark", type=BENCHMARKS, default="generic", show_default=True, help="Whose policy applies.")
+@click.option("-q", "--question", help="The question's text: it settles whether order or a percent sign matters.")
+@click.option("--tolerance", type=float, help="Accepted error: absolute for olympiadbench, relative otherwise.")
+@click.option("--native", is_flag=True, help='REF is JSON (a native type): true, 3.5, "[1, 2]".')
+@click.option("--explain", is_flag=True, help="Say which answer was found, how, and why it is equal or not.")
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+@click.pass_context
+def pair(
+    ctx: click.Context,
+    reference: str,
+    answer: str,
+    benchmark: str,
+    question: str | None,
+    tolerance: float | None,
+    native: bool,
+    explain: bool,
+    as_json: bool,
+) -> None:
+    """Judge one ANSWER (a bare answer, or a whole response) against REF.
+
+    \b
+    dart-grade '\\frac{1}{2}' 0.5
+    dart-grade '1, 2' 'x = 2 or x = 1' --explain
+    dart-grade --native '[1, 2]' '(1, 2)' -b theoremqa
+    """
+    from dart_tasks.grading import grade
+
+    try:
+        expected = json.loads(reference) if native else reference
+        verdict = grade(answer, expected, benchmark, question, tolerance)
+    except json.JSONDecodeError as error:
+        raise click.BadParameter(f"REF is not JSON ({error}); leave out --native for text") from None
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(asdict(verdict)))
+    else:
+        click.echo("correct" if verdict.correct else "wrong")
+        if explain:
+            for name, value in (
+                ("reference", str(expected)),
+                ("answer", verdict.answer or "(none)"),
+                ("found by", verdict.source + ("" if verdict.explicit else " (not stated explicitly)")),
+                ("reason", verdict.reason),
+                ("flags", ", ".join(verdict.flags) or "none"),
+            ):
+                click.echo(f"  {name + ':':11}{printable(value)}")
+    ctx.exit(0 if verdict.correct else 3)
+
+
+@dart_grade.command()
+@click.argument("path", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-b", "--benchmark", type=BENCHMARKS, help="For rows that name no benchmark [default: generic].")
+@click.option(
+    "--verdicts", type=click.Path(dir_okay=False, path_type=Path), help="Write each verdict here, as JSON Lines."
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [default: one per core].")
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds per case."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def file(
+    path: Path, benchmark: str | None, verdicts: Path | None, workers: int | None, timeout_s: float, as_json: bool
+) -> None:
+    """Judge every response of FILE: a pool of ours, lm-eval's samples_*.jsonl, or rows with response and reference.
+
+    \b
+    dart-grade file runs/demo/pool.jsonl
+    dart-grade file samples_dart_math_gsm8k.jsonl --verdicts verdicts.jsonl --json
+    """
+    from dart_tasks.grading import GradingPool
+    from dart_tasks.grading.files import read_cases
+
+    summary = _Summary()
+    started = time.monotonic()
+    try:
+        with _replacing(verdicts) as out, GradingPool(workers, timeout_s) as pool, _progress(path, as_json) as advance:
+            for (identity, kind), verdict in pool.map(_tagged(read_cases(path, benchmark))):
+                summary.add(kind, verdict)
+                advance()
+                if out is not None:
+                    out.write(json.dumps({"id": identity, "benchmark": kind, **asdict(verdict)}) + "\n")
+    except (ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    if not summary.total:
+        raise click.ClickException(f"{path} holds no responses")
+    click.echo(json.dumps(summary.as_dict()) if as_json else summary.table(time.monotonic() - started))
+
+
+def _tagged(cases: Iterable[tuple[str, Case]]) -> Iterator[tuple[tuple[str, str], Case]]:
+    for identity, case in cases:
+        yield (identity, case.benchmark), case
+
+
+class _Summary:
+    """Counts of verdicts by benchmark, by how the answer was found, by reason and by flag."""
+
+    def __init__(self) -> None:
+        self.by_benchmark: dict[str, Counter[str]] = defaultdict(Counter)
+        self.by_source: Counter[str] = Counter()
+        self.by_reason: Counter[str] = Counter()
+        self.by_flag: Counter[str] = Counter()
+        self.total = 0
+
+    def add(self, benchmark: str, verdict: Verdict) -> None:
+        self.total += 1
+        counts = self.by_benchmark[benchmark]
+        counts["total"] += 1
+        counts["correct"] += verdict.correct
+        counts["explicit"] += verdict.explicit
+        self.by_source[verdict.source] += 1
+        self.by_reason[("correct: " if verdict.correct else "wrong: ") + verdict.reason] += 1
+        self.by_flag.update(verdict.flags)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "total": self.total,
+            "correct": sum(counts["correct"] for counts in self.by_benchmark.values()),
+            "benchmarks": {name: dict(self.by_benchmark[name]) for name in sorted(self.by_benchmark)},
+            "sources": dict(self.by_source.most_common()),
+            "reasons": dict(self.by_reason.most_common()),
+            "flags": dict(self.by_flag.most_common()),
+        }
+
+    def table(self, seconds: float) -> str:
+        rows = [f"{'benchmark':22}{'responses':>10}{'correct':>9}{'accuracy':>10}{'explicit':>10}"]
+        for name in sorted(self.by_benchmark):
+            counts = self.by_benchmark[name]
+            total = counts["total"]
+            rows.append(
+                f"{name:22}{total:>10,}{counts['correct']:>9,}{counts['correct'] / total:>10.1%}{counts['explicit'] / total:>10.1%}"
+            )
+        for title, counter in (("found by", self.by_source), ("reason", self.by_reason), ("flag", self.by_flag)):
+            rows += ["", *(f"{title + ' ' + printable(key):60}{count:>10,}" for key, count in counter.most_common())][
+                : 16 if counter else 0
+            ]
+        rows.append(f"\n{self.total:,} responses in {seconds:.1f} s ({self.total / max(seconds, 1e-9):,.0f}/s)")
+        return "\n".join(rows)
+
+
+class _replacing(AbstractContextManager["IO[str] | None"]):  # noqa: N801 - reads as a verb
+    """A file written under a temporary name that takes its place when all went well."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.file: IO[str] | None = None
+
+    def __enter__(self) -> IO[str] | None:
+        if self.path is not None:
+            self.file = self.path.with_name(f".{self.path.name}.{os.getpid()}").open("w", encoding="utf-8")
+        return self.file
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if self.file is None or self.path is None:
+            return
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+        if kind is None:
+            Path(self.file.name).replace(self.path)
+        else:
+            Path(self.file.name).unlink(missing_ok=True)
+
+
+def _progress(path: Path, quiet: bool) -> AbstractContextManager[Any]:
+    """A counter on the terminal's standard error; nothing in a pipe."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        return nullcontext(lambda: None)
+    progress = Progress(TextColumn("grading"), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
+    task = progress.add_task("grading", total=None)
+
+    class _Running(AbstractContextManager[Any]):
+        def __enter__(self) -> Any:
+            progress.start()
+            return lambda: progress.advance(task)
+
+        def __exit__(self, *_: object) -> None:
+            progress.stop()
+
+    del path
+    return _Running()
+
+
+def main() -> None:
+    """The console script."""
+    run(dart_grade, "dart-grade")
+
+
+if __name__ == "__main__":
+    main()

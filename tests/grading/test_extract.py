@@ -1,0 +1,90 @@
+"""Where the answer is found in a response, and how: (response, answer, source)."""
+
+from __future__ import annotations
+
+import pytest
+
+from dart_tasks.grading import extract, grade
+from dart_tasks.grading.extract import find_answer
+
+CASES = [
+    # boxes
+    (r"Thus the answer is $\boxed{4}$.", "4", "boxed"),
+    (r"Thus \[ \boxed{\frac{1}{2}} \]", r"\frac{1}{2}", "boxed"),
+    (r"We get $\boxed{7}$ first. Then $\boxed{9}$.", "9", "boxed"),
+    (r"so $x = \boxed{1}$ and $y = \boxed{2}$", "2", "boxed"),
+    (r"The solutions are $\boxed{1}$ and $\boxed{2}$.", "1, 2", "boxed"),
+    (r"$\boxed{1}, \boxed{2}, \boxed{3}$", "1, 2, 3", "boxed"),
+    (r"$\boxed{5}$. I repeat: $\boxed{5}$", "5", "boxed"),
+    (r"$\boxed{x \in \{1, 2\}}$", r"x \in \{1, 2\}", "boxed"),
+    (r"\boxed{\left\{1, 2\right\}}", r"\left\{1, 2\right\}", "boxed"),
+    (r"\boxed 5", "5", "boxed"),
+    (r"\boxed5", "5", "boxed"),
+    (r"\fbox{5}", "5", "boxed"),
+    (r"\boxed{5", "5", "boxed"),
+    (r"the answer is $\boxed{\frac{1}{2}$.", r"\frac{1}{2}", "boxed"),
+    (r"\boxed{} The answer is 6.", "6", "answer_is"),
+    (r"\boxed{\boxed{3}}", "3", "boxed"),
+    (r"\boxed{\text{The answer is } 5}", r"\text{The answer is } 5", "boxed"),
+    (r"**Final Answer:** $\boxed{12}$", "12", "boxed"),
+    # hashes
+    ("2 + 2 = 4\n#### 4", "4", "hashes"),
+    ("So 4.\n#### $1,000", "$1,000", "hashes"),
+    ("#### The answer is 42", "42", "hashes"),
+    # final answer
+    ("Final Answer: The final answer is $5$. I hope it is correct.", "5", "final_answer"),
+    ("Final Answer: The final answer is 5. I hope it is correct.", "5", "final_answer"),
+    ("**Final Answer**\n\n5", "5", "final_answer"),
+    ("The final answer is: $\\frac{3}{4}$", r"\frac{3}{4}", "final_answer"),
+    # the answer is
+    ("The answer is 5.", "5", "answer_is"),
+    ("The answer is 3.5.", "3.5", "answer_is"),
+    ("The answer is: 5", "5", "answer_is"),
+    ("The answer is $x = 5$.", "x = 5", "answer_is"),
+    ("The answer is **5**.", "5", "answer_is"),
+    ("**Answer:** 5", "5", "answer_is"),
+    ("**Answer: 5**", "5", "answer_is"),
+    ("Answer: 5 apples", "5 apples", "answer_is"),
+    ("Answer: (B)", "(B)", "answer_is"),
+    ("The correct answer is (B) 12.", "(B) 12", "answer_is"),
+    ("The answer is (B), because 3 > 2.", "(B)", "answer_is"),
+    ("The answer is 5, which was checked twice.", "5", "answer_is"),
+    ("The answer is 5 because 2 + 3 = 5.", "5", "answer_is"),
+    ("The answer to the question is 5.", "5", "answer_is"),
+    ("The answer is \\[ x^2 + 1 \\]", "x^2 + 1", "answer_is"),
+    ("The answer is\n\n$$\\frac{1}{2}$$\n", r"\frac{1}{2}", "answer_is"),
+    ("The answer is 4:30 p.m. They left then.", "4:30 p.m", "answer_is"),
+    ("The answer is True.", "True", "answer_is"),
+    ("Therefore, the answer is that there are $7$ ways to do it.", "7", "answer_is"),
+    ("The answer is 4. But wait, that is wrong. The answer is 5.", "5", "answer_is"),
+    ("One may think that the answer is 3, but the answer is not 3. The answer is 5.", "5", "answer_is"),
+    ("the solution is $x=3$.", "x=3", "answer_is"),
+    # text that runs on
+    ("The answer is 5.\n\n### Instruction:\nWhat is 2+2?\n\n### Response:\nThe answer is 4.", "5", "answer_is"),
+    ("#### 5\n\nQuestion: What is 2+2?\nAnswer: 4\n#### 4", "5", "hashes"),
+    ("The answer is $\\boxed{5}$.\nUser: and 2+2?\nAssistant: $\\boxed{4}$", "5", "boxed"),
+    ("The answer is 5.<|im_end|>\nThe answer is 6.", "5", "answer_is"),
+    # what is merely last
+    ("x = 5", "x = 5", "whole"),
+    ("5", "5", "whole"),
+    ("We add and get $2+3=5$.\nThat is all that we need to know here.", "5", "last_formula"),
+    ("First we add 2 and 3.\nThen there are 5 apples left in the basket on the table.", "5", "last_number"),
+    ("I do not know.\nI really do not know what to say about this.", "", "none"),
+    ("", "", "none"),
+]
+
+
+@pytest.mark.parametrize(("response", "answer", "source"), CASES)
+def test_found(response: str, answer: str, source: str) -> None:
+    found = find_answer(response)
+    assert (found.answer, found.source) == (answer, source)
+    assert extract(response) == answer
+    assert found.explicit == (source in ("boxed", "hashes", "final_answer", "answer_is"))
+
+
+def test_truncated_response_is_wrong_unless_it_states_its_answer() -> None:
+    stated = grade("The answer is $\\boxed{5}$. Also note that", "5", finish_reason="length")
+    unstated = grade("We add and get\n$2+3=5$", "5", finish_reason="length")
+    assert stated.correct and stated.flags == ("truncated",)
+    assert not unstated.correct and unstated.flags == ("truncated",)
+    assert grade("We add and get\n$2+3=5$", "5", finish_reason="stop").correct
