@@ -55,6 +55,15 @@ class RunConfig:
     grade_workers: int | None = field(metadata={"runtime": True})
     grade_timeout_s: float = field(metadata={"runtime": True})
     dataset_format: Literal["parquet", "jsonl"] = field(metadata={"runtime": True})
+    engine: Literal["vllm", "ray", "openai"] = field(default="vllm", metadata={"runtime": True})
+    replicas: int = field(default=1, metadata={"runtime": True})
+    replica_cpus: float = field(default=1.0, metadata={"runtime": True})
+    replica_gpus: float | None = field(default=None, metadata={"runtime": True})
+    replica_resources: tuple[tuple[str, float], ...] = field(default=(), metadata={"runtime": True})
+    ray_address: str | None = field(default=None, metadata={"runtime": True})
+    endpoints: tuple[str, ...] = field(default=(), metadata={"runtime": True})
+    request_timeout_s: float = field(default=600.0, metadata={"runtime": True})
+    api_key_env: str = field(default="OPENAI_API_KEY", metadata={"runtime": True})
 
     def identity(self) -> dict[str, Any]:
         """The fields that two attempts at one run must agree on, as JSON values."""
@@ -138,6 +147,7 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     if not strategy.needs_difficulty or (known_fail_rates and "probe" not in overrides):
         values["probe"] = 0
     config = RunConfig(**values)
+    _check_engine(config, overrides)
     for name, least in (("k", 1), ("max_trials", 1), ("max_new_tokens", 1), ("n_slots", 1)):
         if getattr(config, name) < least:
             raise ValueError(f"--{name.replace('_', '-')} must be at least {least} (got {getattr(config, name)})")
@@ -146,6 +156,21 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     if strategy.needs_difficulty and config.probe < 1 and not known_fail_rates:
         raise ValueError(f"--strategy {strategy.name} needs a probe: --probe must be at least 1 (got {config.probe})")
     return config
+
+
+def _check_engine(config: RunConfig, overrides: Mapping[str, Any]) -> None:
+    """Options of one engine are mistakes with another."""
+    owners = {
+        "endpoints": "openai", "request_timeout_s": "openai", "api_key_env": "openai", "replicas": "ray",
+        "replica_cpus": "ray", "replica_gpus": "ray", "replica_resources": "ray", "ray_address": "ray",
+    }  # fmt: skip
+    names = {"endpoints": "endpoint", "replica_resources": "replica-resource", "request_timeout_s": "request-timeout"}
+    for field_name, engine in owners.items():
+        if field_name in overrides and config.engine != engine:
+            option = names.get(field_name, field_name.replace("_", "-"))
+            raise ValueError(f"--{option} goes with --engine {engine} (got --engine {config.engine})")
+    if config.engine == "openai" and not config.endpoints:
+        raise ValueError("--engine openai needs --endpoint URL, as http://localhost:8000/v1")
 
 
 class ManifestMismatchError(Exception):

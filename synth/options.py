@@ -57,9 +57,26 @@ _OPTIONS: list[Callable[[Function], Function]] = [
                  help="Also accept answers that were not stated explicitly."),
     click.option("--seed", type=int, help="Seed of the run."),
     click.option("--reproducible/--no-reproducible", default=None, help="Seeds per trial: repeatable, but slower."),
-    click.option("--slots", "n_slots", type=int, help="Trials that run at once (vLLM's max_num_seqs)."),
+    click.option("--engine", type=click.Choice(["vllm", "ray", "openai"]),
+                 help="vLLM in this process (default), vLLM replicas on a Ray cluster, or OpenAI-compatible servers."),
+    click.option("--slots", "n_slots", type=int,
+                 help="Trials that run at once, on each replica (vLLM's max_num_seqs) or endpoint."),
     click.option("--engine-arg", multiple=True, metavar="NAME=VALUE",
-                 help="Further vLLM engine argument, as tensor_parallel_size=4; repeatable."),
+                 help="Further vLLM engine argument, as tensor_parallel_size=4; with --engine openai, a field of the "
+                      "request (null leaves one out); repeatable."),
+    click.option("--replicas", type=click.IntRange(1), help="ray: engines to keep up."),
+    click.option("--replica-cpus", type=click.FloatRange(0), help="ray: CPUs of each; default 1."),
+    click.option("--replica-gpus", type=click.FloatRange(0),
+                 help="ray: GPUs of each; by default one, or as many as it is parallel, where the cluster has GPUs."),
+    click.option("--replica-resource", multiple=True, metavar="NAME=AMOUNT",
+                 help="ray: custom resource that each needs; repeatable."),
+    click.option("--ray-address", help="ray: an existing cluster, as auto on its head node; default: one started here."),
+    click.option("--endpoint", "endpoints", multiple=True, metavar="URL",
+                 help="openai: base URL of a server, as http://node7:8000/v1; repeatable."),
+    click.option("--request-timeout", "request_timeout_s", type=click.FloatRange(0, min_open=True),
+                 help="openai: seconds for one answer, its time in the server's queue included; default 600."),
+    click.option("--api-key-env", metavar="NAME",
+                 help="openai: environment variable with the key; default OPENAI_API_KEY. Stored nowhere."),
     click.option("--trust-remote-code", is_flag=True, default=None, help="Let the model's own code run."),
     click.option("--grade-workers", type=click.IntRange(1), help="Grader processes."),
     click.option("--grade-timeout", "grade_timeout_s", type=click.FloatRange(0, min_open=True), help="In seconds."),
@@ -92,6 +109,12 @@ def config_from_options(preset: str, options: dict[str, Any]) -> RunConfig:
     if "engine_arg" in given:
         extra = [_engine_arg(text) for text in given.pop("engine_arg")]
         given["engine_args"] = tuple({**dict(PRESETS[preset]()["engine_args"]), **dict(extra)}.items())
+        if given.get("engine") == "openai":
+            given["engine_args"] = tuple(dict(extra).items())
+    elif given.get("engine") == "openai":
+        given["engine_args"] = ()  # a preset's are vLLM's
+    if "replica_resource" in given:
+        given["replica_resources"] = tuple(_resource(text) for text in given.pop("replica_resource"))
     try:
         return resolve(preset, given)
     except ValueError as error:
@@ -124,6 +147,14 @@ def _where(text: str) -> tuple[str, tuple[str, ...]]:
     if not equals or not column or not values:
         raise click.UsageError(f"--where takes COLUMN=VALUE,... (got {text!r})")
     return column, tuple(values.split(","))
+
+
+def _resource(text: str) -> tuple[str, float]:
+    name, equals, amount = text.partition("=")
+    try:
+        return name, float(amount if equals else "?")
+    except ValueError:
+        raise click.UsageError(f"--replica-resource takes NAME=AMOUNT (got {text!r})") from None
 
 
 def _engine_arg(text: str) -> tuple[str, Any]:
