@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,13 +40,6 @@ def make_model(answer: Answer) -> Any:
     return Answering()
 
 
-def reference_text(doc: dict[str, Any]) -> str:
-    """A document's reference as a model would write it: no dollars around the whole."""
-    value = json.loads(doc["reference"])
-    text = value if isinstance(value, str) else str(value)
-    return text[1:-1] if text.count("$") == 2 and text[0] == text[-1] == "$" else text
-
-
 @pytest.fixture(scope="session")
 def task_manager() -> Callable[..., Any]:
     """A task manager that knows our tasks only (reading lm-eval's 14,000 takes ten seconds)."""
@@ -81,15 +73,52 @@ def evaluate(task_manager: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
     return run
 
 
-def save_run(results: dict[str, Any], folder: Path, model: str) -> Path:
-    """Write results and samples as ``lm_eval --output_path --log_samples`` does; the path of the results file."""
-    from lm_eval.loggers import EvaluationTracker
+@pytest.fixture(scope="session")
+def save_run() -> Callable[[dict[str, Any], Path, str], Path]:
+    """Write results and samples as ``lm_eval --output_path --log_samples`` does."""
 
-    samples = results.pop("samples")
-    tracker = EvaluationTracker(output_path=str(folder))
-    tracker.general_config_tracker.log_experiment_args("hf", f"pretrained={model}", "", "", False)
-    results["config"]["model_args"] = f"pretrained={model}"
-    tracker.save_results_aggregated(results=results, samples=samples)
-    for task in results["configs"]:
-        tracker.save_results_samples(task_name=task, samples=samples[task])
-    return next(folder.glob("**/results_*.json"))
+    def save(results: dict[str, Any], folder: Path, model: str) -> Path:
+        """Write results and samples as ``lm_eval --output_path --log_samples`` does; the path of the results file."""
+        from lm_eval.loggers import EvaluationTracker
+
+        samples = results.pop("samples")
+        tracker = EvaluationTracker(output_path=str(folder))
+        tracker.general_config_tracker.log_experiment_args("hf", f"pretrained={model}", "", "", False)
+        results["config"]["model_args"] = f"pretrained={model}"
+        tracker.save_results_aggregated(results=results, samples=samples)
+        for task in results["configs"]:
+            tracker.save_results_samples(task_name=task, samples=samples[task])
+        return next(folder.glob("**/results_*.json"))
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random two-layer Llama with a byte-level tokenizer that adds BOS, as Llama's does."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate(["<s>", "</s>", *letters])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    folder = tmp_path_factory.mktemp("tiny_model")
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>").save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=4096,
+        bos_token_id=0,
+        eos_token_id=1,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder

@@ -28,7 +28,8 @@ MINI = {name: load(name, data_dir=MINI_DIR, verify=False) for name in BENCHMARKS
 
 
 def test_importing_the_records_is_light() -> None:
-    code = "import sys, dart_tasks.benchmarks; print([m for m in ('datasets', 'torch', 'sympy', 'lm_eval') if m in sys.modules])"
+    heavy = ("datasets", "torch", "sympy", "lm_eval")
+    code = f"import sys, dart_tasks.benchmarks; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
@@ -156,7 +157,7 @@ def test_errors_are_one_line_that_says_what_is_wrong(arguments: dict[str, Any], 
 def test_offline_is_one_line_without_long_retries(name: str, tmp_path: Path) -> None:
     """In a child whose network cannot exist: every address is refused at once by a proxy that is not there."""
     code = f"from dart_tasks.benchmarks import load\ntry: load({name!r})\nexcept ValueError as error: print(error)"
-    proxies = {key: "http://127.0.0.1:9" for key in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")}
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     environment = {"PATH": "/usr/bin", "HOME": str(tmp_path), **proxies}
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60, cwd=tmp_path

@@ -1,0 +1,74 @@
+"""The YAMLs are held to the record: one place for each fact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dart_tasks.benchmarks import BENCHMARKS
+from dart_tasks.fewshot import EXEMPLARS
+
+VARIANTS = {"": "dart_math", "_chat": "dart_math", "_fewshot": "dart_math", "mini": "dart_math_mini"}
+
+
+@pytest.fixture(scope="session")
+def configs(repo: Path) -> dict[str, dict[str, Any]]:
+    """Every YAML of ours, by task or group name, with its include resolved and functions left as names."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    loaded = [load_yaml(path, resolve_func=False) for path in sorted((repo / "task_configs").glob("**/*.yaml"))]
+    by_name = {config.get("task") if "class" in config else config["group"]: config for config in loaded}
+    assert len(by_name) == len(loaded)
+    return by_name
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_each_benchmark_has_its_variants(name: str, variant: str, configs: dict[str, dict[str, Any]]) -> None:
+    record = BENCHMARKS[name]
+    config = configs[f"{VARIANTS[variant]}_{name}{variant if variant != 'mini' else ''}"]
+    assert config["metadata"]["benchmark"] == name
+    assert config["metadata"]["version"] == 1
+    assert config["task_alias"].startswith(record.title)
+    assert config["num_fewshot"] == (record.shots if variant == "_fewshot" else 0)
+    assert config["output_type"] == "generate_until"
+    assert config["generation_kwargs"]["max_gen_toks"] == 2048
+    assert config["generation_kwargs"]["do_sample"] is False
+    expected = {"": None, "_chat": "chat", "_fewshot": "plain", "mini": None}[variant]
+    assert config["metadata"].get("template") == expected
+    assert config["metadata"].get("data_dir") == ("mini" if variant == "mini" else None)
+
+
+@pytest.mark.parametrize("variant", ["", "_chat", "_fewshot"])
+def test_suite_is_the_six_in_two_domains(variant: str, configs: dict[str, dict[str, Any]]) -> None:
+    suite = configs[f"dart_math_suite{variant}"]
+    members = {group: configs[group]["task"] for group in suite["task"]}
+    by_domain = {
+        f"dart_math_in_domain{variant}": [r.task + variant for r in BENCHMARKS.values() if r.in_domain],
+        f"dart_math_out_of_domain{variant}": [r.task + variant for r in BENCHMARKS.values() if not r.in_domain],
+    }
+    assert members == by_domain
+    for group in (suite, *(configs[name] for name in members)):
+        assert group["aggregate_metric_list"] == [{"metric": "acc", "aggregation": "mean", "weight_by_size": False}]
+
+
+def test_there_are_as_many_exemplars_as_shots() -> None:
+    assert {name: len(EXEMPLARS[name]) for name in BENCHMARKS} == {n: r.shots for n, r in BENCHMARKS.items()}
+
+
+def test_exemplars_are_no_test_items(shared_data: Path) -> None:
+    from dart_tasks.benchmarks import load
+
+    queries = {problem.query for name in BENCHMARKS for problem in load(name, data_dir=shared_data / "benchmarks")}
+    assert not queries & {exemplar.query for shots in EXEMPLARS.values() for exemplar in shots}
+
+
+@pytest.mark.parametrize("name", EXEMPLARS)
+def test_exemplar_answers_are_stated_where_the_grader_finds_them(name: str) -> None:
+    from dart_tasks.grading import grade
+
+    for exemplar in EXEMPLARS[name]:
+        verdict = grade(exemplar.response, exemplar.answer, name, exemplar.query)
+        assert verdict.correct and verdict.explicit and verdict.source == "boxed", exemplar

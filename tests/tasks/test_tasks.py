@@ -1,0 +1,314 @@
+"""The lm-eval task: prompts, protocols, refusals, metrics, ranks; on the embedded mini items."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dart_tasks.prompts import get_template
+from dart_tasks.tasks import TaskError
+
+MINI = [
+    f"dart_math_mini_{name}"
+    for name in ("math", "gsm8k", "college_math", "deepmind_mathematics", "olympiadbench", "theoremqa")
+]
+PHRASES = (
+    "We compute.\nThe answer is $\\boxed{{{}}}$.",
+    "We compute.\nFinal Answer: The final answer is ${}$. I hope it is correct.",
+    "We compute.\n\nThe answer is: {}",
+)
+
+
+def reference_text(doc: dict[str, Any]) -> str:
+    """A document's reference as a model would write it: no dollars around the whole."""
+    value = json.loads(doc["reference"])
+    text = value if isinstance(value, str) else str(value)
+    return text[1:-1] if text.count("$") == 2 and text[0] == text[-1] == "$" else text
+
+
+@pytest.fixture
+def build(task_manager: Callable[..., Any]) -> Callable[..., Any]:
+    """A task with its requests built."""
+
+    def make(name: str, metadata: dict[str, Any] | None = None, **options: Any) -> Any:
+        task = task_manager(**(metadata or {})).load([name])["tasks"][name]
+        task.set_config("num_fewshot", task.get_config("num_fewshot") or 0)
+        task.build_all_requests(**options)
+        return task
+
+    return make
+
+
+def prompts(task: Any) -> list[str]:
+    return [instance.args[0] for instance in task.instances]
+
+
+# -- prompts ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("template", ["alpaca", "deepseekmath", "qwen-boxed", "llama3", "plain"])
+def test_template_and_stop_strings_come_from_metadata(template: str, build: Callable[..., Any]) -> None:
+    task = build("dart_math_mini_gsm8k", {"template": template})
+    expected = get_template(template)
+    assert prompts(task) == [expected.render(doc["query"]) for doc in task.eval_docs]
+    assert task.instances[0].args[1] == {
+        "do_sample": False,
+        "temperature": 0.0,
+        "max_gen_toks": 2048,
+        "until": list(expected.stop),
+    }
+
+
+def test_template_from_a_file(tmp_path: Path, build: Callable[..., Any]) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text("Q: {query}\nA:")
+    task = build("dart_math_mini_gsm8k", {"template": str(path)})
+    assert prompts(task)[0] == f"Q: {task.eval_docs[0]['query']}\nA:"
+
+
+def test_default_prompt_is_what_training_renders(build: Callable[..., Any]) -> None:
+    task = build("dart_math_mini_math")
+    assert prompts(task)[0] == get_template("alpaca").render(task.eval_docs[0]["query"])
+
+
+def test_fewshot_prompt_has_exemplars_then_the_query(task_manager: Callable[..., Any]) -> None:
+    task = task_manager(data_dir="mini", verify=False).load(["dart_math_theoremqa_fewshot"])["tasks"].popitem()[1]
+    task.build_all_requests()
+    text = prompts(task)[0]
+    assert text.count("Question: ") == 6
+    assert text.count("The answer is \\boxed{") == 5
+    assert text.endswith(f"Question: {task.eval_docs[0]['query']}\nAnswer:")
+    assert task.instances[0].args[1]["until"] == ["\nQuestion:"]
+
+
+def test_num_fewshot_can_be_lowered(task_manager: Callable[..., Any]) -> None:
+    task = task_manager(data_dir="mini", verify=False).load(["dart_math_gsm8k_fewshot"])["tasks"].popitem()[1]
+    task.set_config("num_fewshot", 1)
+    task.build_all_requests()
+    assert prompts(task)[0].count("Question: ") == 2
+
+
+def test_chat_task_uses_the_models_own_template(build: Callable[..., Any]) -> None:
+    def template(messages: list[dict[str, str]], add_generation_prompt: bool) -> str:
+        return json.dumps([messages, add_generation_prompt])
+
+    metadata = {"data_dir": "mini", "verify": False}
+    options = {"apply_chat_template": True, "chat_template": template, "system_instruction": "Be brief."}
+    task = build("dart_math_gsm8k_chat", metadata, **options)
+    messages, generation_prompt = json.loads(prompts(task)[0])
+    assert generation_prompt is True
+    assert [message["role"] for message in messages] == ["system", "user"]
+    assert messages[1]["content"] == (
+        task.eval_docs[0]["query"] + "\nPlease reason step by step, and put your final answer within \\boxed{}."
+    )
+    olympiad = build("dart_math_olympiadbench_chat", metadata, **options)
+    assert json.loads(prompts(olympiad)[0])[0][1]["content"] == olympiad.eval_docs[0]["query"]  # it says how itself
+
+
+@pytest.mark.parametrize(
+    ("task", "metadata", "options", "message"),
+    [
+        ("dart_math_mini_gsm8k", {"template": "nope"}, {}, "unknown prompt template 'nope': choose one of alpaca"),
+        ("dart_math_mini_gsm8k", {"k": 0}, {}, "k must be at least 1 (got 0)"),
+        ("dart_math_mini_gsm8k", {"k": 4, "temperature": 0}, {}, "temperature must be above 0"),
+        ("dart_math_mini_gsm8k", {"benchmark": "gsm9k"}, {}, "unknown benchmark 'gsm9k'"),
+        ("dart_math_mini_gsm8k", {"data_dir": "/nowhere"}, {}, "no file /nowhere/gsm8k_test.jsonl"),
+        ("dart_math_demo", {"problems": "/nowhere.jsonl"}, {}, "no file /nowhere.jsonl"),
+        ("dart_math_gsm8k", {"data_dir": "mini"}, {"apply_chat_template": True}, "use the task dart_math_gsm8k_chat"),
+        ("dart_math_gsm8k_chat", {"data_dir": "mini"}, {}, "add --apply_chat_template"),
+        ("dart_math_mini_gsm8k", {}, {"system_instruction": "x"}, "--system_instruction does not go with"),
+    ],
+)
+def test_refusals_are_one_line(
+    task: str, metadata: dict[str, Any], options: dict[str, Any], message: str, build: Callable[..., Any]
+) -> None:
+    with pytest.raises(TaskError) as error:
+        build(task, metadata, **options)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_at_the_lm_eval_command_a_refusal_is_an_exit_with_one_line(
+    build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/somewhere/bin/lm_eval", "--tasks", "dart_math_mini_gsm8k"])
+    with pytest.raises(SystemExit, match=r"^lm_eval: dart_math_mini_gsm8k: unknown prompt template"):
+        build("dart_math_mini_gsm8k", {"template": "nope"})
+
+
+def test_a_prompt_that_does_not_fit_is_an_error_naming_the_lengths(build: Callable[..., Any], tiny_model: Path) -> None:
+    with pytest.raises(TaskError) as error:
+        build("dart_math_mini_gsm8k", {"pretrained": str(tiny_model), "max_length": 2100})
+    assert "prompts do not fit: the longest has" in str(error.value)
+    assert "2,048 are to be generated, and the model takes 2,100 in all" in str(error.value)
+    assert "pass --gen_kwargs max_gen_toks=" in str(error.value)
+
+
+def test_a_prompt_that_fits_passes(build: Callable[..., Any], tiny_model: Path) -> None:
+    assert build("dart_math_mini_gsm8k", {"pretrained": str(tiny_model), "max_model_len": 4096})
+
+
+def test_cached_requests_of_another_template_are_not_used(build: Callable[..., Any]) -> None:
+    first = build("dart_math_mini_gsm8k", {"template": "alpaca"}, cache_requests=True)
+    second = build("dart_math_mini_gsm8k", {"template": "plain"}, cache_requests=True)
+    assert prompts(first) != prompts(second)
+
+
+# -- scores -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_oracle_scores_100_and_its_neighbour_about_0(evaluate: Callable[..., dict[str, Any]]) -> None:
+    right = evaluate(MINI, lambda doc, _: PHRASES[len(doc["query"]) % 3].format(reference_text(doc)))
+    assert {name: scores["acc,graded"] for name, scores in right["results"].items()} == dict.fromkeys(MINI, 1.0)
+    assert right["results"]["dart_math_mini_theoremqa"]["acc_relative_tolerance,graded"] == 1.0
+    references: list[str] = [reference_text(sample["doc"]) for name in MINI for sample in right["samples"][name]]
+    other = dict(zip(references, references[1:] + references[:1], strict=True))
+    wrong = evaluate(MINI, lambda doc, _: PHRASES[0].format(other[reference_text(doc)]))
+    accuracies = [scores["acc,graded"] for scores in wrong["results"].values()]
+    assert sum(accuracies) / len(accuracies) < 0.05
+
+
+def test_metrics_by_group_and_json_in_the_samples(evaluate: Callable[..., dict[str, Any]]) -> None:
+    def answer(doc: dict[str, Any], trial: int) -> str:
+        return PHRASES[0].format(reference_text(doc) if json.loads(doc["metadata"])["level"] <= 2 else "-77")
+
+    run = evaluate(["dart_math_mini_math"], answer, limit=20)
+    scores = run["results"]["dart_math_mini_math"]
+    assert scores["acc_level_1,graded"] == scores["acc_level_2,graded"] == 1.0
+    assert scores["acc_level_3,graded"] == scores["acc_level_5,graded"] == 0.0
+    assert any(name.startswith("acc_subject_") for name in scores)
+    assert not any(isinstance(value, float) and math.isnan(value) for value in scores.values())
+    samples = run["samples"]["dart_math_mini_math"]
+    assert len(samples) == 20
+    verdict = json.loads(samples[0]["filtered_resps"][0])["verdicts"][0]
+    assert verdict["source"] == "boxed" and verdict["explicit"] is True
+
+
+def test_theoremqas_own_tolerance_is_a_second_metric(evaluate: Callable[..., dict[str, Any]]) -> None:
+    def answer(doc: dict[str, Any], trial: int) -> str:
+        value = json.loads(doc["reference"])
+        return PHRASES[0].format(f"{value * 1.02:.6f}" if type(value) is float else reference_text(doc))
+
+    run = evaluate(["dart_math_mini_theoremqa"], answer)
+    scores = run["results"]["dart_math_mini_theoremqa"]
+    assert scores["acc_answer_type_float,graded"] == 0.0
+    assert scores["acc_relative_tolerance,graded"] == 1.0
+
+
+def test_likely_truncated_responses_are_counted(evaluate: Callable[..., dict[str, Any]]) -> None:
+    def answer(doc: dict[str, Any], trial: int) -> str:
+        return "and then we add one and " * 400 if len(doc["query"]) % 2 else "The answer is 7."
+
+    run = evaluate(["dart_math_mini_gsm8k"], answer)
+    docs = [sample["doc"] for sample in run["samples"]["dart_math_mini_gsm8k"]]
+    expected = sum(len(doc["query"]) % 2 for doc in docs) / len(docs)
+    assert run["results"]["dart_math_mini_gsm8k"]["likely_truncated,graded"] == pytest.approx(expected)
+
+
+def test_sampling_reports_mean_maj_and_pass_with_errors_clustered_by_item(
+    evaluate: Callable[..., dict[str, Any]],
+) -> None:
+    """Item i of 25 has i % 5 right responses of 4 (at most), the rest wrong and different from each other."""
+    order: dict[str, int] = {}
+
+    def answer(doc: dict[str, Any], trial: int) -> str:
+        item = order.setdefault(doc["id"], len(order))
+        return f"#{trial} " + PHRASES[0].format(reference_text(doc) if trial < item % 5 else f"-{trial}000")
+
+    run = evaluate(["dart_math_mini_gsm8k"], answer, {"k": 4})
+    scores = run["results"]["dart_math_mini_gsm8k"]
+    per_item = [(item % 5) / 4 for item in range(25)]
+    mean = sum(per_item) / 25
+    clustered = math.sqrt(sum((value - mean) ** 2 for value in per_item) / 24 / 25)
+    assert scores["acc,graded"] == scores["mean@4,graded"] == pytest.approx(mean)
+    assert scores["mean@4_stderr,graded"] == pytest.approx(clustered)
+    # one right of four: a tie of four classes, credit 1/4; two or more: the right one leads
+    assert scores["maj@4,graded"] == pytest.approx((0 + 1 / 4 + 1 + 1 + 1) / 5)
+    assert scores["pass@4,graded"] == pytest.approx(4 / 5)
+    assert scores["pass@2,graded"] == pytest.approx((0 + 1 / 2 + 5 / 6 + 1 + 1) / 5)
+    generation = run["samples"]["dart_math_mini_gsm8k"][0]["arguments"][0][1]
+    assert generation["do_sample"] is True and generation["temperature"] == 0.7
+
+
+def test_votes_are_on_values_not_on_texts(evaluate: Callable[..., dict[str, Any]]) -> None:
+    def answer(doc: dict[str, Any], trial: int) -> str:
+        value = reference_text(doc)
+        return PHRASES[0].format([value, f"{value}.0", "-1", "-1 ", f"\\frac{{{2 * int(value)}}}{{2}}"][trial])
+
+    run = evaluate(["dart_math_mini_gsm8k"], answer, {"k": 5})
+    assert run["results"]["dart_math_mini_gsm8k"]["maj@5,graded"] == 1.0  # three of five are the same number
+
+
+def test_identical_samples_are_not_reported_as_maj_and_pass(
+    evaluate: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    run = evaluate(["dart_math_mini_gsm8k"], lambda doc, _: PHRASES[0].format(reference_text(doc)), {"k": 3})
+    scores = run["results"]["dart_math_mini_gsm8k"]
+    assert math.isnan(scores["maj@3,graded"]) and math.isnan(scores["pass@3,graded"])
+    assert scores["acc,graded"] == 1.0
+    assert "all 3 responses are identical for 100% of the items" in caplog.text
+
+
+def test_greedy_decoding_with_k_above_1_is_refused(build: Callable[..., Any], task_manager: Callable[..., Any]) -> None:
+    task = task_manager(k=2).load(["dart_math_mini_gsm8k"])["tasks"]["dart_math_mini_gsm8k"]
+    task.set_config("generation_kwargs", {"do_sample": False}, update=True)  # as --gen_kwargs do_sample=False does
+    task.set_config("num_fewshot", 0)
+    with pytest.raises(TaskError, match="k = 2 needs sampling"):
+        task.build_all_requests()
+
+
+def test_ranks_share_the_items_and_agree_on_the_metrics(build: Callable[..., Any]) -> None:
+    whole = build("dart_math_mini_math")
+    parts = [build("dart_math_mini_math", rank=rank, world_size=3) for rank in range(3)]
+    assert sorted(p for part in parts for p in prompts(part)) == sorted(prompts(whole))
+    values: list[float] = []
+    keys = set()
+    for part in parts:
+        for instance in part.instances:
+            right = len(instance.doc["query"]) % 2
+            instance.resps = [PHRASES[0].format(reference_text(instance.doc) if right else "-77")]
+        part.apply_filters()
+        for instance in part.instances:
+            scores = part.process_results(instance.doc, [instance.filtered_resps["graded"]])
+            keys.add(tuple(scores))
+            values.append(scores["acc"])
+    assert len(keys) == 1
+    assert sum(values) == sum(len(doc["query"]) % 2 for doc in whole.eval_docs)
+
+
+def test_predict_only_and_response_cache(evaluate: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    run = evaluate(["dart_math_mini_gsm8k"], lambda doc, _: "7", limit=3, use_cache=str(tmp_path / "cache"))
+    again = evaluate(["dart_math_mini_gsm8k"], lambda doc, _: "8", limit=3, use_cache=str(tmp_path / "cache"))
+    first, second = (r["samples"]["dart_math_mini_gsm8k"][0]["resps"] for r in (run, again))
+    assert first == second == [["7"]]
+    only = evaluate(["dart_math_mini_gsm8k"], lambda doc, _: "7", limit=3, predict_only=True)
+    assert len(only["samples"]["dart_math_mini_gsm8k"]) == 3
+
+
+def test_demo_reports_accuracy_by_level(evaluate: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    path = tmp_path / "problems.jsonl"
+    rows = [{"id": f"p{i}", "query": f"What is {i} + 1?", "answer": str(i + 1), "level": i % 2 + 1} for i in range(6)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def answer(doc: dict[str, Any], trial: int) -> str:
+        return PHRASES[0].format(reference_text(doc) if json.loads(doc["metadata"])["level"] == 1 else "0")
+
+    scores = evaluate(["dart_math_demo"], answer, {"problems": str(path)})["results"]["dart_math_demo"]
+    assert (scores["acc,graded"], scores["acc_level_1,graded"], scores["acc_level_2,graded"]) == (0.5, 1.0, 0.0)
+
+
+# -- everything -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_oracle_on_every_real_item(evaluate: Callable[..., dict[str, Any]], shared_data: Path) -> None:
+    metadata = {"data_dir": str(shared_data / "benchmarks")}
+    run = evaluate(["dart_math_suite"], lambda doc, _: PHRASES[0].format(reference_text(doc)), metadata)
+    scores = {name: values["acc,graded"] for name, values in run["results"].items()}
+    assert scores.pop("dart_math_college_math") > 0.99  # some references are paragraphs
+    assert min(scores.values()) >= 0.998, scores
