@@ -24,6 +24,8 @@ _EPILOG = """\b
 Examples:
   dart-synth --preset demo --output runs/demo
   dart-synth --strategy prop2diff                      (the paper's recipe: needs a GPU)
+  dart-synth --engine ray --ray-address auto --replicas 64 --output runs/prop2diff
+  dart-synth --engine openai --endpoint http://node7:8000/v1 --endpoint http://node8:8000/v1 --output runs/served
   dart-synth --strategy uniform -k 8 --dataset problems.jsonl --model ./model --prompt-template model --output runs/mine
 
 A run that was stopped or killed resumes when the same command is given again.
@@ -109,8 +111,13 @@ def _plan_rows(config: RunConfig, preset: str, run_dir: Path) -> Iterator[tuple[
     yield "grading", f"{accepted}, {config.grade_timeout_s:g} s per response"
     seeds = "one seed per trial" if config.reproducible else "a new engine seed per attempt"
     yield "seed", f"{config.seed} ({seeds})"
-    arguments = "".join(f", {name}={value}" for name, value in config.engine_args)
-    yield "engine", f"vLLM in this process, {config.n_slots} slots{arguments}"
+    place = {
+        "vllm": f"vLLM in this process, {config.n_slots} slots",
+        "ray": f"{config.replicas:,} vLLM replicas on {config.ray_address or 'a Ray cluster started here'}, "
+        f"{config.n_slots} slots each",
+        "openai": f"servers at {', '.join(config.endpoints)}, {config.n_slots} requests at a time each",
+    }[config.engine]
+    yield "engine", place + "".join(f", {name}={value}" for name, value in config.engine_args)
     yield "output", str(run_dir)
 
 
@@ -126,14 +133,20 @@ def _check_template(config: RunConfig) -> None:
 
 def _check_at_hand(config: RunConfig) -> None:
     """Refuse in one line, before anything is downloaded, what cannot work on this machine."""
+    for spec in config.datasets:
+        if spec.path.startswith((".", "/")) and not Path(spec.path).exists():
+            raise click.UsageError(f"no data set {spec.path}")
+    if config.engine == "openai":  # the servers have the model
+        return
     model = Path(config.model)
     if not model.is_dir() and (model.is_absolute() or config.model.count("/") != 1 or config.model.startswith(".")):
         raise click.UsageError(f"no model folder {config.model}: give --model a folder or a hub name (owner/name)")
     if model.is_dir() and not (model / "config.json").is_file():
         raise click.UsageError(f"{config.model} is not a model folder: it has no config.json")
-    for spec in config.datasets:
-        if spec.path.startswith((".", "/")) and not Path(spec.path).exists():
-            raise click.UsageError(f"no data set {spec.path}")
+    if config.engine == "ray":  # its nodes have vLLM and the GPUs
+        if importlib.util.find_spec("ray") is None:
+            raise click.UsageError("--engine ray needs Ray: install dart-math-suite[ray]")
+        return
     missing = []
     if importlib.util.find_spec("vllm") is None:
         missing.append("vLLM (install dart-math-suite[vllm], or [cpu])")
@@ -170,7 +183,7 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
     from synth.display import LiveDisplay, PlainDisplay, snapshot
     from synth.engines import EngineError
     from synth.ledger import LedgerError
-    from synth.run import load_run_queries, make_vllm_engine, synthesise
+    from synth.run import load_run_queries, make_engine, synthesise
 
     try:
         queries = load_run_queries(config)
@@ -179,7 +192,7 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
         display = LiveDisplay(queries, _console()) if sys.stdout.isatty() else PlainDisplay(queries)
         with _draining(stop), GradingPool(config.grade_workers, timeout_s=config.grade_timeout_s) as grader, display:
             report = synthesise(
-                config, run_dir, queries, make_vllm_engine, grader, GRADER_VERSION,
+                config, run_dir, queries, make_engine, grader, GRADER_VERSION,
                 observer=display, stop=stop, say=click.echo,
             )  # fmt: skip
     except DataError as error:
@@ -189,6 +202,8 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
     except (EngineError, LedgerError) as error:
         raise click.ClickException(str(error)) from error
     _print_report(snapshot(report.plan.scheduler, queries))
+    for query, reason in report.progress.set_aside:
+        click.echo(f"set aside: query {printable(queries[query].query_id)}: {printable(reason)}")
     if report.exported is None:
         click.echo(f"stopped: {report.progress.n_trials:,} trials of this attempt are recorded in {run_dir}; "
                    "give the same command again to go on")  # fmt: skip

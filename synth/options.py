@@ -70,7 +70,7 @@ _OPTIONS: list[Callable[[Function], Function]] = [
                  help="ray: GPUs of each; by default one, or as many as it is parallel, where the cluster has GPUs."),
     click.option("--replica-resource", multiple=True, metavar="NAME=AMOUNT",
                  help="ray: custom resource that each needs; repeatable."),
-    click.option("--ray-address", help="ray: an existing cluster, as auto on its head node; default: one started here."),
+    click.option("--ray-address", help="ray: an existing cluster, as auto on its head node; default: start one here."),
     click.option("--endpoint", "endpoints", multiple=True, metavar="URL",
                  help="openai: base URL of a server, as http://node7:8000/v1; repeatable."),
     click.option("--request-timeout", "request_timeout_s", type=click.FloatRange(0, min_open=True),
