@@ -6,6 +6,7 @@ What a trial says depends on (query, trial) only: with pass rate 0.9 at level 1 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
 from concurrent.futures import Future
@@ -15,7 +16,7 @@ from dart_tasks.grading import GRADER_VERSION, Case, Verdict
 from synth.config import RunConfig, resolve
 from synth.data import DatasetSpec
 from synth.engines.tape import TapeEngine
-from synth.records import Request
+from synth.records import Completion, Request
 from synth.run import RunReport, load_run_queries, synthesise
 
 
@@ -25,7 +26,7 @@ def tape(request: Request) -> tuple[str, int]:
     draw = hashlib.sha256(f"{number}/{request.id.trial}".encode()).digest()
     correct = draw[0] < 256 * (0.9 - 0.2 * (number % 5))
     answer = 2 * number if correct else 2 * number + 1 + draw[1]
-    return f"Try {draw[2] % 64}: the sum is \\boxed{{{answer}}}.", 10 + draw[3]
+    return f"Try {draw[2]}{draw[4]}: the sum is \\boxed{{{answer}}}.", 10 + draw[3]
 
 
 class QuickGrader:
@@ -39,12 +40,24 @@ class QuickGrader:
         return future
 
 
+class LoggingEngine(TapeEngine):
+    """Says on standard output which trials it sampled, so that a test can count what a kill lost."""
+
+    def poll(self, timeout_s: float) -> list[Completion]:
+        """As the tape does."""
+        completions = super().poll(timeout_s)
+        for completion in completions:
+            os.write(1, f"{completion.id.query} {completion.id.trial}\n".encode())
+        return completions
+
+
 def configuration(problems: Path) -> RunConfig:
     """The run that is killed."""
     return resolve(
         "paper",
         {
-            "strategy": "prop2diff", "k": 12, "probe": 4, "max_trials": 60, "model": "tape", "prompt_template": "plain",
+            "strategy": "prop2diff", "k": 40, "probe": 8, "max_trials": 400, "model": "tape",
+            "prompt_template": "plain",
             "datasets": (DatasetSpec(str(problems)),), "dataset_format": "jsonl",
         },
     )  # fmt: skip
@@ -54,7 +67,7 @@ def run(problems: Path, run_dir: Path, jitter: int | None = None, token_s: float
     """Start or resume the run."""
     config = configuration(problems)
     queries = load_run_queries(config)
-    engine = TapeEngine(tape, n_slots=16, token_s=token_s, jitter_seed=jitter)
+    engine = LoggingEngine(tape, n_slots=16, token_s=token_s, jitter_seed=jitter)
     return synthesise(config, run_dir, queries, lambda c, seed: engine, QuickGrader(), GRADER_VERSION)
 
 

@@ -1,0 +1,117 @@
+"""The ledger at scale: trials recorded per second, and opening a run of millions of trials.
+
+    python bench/ledger.py [--trials 5000000] [--folder /tmp]
+
+Recording goes through the real writer thread and its commits (256 trials or one second, fsync each). The run that is
+opened has 14,973 queries; opening reads the ledger and rebuilds the scheduler, as every start of dart-synth does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import resource
+import shutil
+import sqlite3
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from synth.ledger import Ledger, trial_id
+from synth.records import Query, Trial
+from synth.scheduler import QuerySpec, Scheduler, TrialId
+
+N_QUERIES = 14_973
+
+
+def record(folder: Path, count: int) -> float:
+    """Seconds to append and commit ``count`` trials of about 1,500 characters."""
+    body = "Let x be the number of apples. " * 48
+    with Ledger(folder) as ledger:
+        ledger.add_queries(Query(f"q/{i}", f"query {i}", "1", "generic", "bench") for i in range(N_QUERIES))
+        started_s = time.perf_counter()
+        for number in range(count):
+            ledger.append(
+                Trial(
+                    TrialId(number % N_QUERIES, number // N_QUERIES),
+                    f"{number} {body}",
+                    400,
+                    "stop",
+                    "1",
+                    True,
+                    True,
+                    True,
+                    "boxed",
+                    "same text",
+                    (),
+                    0,
+                )  # fmt: skip
+            )
+        ledger.flush()
+        return time.perf_counter() - started_s
+
+
+def fill(folder: Path, count: int) -> None:
+    """Rows as the writer makes them, but in one transaction and with short texts: only the time to open is measured."""
+    rng = np.random.default_rng(0)
+    rates = rng.beta(0.285, 0.109, N_QUERIES)
+    weight = np.minimum(2048, 40 / np.maximum(rates, 1e-6))
+    per_query = np.maximum(1, np.round(weight / weight.sum() * count)).astype(int)
+    with Ledger(folder) as ledger:
+        ledger.add_queries(Query(f"q/{i}", f"query {i}", "1", "generic", "bench") for i in range(N_QUERIES))
+    database = sqlite3.connect(folder / "ledger.sqlite")
+    identity = 0
+    with database:
+        for query, n_trials in enumerate(per_query):
+            correct = rng.random(n_trials) < rates[query]
+            keys = rng.integers(-(2**63), 2**63 - 1, n_trials)
+            rows = [
+                (query, t, int(c), 1, 1, int(k), 400, "stop", 0, 0, None, identity + t)
+                for t, (c, k) in enumerate(zip(correct, keys, strict=True))
+            ]
+            database.executemany("INSERT INTO trials VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+            identity += int(n_trials)
+    database.close()
+
+
+def open_run(folder: Path) -> tuple[float, int]:
+    """Seconds to open the run and rebuild its scheduler, and the trials found."""
+    started_s = time.perf_counter()
+    with Ledger(folder) as ledger:
+        queries = ledger.queries()
+        scheduler = Scheduler([QuerySpec(quota=40)] * len(queries), 2048)
+        count = 0
+        for stored in ledger.results():
+            scheduler.restore(trial_id(stored), stored.result(False))
+            count += 1
+    return time.perf_counter() - started_s, count
+
+
+def main() -> None:
+    """Print both figures."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--trials", type=int, default=5_000_000, help="trials of the run that is opened")
+    parser.add_argument("--record", type=int, default=100_000, help="trials that are recorded")
+    parser.add_argument("--folder", type=Path, help="where to write (a temporary folder by default)")
+    arguments = parser.parse_args()
+    root = Path(tempfile.mkdtemp(dir=arguments.folder))
+    print(f"{platform.machine()}, Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}")
+    try:
+        seconds = record(root / "record", arguments.record)
+        print(f"recorded {arguments.record:,} trials in {seconds:.1f} s: {arguments.record / seconds:,.0f} a second")
+        fill(root / "open", arguments.trials)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        seconds, count = open_run(root / "open")
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(
+            f"opened {count:,} trials in {seconds:.1f} s, peak memory {peak / 2**20:.2f} GiB (before: {before / 2**20:.2f})"
+        )
+    finally:
+        shutil.rmtree(root)
+
+
+if __name__ == "__main__":
+    main()
