@@ -160,11 +160,14 @@ def solution(problem: GeneratedProblem, rng: Random) -> str:
 
 
 def problem_set(per_level: int, seed: int, exclude: frozenset[str] = frozenset()) -> Iterator[GeneratedProblem]:
-    """``per_level`` problems of each level, without repeated queries and without those in ``exclude``."""
+    """``per_level`` problems of each level, without repeated queries and without those in ``exclude``.
+
+    Levels take turns, so that the first rows of a set are a fair sample of it (``lm_eval --limit``).
+    """
     rng = Random(seed)
     seen = set(exclude)
-    for level in LEVELS:
-        for _ in range(per_level):
+    for _ in range(per_level):
+        for level in LEVELS:
             while (problem := generate(level, rng)).query in seen:
                 pass
             seen.add(problem.query)

@@ -2,7 +2,7 @@
 
 Usage::
 
-    python -m dart_tasks.embedded.train_tiny [--steps 2200] [--output DIR]
+    python -m dart_tasks.embedded.train_tiny [--steps 3600] [--output DIR]
 
 Without ``--output`` it replaces the checked-in ``model`` and ``base_model`` folders. About 15 minutes on one core. What
 made so small a model learn: Muon on the matrices with AdamW on the rest (AdamW alone stays near zero), single digits
@@ -223,7 +223,7 @@ def train(steps: int, output: Path, base_output: Path, seed: int = 0) -> None:
 
 
 @click.command(help=__doc__.split("\n\n")[0] if __doc__ else None)
-@click.option("--steps", default=2200, show_default=True, help="Optimizer steps of about 2,048 tokens.")
+@click.option("--steps", default=3600, show_default=True, help="Optimizer steps of about 2,048 tokens.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write OUTPUT/model and OUTPUT/base_model instead.")
 def main(steps: int, output: Path | None) -> None:
     model, base = (output / "model", output / "base_model") if output else (MODEL_DIR, BASE_MODEL_DIR)
