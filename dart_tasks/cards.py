@@ -233,7 +233,7 @@ def model_card(
     }
     sections = [
         f"# {markdown_text(name)}",
-        f"Fine-tuned from {_code(base.name)} for step-by-step mathematical reasoning with "
+        f"Fine-tuned from **{markdown_text(base.name)}** for step-by-step mathematical reasoning with "
         "[DART-Math Suite](https://arxiv.org/abs/2407.13690).",
         notes.strip(),
         _table("Training", ("setting", "value"), list(recipe.items())),
@@ -313,10 +313,6 @@ def markdown_text(text: str) -> str:
     """``text`` as inert Markdown: no HTML, no table breaks, no links, one line."""
     escaped = html.escape(" ".join(text.split()), quote=False)
     return "".join(f"\\{char}" if char in "\\`*_[]|#~" else char for char in escaped)
-
-
-def _code(text: str) -> str:
-    return "`" + " ".join(text.split()).replace("`", "'").replace("|", "\\|") + "`"
 
 
 def _choose(inherited: Licence | None, own: str | None) -> Licence | None:
