@@ -29,9 +29,11 @@ class Extraction:
 NONE = Extraction("", "none", False)
 
 _RUN_ON = re.compile(
-    r"(?m)^\s*(?:#{2,}\s*(?:Instruction|Response|Input|Question|Problem|Query)\b|(?:Question|Problem|User|Human|Q|Instruction)\s?\d*\s*:\s)"
+    r"(?m)^[ \t]*(?:#{2,}\s*(?:Instruction|Response|Input|Question|Problem|Query)\b|(?:Question|Problem|User|Human|Q|Instruction)\s?\d*\s*:\s)"
     r"|<\|(?:im_end|im_start|endoftext|eot_id|end_of_text|start_header_id|user|end)\|>|</s>|<｜|\[INST\]|\nBelow is an instruction that"
 )
+_SPACE = re.compile(r"\s{2,}")
+_HEADING = re.compile(r"final answer[*_:# ]{0,6}\n\s*([^\n]{1,300})", re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?=[{\d A-Za-z\\-])")
 _BETWEEN_BOXES = re.compile(
     r"[\s$,;.&]*(?:(?:\\text\s*\{\s*)?(?:and|or)\s*\}?)?[\s$,;&]*(?:\\[()\[\]]|\\quad|\s|\$)*", re.IGNORECASE
@@ -56,13 +58,18 @@ _FORMULA = re.compile(r"\$\$(.{1,2000}?)\$\$|\$([^$\n]{1,2000})\$|\\\((.{1,2000}
 _NUMBER = re.compile(
     r"(?<![\w.])-?\$?\d{1,3}(?:,\d{3})+(?:\.\d+)?%?|(?<![A-Za-z\d.])-?\$?(?:\d+(?:\.\d+)?(?:/\d+)?|\.\d+)%?"
 )
-_MARKS = re.compile(r"^\s*(?:\*\*|__|`+|>)+\s*|\s*(?:\*\*|__|`+)+\s*$")
+_DELIMITERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ('"', '"'), ("“", "”"))
+MAX_TAIL = 8_000  # characters, from the end, in which a last formula or number is sought
 _HEDGED = re.compile(r"\bnot\s*$|n't\s*$", re.IGNORECASE)
+
+
+def _shorter(match: re.Match[str]) -> str:
+    return "\n\n" if match[0].count("\n") > 1 else "\n" if "\n" in match[0] else " "
 
 
 def find_answer(response: str) -> Extraction:
     """The answer that a response states, or the best guess at it; never raises."""
-    text = response[-MAX_RESPONSE:]
+    text = _SPACE.sub(_shorter, response[-MAX_RESPONSE:])  # so that no pattern below meets a long run of spaces
     cut = _RUN_ON.search(text, 1)
     while cut is not None and not text[: cut.start()].strip():
         cut = _RUN_ON.search(text, cut.end())
@@ -90,7 +97,7 @@ def _boxed(text: str) -> Extraction | None:
     joined = [last[2]]
     start = last[0]
     for before_start, before_end, content in reversed(boxes[:-1]):
-        if before_end > start or not _BETWEEN_BOXES.fullmatch(text, before_end, start) or start - before_end > 60:
+        if before_end > start or start - before_end > 60 or not _BETWEEN_BOXES.fullmatch(text, before_end, start):
             break
         if "\n\n" in text[before_end:start] or content in joined:
             break
@@ -143,6 +150,11 @@ def _hashes(text: str) -> Extraction | None:
 
 
 def _stated(text: str) -> Extraction | None:
+    heading = None
+    for heading in _HEADING.finditer(text):
+        pass
+    if heading is not None and not _STATED.search(text, heading.start() + 12):
+        return Extraction(_clause(heading[1]), "final_answer", True) if _clause(heading[1]) else None
     for match in reversed(list(_STATED.finditer(text))[-32:]):
         answer = _clause(text[match.end() : match.end() + 3_000])
         if answer:
@@ -176,13 +188,12 @@ def _last(text: str) -> Extraction | None:
     stripped = text.strip()
     if stripped and "\n" not in stripped and len(stripped) <= 300 and len(re.findall(r"[A-Za-z]{3,}", stripped)) <= 6:
         return Extraction(clean(stripped), "whole", False)
+    text = text[-MAX_TAIL:]
     formula = None
     for formula in _FORMULA.finditer(text):
         pass
     if formula is not None:
         content = next(filter(None, formula.groups()))
-        after = re.match(r"[ \t]*[A-Za-z%][^.\n$]{0,40}", text[formula.end() : formula.end() + 60])
-        del after
         return Extraction(clean(re.split(r"(?<![<>!:\\])=", content)[-1]), "last_formula", False)
     number = None
     for number in _NUMBER.finditer(text):
@@ -192,13 +203,14 @@ def _last(text: str) -> Extraction | None:
 
 def clean(answer: str) -> str:
     """An answer without the marks around it: bold, quotes, code, a full stop, dollars."""
+    answer = " ".join(answer.split())
     before = None
     while before != answer and answer:
         before = answer
-        answer = _MARKS.sub("", answer).strip()
+        answer = answer.strip("*` ").removeprefix("> ").removeprefix("__").removesuffix("__")
         if answer.endswith((".", ",", ";", ":")) and not answer.endswith(("\\,", "\\;", "\\:", ".m.")):
             answer = answer[:-1].rstrip()
-        for opening, closing in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ('"', '"'), ("“", "”")):
+        for opening, closing in _DELIMITERS:
             inside = answer[len(opening) : len(answer) - len(closing)]
             if (
                 len(answer) > len(opening) + len(closing)
