@@ -166,12 +166,15 @@ def problem_set(per_level: int, seed: int, exclude: frozenset[str] = frozenset()
     """
     rng = Random(seed)
     seen = set(exclude)
-    for _ in range(per_level):
-        for level in LEVELS:
-            while (problem := generate(level, rng)).query in seen:
-                pass
-            seen.add(problem.query)
-            yield problem
+    by_level: dict[int, list[GeneratedProblem]] = {level: [] for level in LEVELS}
+    for level, problems in by_level.items():
+        while len(problems) < per_level:
+            problem = generate(level, rng)
+            if problem.query not in seen:
+                seen.add(problem.query)
+                problems.append(problem)
+    for turn in zip(*by_level.values(), strict=True):
+        yield from turn
 
 
 @dataclass(frozen=True)
