@@ -63,7 +63,10 @@ def test_an_environment_variable_turns_it_off(repo: Path) -> None:
 def test_nothing_is_printed_or_raised_when_our_package_is_gone(repo: Path, tmp_path: Path) -> None:
     """The .pth alone, and the .pth with its module but neither our package nor lm-eval."""
     (tmp_path / "left.pth").write_text((repo / "plugin" / "dart_math_lm_eval.pth").read_text())
-    code = "import site, sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p]\nsite.addsitedir(sys.argv[1])"
+    code = (
+        "import site, sys; sys.path[:] = [p for p in sys.path if 'site-packages' not in p]\n"
+        "site.addsitedir(sys.argv[1])"
+    )
     for _ in range(2):
         result = run(code, str(tmp_path))
         assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
