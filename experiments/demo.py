@@ -55,8 +55,8 @@ def evaluate(name: str, model: Path) -> dict[int, float]:
     folder = OUTPUT / name
     shutil.rmtree(folder, ignore_errors=True)
     run(f"evaluate: {model}", "lm_eval", "--model", "hf", "--model_args", f"pretrained={model},dtype=float32",
-        "--tasks", "dart_math_demo", "--batch_size", "100", "--device", "cpu",
-        "--output_path", str(folder))  # fmt: skip
+        "--tasks", "dart_math_demo", "--limit", "300", "--gen_kwargs", "max_gen_toks=192", "--batch_size", "100",
+        "--device", "cpu", "--output_path", str(folder))  # fmt: skip
     (results,) = folder.rglob("results_*.json")
     scores = json.loads(results.read_text(encoding="utf-8"))["results"]["dart_math_demo"]
     return {level: scores[f"acc_level_{level},graded"] for level in LEVELS} | {0: scores["acc,graded"]}
