@@ -1,7 +1,7 @@
 """Equality of two parsed answers, by type. Every rule is a sentence in docs/grading.md.
 
-Dispatch is on what the notation says (interval, set, point, matrix, equation, quantity, number), never on a loose match of
-the text; where notation leaves a choice (whether order matters), the policy of the benchmark and the question decide.
+Dispatch is on what the notation says (interval, set, point, matrix, equation, quantity, number), never on a loose match
+of the text; where notation leaves a choice (whether order matters), the policy of the benchmark and the question decide.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from dart_tasks.grading.nodes import (
     rebuilt,
     walk,
 )
-from dart_tasks.grading.numeric import Budget, Undefined, Value, evaluate, exact, free_symbols, is_discrete, point
+from dart_tasks.grading.numeric import Budget, UndefinedError, Value, evaluate, exact, free_symbols, is_discrete, point
 from dart_tasks.grading.read import OPAQUE
 from dart_tasks.grading.sets import Interval, intervals, is_infinite, is_region
 from dart_tasks.grading.units import known_unit
@@ -62,7 +62,7 @@ class Rules:
 
 
 def same(reference: Node, answer: Node, rules: Rules, budget: Budget) -> bool:
-    """Whether the two trees denote the same answer. May raise Undefined when the budget is exhausted."""
+    """Whether the two trees denote the same answer. May raise UndefinedError when the budget is exhausted."""
     return _Comparison(rules, budget).same(reference, answer)
 
 
@@ -110,7 +110,10 @@ class _Comparison:
         return False
 
     def _definition(self, node: Node) -> tuple[Node | None, tuple[Node, ...]]:
-        """``x = v``: (x, (v,)); a true chain of constants ``a = b``: (None, (b,)); a value: (None, (value,)); else no values."""
+        """``x = v``: (x, (v,)); a true chain of constants ``a = b``: (None, (b, a)); a value: (None, (value,)).
+
+        No values where it is none of these.
+        """
         if not isinstance(node, Relation):
             return None, (node,)
         if not all(operator in ("=", "~") for operator in node.operators):
@@ -144,7 +147,7 @@ class _Comparison:
         try:
             a, b = (evaluate(_bare(node), {}, self.budget) for node in (left, right))
             return bool(abs(a - b) <= abs(a) * share.numerator / share.denominator)
-        except (Undefined, KeyError):
+        except (UndefinedError, KeyError):
             return False
 
     def _same_equation(self, left: Relation, right: Relation) -> bool:
@@ -160,7 +163,7 @@ class _Comparison:
                 self._at(_difference(left), names) / self._at(_difference(right), names)
                 for names in self._points(left, right)
             ]
-        except (Undefined, ZeroDivisionError):
+        except (UndefinedError, ZeroDivisionError):
             return False
         return bool(abs(ratios[0]) > 1e-30) and all(self._agree(ratio, ratios[0]) for ratio in ratios[1:])
 
@@ -186,7 +189,7 @@ class _Comparison:
                 high = float("inf") if piece.high is None else evaluate(_bare(piece.high), {}, self.budget)
                 if low < high or (low == high and piece.low_closed and piece.high_closed):
                     keyed.append((low, high, piece))
-        except (Undefined, KeyError, TypeError):
+        except (UndefinedError, KeyError, TypeError):
             return None
         keyed.sort(key=lambda item: (item[0], not item[2].low_closed))
         merged: list[tuple[float | Value, float | Value, Interval]] = []
@@ -213,9 +216,9 @@ class _Comparison:
         first, second = _rows(left), _rows(right)
         if first is None or second is None:
             return False
-        if len(first) != len(second) or len(first[0]) != len(second[0]):
-            if 1 not in (len(first), len(first[0])) or 1 not in (len(second), len(second[0])):
-                return False
+        same_shape = len(first) == len(second) and len(first[0]) == len(second[0])
+        if not same_shape and not (_is_vector(first) and _is_vector(second)):
+            return False
         a = [entry for row in first for entry in row]
         b = [entry for row in second for entry in row]
         return self._in_order(a, b)
@@ -338,7 +341,7 @@ class _Comparison:
     def _same_constant(self, left: Node, right: Node) -> bool:
         try:
             a, b = evaluate(left, {}, self.budget), evaluate(right, {}, self.budget)
-        except Undefined:
+        except UndefinedError:
             return False
         if self._agree(a, b):
             return True
@@ -353,7 +356,7 @@ class _Comparison:
                 return True
             folded = _one_case(left, right)
             return folded is not None and self._equal_everywhere(*folded)
-        except Undefined:
+        except UndefinedError:
             return False
 
     def _equal_everywhere(self, left: Node, right: Node) -> bool:
@@ -433,6 +436,10 @@ def _rows(node: Node) -> tuple[tuple[Node, ...], ...] | None:
             return None
 
 
+def _is_vector(rows: tuple[tuple[Node, ...], ...]) -> bool:
+    return len(rows) == 1 or len(rows[0]) == 1
+
+
 def _is_label(node: Node) -> bool:
     """What names a value: ``x``, ``f(x)``, ``(x, y)``, ``f^{-1}(x)``."""
     match node:
@@ -496,7 +503,7 @@ def _split(node: Node) -> tuple[Node, str]:
     match node:
         case Quantity(value=value, unit=unit):
             inner, inner_unit = _split(value)
-            return inner, unit if not inner_unit else inner_unit
+            return inner, inner_unit or unit
         case Call(name="degree", arguments=(argument,)):
             return argument, "degree"
         case Negative(argument=argument):
@@ -544,10 +551,10 @@ def _rounds(decimal: Node, value: Fraction) -> bool:
 
 
 def _as_fraction(value: Value) -> Fraction:
-    sign, mantissa, exponent, _ = value._mpf_
+    sign, mantissa, exponent = value._mpf_[:3]
     if abs(exponent) > 5_000:
-        raise Undefined("too large")
-    magnitude = Fraction(int(mantissa)) * Fraction(2) ** exponent
+        raise UndefinedError("too large")
+    magnitude = Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
     return -magnitude if sign else magnitude
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dart_tasks.grading.lexer import Token, Unreadable
+from dart_tasks.grading.lexer import Token, UnreadableError
 
 __all__ = ["END", "Cursor"]
 
@@ -42,10 +42,10 @@ class Cursor:
         """Take one of these tokens.
 
         Raises:
-            Unreadable: something else is there.
+            UnreadableError: something else is there.
         """
         if self.accept(*texts) is None:
-            raise Unreadable(f"expected {texts[0]!r}, found {self.peek().text!r}")
+            raise UnreadableError(f"expected {texts[0]!r}, found {self.peek().text!r}")
 
     def at_mark(self, text: str, ahead: int = 0) -> bool:
         """Whether this mark (no word, letter or command of that name) is there."""
@@ -56,8 +56,8 @@ class Cursor:
         """Go one level deeper; the caller comes back up with ``self.depth -= 1``.
 
         Raises:
-            Unreadable: deeper than MAX_DEPTH.
+            UnreadableError: deeper than MAX_DEPTH.
         """
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise Unreadable("nested too deeply")
+            raise UnreadableError("nested too deeply")

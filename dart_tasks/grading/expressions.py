@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from fractions import Fraction
 
 from dart_tasks.grading.cursor import END, Cursor
-from dart_tasks.grading.lexer import CONSTANTS, FUNCTIONS, Token, Unreadable
+from dart_tasks.grading.lexer import CONSTANTS, FUNCTIONS, Token, UnreadableError
 from dart_tasks.grading.nodes import (
     Call,
     Constant,
@@ -155,11 +155,8 @@ class ExpressionParser(Cursor, ABC):
         value = self.power()
         while True:
             token = self.peek()
-            if (
-                token.kind == "symbol"
-                and token.text == "*"
-                or token.kind == "command"
-                and token.text in ("cdot", "times", "ast", "bullet")
+            if (token.kind == "symbol" and token.text == "*") or (
+                token.kind == "command" and token.text in ("cdot", "times", "ast", "bullet")
             ):
                 self.position += 1
                 value = _product(value, self.signed_power())
@@ -174,7 +171,7 @@ class ExpressionParser(Cursor, ABC):
             else:
                 break
         if isinstance(value, Product) and isinstance(value.factors[-1], _Pending):
-            raise Unreadable("two numbers side by side")
+            raise UnreadableError("two numbers side by side")
         return value
 
     def starts_factor(self, token: Token) -> bool:
@@ -230,7 +227,7 @@ class ExpressionParser(Cursor, ABC):
             inner = self.exponent()
             self.depth -= 1
             if inner is None:
-                raise Unreadable("an angle in an exponent")
+                raise UnreadableError("an angle in an exponent")
             value = Power(value, inner)
         return Negative(value) if sign == "-" else value
 
@@ -305,7 +302,7 @@ class ExpressionParser(Cursor, ABC):
             case "symbol" if token.text == "|":
                 return self.absolute()
             case _:
-                raise Unreadable(f"unexpected {token.text!r}")
+                raise UnreadableError(f"unexpected {token.text!r}")
 
     def braced(self) -> Node:
         """``{...}`` as LaTeX groups, with ``\\choose`` inside."""
@@ -360,7 +357,7 @@ class ExpressionParser(Cursor, ABC):
         parts: list[str] = []
         while (token := self.next()).text != "}":
             if token is END or token.text == "{" or len(parts) > 12:
-                raise Unreadable("an odd subscript")
+                raise UnreadableError("an odd subscript")
             parts.append(token.text)
         return "".join(parts)
 
@@ -397,7 +394,7 @@ class ExpressionParser(Cursor, ABC):
         if name in STYLE:
             inner = self.argument()
             return Symbol(f"mathbb {inner.name}") if name == "mathbb" and isinstance(inner, Symbol) else inner
-        raise Unreadable(f"unknown command {name!r}")
+        raise UnreadableError(f"unknown command {name!r}")
 
     def money(self, unit: str) -> Node:
         sign = self.accept("-")
@@ -411,7 +408,7 @@ class ExpressionParser(Cursor, ABC):
             point = self.symbol(self.next().text)
             points.append(point.name if isinstance(point, Symbol) else "?")
         if not points:
-            raise Unreadable("a figure without points")
+            raise UnreadableError("a figure without points")
         return Symbol(f"{name} {''.join(points)}")
 
     def argument(self) -> Node:
@@ -452,7 +449,7 @@ class ExpressionParser(Cursor, ABC):
         body = self.term()
         self.depth -= 1
         if not isinstance(index, Symbol) or high is None:
-            raise Unreadable("an odd sum")
+            raise UnreadableError("an odd sum")
         return Call(name, (body, index, low, high))
 
     # -- functions ------------------------------------------------------------------------------------------------
@@ -508,7 +505,7 @@ class ExpressionParser(Cursor, ABC):
 def _number(text: str) -> Number:
     mantissa, _, exponent = text.lower().partition("e")
     if len(exponent.lstrip("+-")) > MAX_EXPONENT_DIGITS:
-        raise Unreadable("too large an exponent")
+        raise UnreadableError("too large an exponent")
     digits = len(mantissa.replace(".", "").lstrip("0"))
     if exponent:
         return Number(Fraction(text), len(mantissa.partition(".")[2]) - int(exponent), digits)
@@ -558,9 +555,9 @@ def _juxtaposed(left: Node, right: Node) -> Node:
             return Product((left, _Pending(right.value, None, right.digits)))
         last = left.factors[-1] if isinstance(left, Product) else left
         if isinstance(last, Number | Quantity) or (isinstance(last, Quotient) and isinstance(last.denominator, Number)):
-            raise Unreadable("two numbers side by side")
+            raise UnreadableError("two numbers side by side")
     if isinstance(left, Product) and isinstance(left.factors[-1], _Pending):
-        raise Unreadable("two numbers side by side")
+        raise UnreadableError("two numbers side by side")
     return _product(left, right)
 
 
@@ -571,5 +568,5 @@ def _mixed(value: Node, divisor: Node) -> Node | None:
     whole, top = value.factors
     fraction = Quotient(Number(top.value, None, top.digits), divisor) if isinstance(top, Number) else top
     if not _is_proper(fraction):
-        raise Unreadable("two numbers side by side")
+        raise UnreadableError("two numbers side by side")
     return Sum((whole, fraction))

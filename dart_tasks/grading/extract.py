@@ -1,6 +1,6 @@
 """Response -> answer text, by ranked cue, in time linear in the response.
 
-``... so $x=4$. The answer is $\\boxed{4}$.`` gives ``4``, found as "boxed". The cues, strongest first: the last non-empty
+``... so $x=4$. The answer is $\\boxed{4}$.`` gives ``4``, found as "boxed". The cues, strongest first: the last filled
 ``\\boxed`` (neighbouring final boxes joined), ``####``, "final answer is", "answer is"/"Answer:", and only then what is
 merely last: the whole of a one-line response, the last formula, the last number.
 """
@@ -8,6 +8,7 @@ merely last: the whole of a one-line response, the last formula, the last number
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass
 
 __all__ = ["Extraction", "clean", "find_answer"]
@@ -29,8 +30,10 @@ class Extraction:
 NONE = Extraction("", "none", False)
 
 _RUN_ON = re.compile(
-    r"(?m)^[ \t]*(?:#{2,}\s*(?:Instruction|Response|Input|Question|Problem|Query)\b|(?:Question|Problem|User|Human|Q|Instruction)\s?\d*\s*:\s)"
-    r"|<\|(?:im_end|im_start|endoftext|eot_id|end_of_text|start_header_id|user|end)\|>|</s>|<｜|\[INST\]|\nBelow is an instruction that"
+    r"(?m)^[ \t]*(?:#{2,}\s*(?:Instruction|Response|Input|Question|Problem|Query)\b"
+    r"|(?:Question|Problem|User|Human|Q|Instruction)\s?\d*\s*:\s)"
+    r"|<\|(?:im_end|im_start|endoftext|eot_id|end_of_text|start_header_id|user|end)\|>|</s>|<｜|\[INST\]"
+    r"|\nBelow is an instruction that"
 )
 _SPACE = re.compile(r"\s{2,}")
 _HEADING = re.compile(r"final answer[*_:# ]{0,6}\n\s*([^\n]{1,300})", re.IGNORECASE)
@@ -40,19 +43,23 @@ _BETWEEN_BOXES = re.compile(
 )
 _HASHES = re.compile(r"(?m)####[ \t]*(?!#)(?:(?:the )?(?:final )?answer(?: is)?:?)?[ \t]*(\S[^\n]*)", re.IGNORECASE)
 _STATED = re.compile(
-    r"(?:final|correct|right|required|desired|overall)?[ *_]{0,4}(?:answer|ans|solution)s?\b"
-    r"(?P<mid>[*_\s]{0,6}(?:(?:to|for|of) (?:the|this|our) (?:given |original )?(?:question|problem|equation|expression)[*_ ]{0,4})?"
-    r"(?:(?:is|are|was|will be|would be|must be|should be|equals?|becomes|=)\b[*_ ]{0,4}(?:therefore|thus|then|simply|just|indeed|given by|as follows|equal to)?[*_ ]{0,4}:?|[*_ ]{0,4}:|=)[*_ \t]*)",
-    re.IGNORECASE,
+    r"""(?:final|correct|right|required|desired|overall)?[ *_]{0,4}(?:answer|ans|solution)s?\b[*_\s]{0,6}
+    (?:(?:to|for|of)\ (?:the|this|our)\ (?:given\ |original\ )?(?:question|problem|equation|expression)[*_ ]{0,4})?
+    (?:(?:is|are|was|will\ be|would\ be|must\ be|should\ be|equals?|becomes|=)\b[*_ ]{0,4}
+       (?:therefore|thus|then|simply|just|indeed|given\ by|as\ follows|equal\ to)?[*_ ]{0,4}:?
+    |[*_ ]{0,4}:|=)[*_ \t]*""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _SENTENCE_END = re.compile(r"\.(?=\s+[A-Z*#\"(]|\s*\n|\s*$|\s+I hope)|\n\s*\n|[!?](?=\s)|(?<=[^\\])\n(?![ \t]*[\\$\[])")
 _TAIL = re.compile(
-    r"(?:,|;|\s)\s*(?:which|because|since|as (?:required|desired|we|the|it)|so (?:that|the|we)|where (?:we|the)|when (?:we|the)|after|given that|and (?:the|this|that|we|it)|but|I hope|that is|i\.e|based on)\b.*",
-    re.IGNORECASE | re.DOTALL,
+    r"""(?:,|;|\s)\s*(?:which|because|since|as\ (?:required|desired|we|the|it)|so\ (?:that|the|we)|where\ (?:we|the)
+    |when\ (?:we|the)|after|given\ that|and\ (?:the|this|that|we|it)|but|I\ hope|that\ is|i\.e|based\ on)\b.*""",
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
 _LEAD = re.compile(
-    r"^(?:\s|:|\*|_)*(?:(?:is|are|be|equals?|equal to|approximately|approx\.?|about|roughly|exactly|simply|therefore|thus|given by|option|choice|that|therefore,|:)\s+)*",
-    re.IGNORECASE,
+    r"""^[\s:*_]*(?:(?:is|are|be|equals?|equal\ to|approximately|approx\.?|about|roughly|exactly|simply|therefore|thus
+    |given\ by|option|choice|that|therefore,|:)\s+)*""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _FORMULA = re.compile(r"\$\$(.{1,2000}?)\$\$|\$([^$\n]{1,2000})\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
 _NUMBER = re.compile(
@@ -140,9 +147,7 @@ def _box_at(text: str, start: int) -> tuple[int, str]:
 
 
 def _hashes(text: str) -> Extraction | None:
-    found = None
-    for found in _HASHES.finditer(text):
-        pass
+    found = _final(_HASHES, text)
     if found is None:
         return None
     answer = clean(found[1])
@@ -150,9 +155,7 @@ def _hashes(text: str) -> Extraction | None:
 
 
 def _stated(text: str) -> Extraction | None:
-    heading = None
-    for heading in _HEADING.finditer(text):
-        pass
+    heading = _final(_HEADING, text)
     if heading is not None and not _STATED.search(text, heading.start() + 12):
         return Extraction(_clause(heading[1]), "final_answer", True) if _clause(heading[1]) else None
     for match in reversed(list(_STATED.finditer(text))[-32:]):
@@ -189,16 +192,18 @@ def _last(text: str) -> Extraction | None:
     if stripped and "\n" not in stripped and len(stripped) <= 300 and len(re.findall(r"[A-Za-z]{3,}", stripped)) <= 6:
         return Extraction(clean(stripped), "whole", False)
     text = text[-MAX_TAIL:]
-    formula = None
-    for formula in _FORMULA.finditer(text):
-        pass
+    formula = _final(_FORMULA, text)
     if formula is not None:
         content = next(filter(None, formula.groups()))
         return Extraction(clean(re.split(r"(?<![<>!:\\])=", content)[-1]), "last_formula", False)
-    number = None
-    for number in _NUMBER.finditer(text):
-        pass
+    number = _final(_NUMBER, text)
     return None if number is None else Extraction(number[0], "last_number", False)
+
+
+def _final(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    """The last match."""
+    found = deque(pattern.finditer(text), maxlen=1)
+    return found[0] if found else None
 
 
 def clean(answer: str) -> str:

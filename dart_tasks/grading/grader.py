@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias, get_args
 
 from dart_tasks.grading.compare import Rules, same
 from dart_tasks.grading.extract import clean, find_answer
-from dart_tasks.grading.numeric import Budget, Undefined, self_check
+from dart_tasks.grading.numeric import Budget, UndefinedError, self_check
 from dart_tasks.grading.read import Reading, choice_letters, native, read, truth_value
 
 __all__ = ["BENCHMARKS", "Benchmark", "Case", "Reference", "Verdict", "check", "equal", "extract", "grade"]
@@ -93,7 +93,7 @@ def grade(
         found = find_answer(response)
     except Exception as error:  # a fault of ours must cost one case, visibly, not a run
         return Verdict(False, "", "none", False, f"extraction failed: {type(error).__name__}", ("error",))
-    flags = ("truncated",) if finish_reason == "length" else ()
+    flags: tuple[str, ...] = ("truncated",) if finish_reason == "length" else ()
     if flags and not found.explicit:
         return Verdict(False, found.answer, found.source, False, "truncated before it stated an answer", flags)
     if found.source == "none":
@@ -169,7 +169,7 @@ def _tolerance(tolerance: float | str | None) -> Fraction | None:
 def _judge(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str]:
     try:
         return _compare(reference, answer, rules)
-    except Undefined as error:
+    except UndefinedError as error:
         return False, f"not decided: {error}"
     except Exception as error:  # see grade
         return False, f"comparison failed: {type(error).__name__}"
@@ -180,7 +180,7 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
     answer = clean(answer)
     if not answer:
         return False, "empty answer"
-    if expected.text.strip() == answer:
+    if answer in (expected.text.strip(), clean(expected.text)):
         return True, "same text"
     truth = truth_value(expected.text)
     if truth is not None:

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from dart_tasks.grading.units import is_unit
 
-__all__ = ["CONSTANTS", "FUNCTIONS", "MAX_CHARACTERS", "Token", "Unreadable", "plain", "tokenize"]
+__all__ = ["CONSTANTS", "FUNCTIONS", "MAX_CHARACTERS", "Token", "UnreadableError", "plain", "tokenize"]
 
 MAX_CHARACTERS = 4_000  # the longest of 11,612 real references has 1,900; longer text is only compared as text
 MAX_TOKENS = 2_000
@@ -20,7 +20,7 @@ MAX_NUMBER_CHARACTERS = 1_000
 Kind: TypeAlias = Literal["number", "letters", "word", "command", "symbol", "begin", "end"]
 
 
-class Unreadable(ValueError):
+class UnreadableError(ValueError):
     """The text is not mathematics we can read, or is too long or too deep to be read in bounded time."""
 
 
@@ -69,14 +69,13 @@ _SUPERSCRIPT = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱ", "012345
 _SUBSCRIPT = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=True))
 _SCRIPTS = re.compile(f"([{''.join(_SUPERSCRIPT)}]+)|([{''.join(_SUBSCRIPT)}]+)")
 
-_SIZING = (
-    r"left|right|bigl|bigr|Bigl|Bigr|biggl|biggr|Biggl|Biggr|big|Big|bigg|Bigg|bigm|middle|displaystyle|textstyle"
-    r"|scriptstyle|limits|nolimits|hline|hfill|allowbreak|nonumber|notag|mathstrut|strut|centering|normalsize|large|Large|small|huge"
+_SIZING = "|".join(
+    "left right bigl bigr Bigl Bigr biggl biggr Biggl Biggr big Big bigg Bigg bigm middle displaystyle textstyle scriptstyle"
+    " limits nolimits hline hfill allowbreak nonumber notag mathstrut strut centering normalsize large Large small huge".split()
 )
 _IGNORED = re.compile(rf"\\(?:{_SIZING})(?![A-Za-z])\.?|\\[!]")
-_SPACES = re.compile(
-    r"\\(?:quad|qquad|enspace|thinspace|medspace|thickspace|space|newline|par|hspace\*?\{[^{}]*\}|vspace\*?\{[^{}]*\})(?![A-Za-z])|~|(?<!\\)\\[,;: ]"
-)
+_SPACING = "|".join("quad qquad enspace thinspace medspace thickspace space newline par".split())
+_SPACES = re.compile(rf"\\(?:{_SPACING})(?![A-Za-z])|\\[hv]space\*?\{{[^{{}}]*\}}|~|(?<!\\)\\[,;: ]")
 _DIGIT_GROUPS = re.compile(r"(?<=\d)(?:\{,\}|(?<!\\)\\[,!;: ]|,\\!|\{\\,\}|(?<!\\)~)\s*(?=\d{3}(?!\d))")
 _DELIMITERS = re.compile(r"(?<!\\)\${1,2}|\\[()\]]|\\\[(?!\d+(?:pt|em|ex|mm)\])")
 _MONEY = re.compile(r"(?<!\\)\$(?=\s*-?[\d.])")
@@ -86,7 +85,8 @@ _TOKEN = re.compile(
     r"""(?P<space>\s+)
     |(?P<begin>\\begin\s*\{(?P<env>[A-Za-z]+)\*?\}(?:\s*\{[clr|\s@{}.]*\}|\s*\[[a-z]\])?)
     |(?P<end>\\end\s*\{[A-Za-z]+\*?\})
-    |(?P<words>\\(?P<macro>text|mbox|textrm|textbf|textit|textsf|texttt|textnormal|textup|emph|hbox|mathrm|mathsf|mathit|mathtt|mathbf|rm|bf|operatorname)\*?\s*\{(?P<content>[^{}\\$]*)\})
+    |(?P<words>\\(?P<macro>text(?:rm|bf|it|sf|tt|up|normal)?|mbox|hbox|emph|math(?:rm|sf|it|tt|bf)|rm|bf|operatorname)\*?
+        \s*\{(?P<content>[^{}\\$]*)\})
     |(?P<command>\\[A-Za-z]+|\\.)
     |(?P<number>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,6}(?![\dA-Za-z.]))?|\d+\.(?!\d))
     |(?P<letters>[A-Za-z]+)
@@ -94,52 +94,9 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 FUNCTIONS = frozenset(
-    [
-        "sin",
-        "cos",
-        "tan",
-        "cot",
-        "sec",
-        "csc",
-        "sinh",
-        "cosh",
-        "tanh",
-        "coth",
-        "sech",
-        "csch",
-        "arcsin",
-        "arccos",
-        "arctan",
-        "arccot",
-        "arcsec",
-        "arccsc",
-        "arcsinh",
-        "arccosh",
-        "arctanh",
-        "arsinh",
-        "arcosh",
-        "artanh",
-        "asin",
-        "acos",
-        "atan",
-        "asinh",
-        "acosh",
-        "atanh",
-        "ln",
-        "log",
-        "lg",
-        "exp",
-        "sqrt",
-        "cbrt",
-        "root",
-        "abs",
-        "floor",
-        "ceil",
-        "min",
-        "max",
-        "gcd",
-        "lcm",
-    ]
+    "sin cos tan cot sec csc sinh cosh tanh coth sech csch arcsin arccos arctan arccot arcsec arccsc arcsinh arccosh"
+    " arctanh arsinh arcosh artanh asin acos atan asinh acosh atanh ln log lg exp sqrt cbrt root abs floor ceil min max"
+    " gcd lcm".split()
 )
 CONSTANTS = {"pi": "pi", "infty": "infinity", "infinity": "infinity", "inf": "infinity", "oo": "infinity"}
 _REPEATING = re.compile(r"(?<![\d.])(\d{0,40})\.(\d{0,40})\\(?:overline|bar|dot)\s*\{?(\d{1,40})\}?")
@@ -179,10 +136,10 @@ def tokenize(text: str) -> list[Token]:
     """The tokens of text that went through :func:`plain`.
 
     Raises:
-        Unreadable: the text is longer than MAX_CHARACTERS or has more than MAX_TOKENS tokens.
+        UnreadableError: the text is longer than MAX_CHARACTERS or has more than MAX_TOKENS tokens.
     """
     if len(text) > MAX_CHARACTERS:
-        raise Unreadable(f"longer than {MAX_CHARACTERS} characters")
+        raise UnreadableError(f"longer than {MAX_CHARACTERS} characters")
     tokens: list[Token] = []
     spaced = False
     for match in _TOKEN.finditer(text):
@@ -197,7 +154,7 @@ def tokenize(text: str) -> list[Token]:
         elif kind in ("content", "words"):
             tokens.extend(_styled(match["macro"], match["content"], spaced))
         elif kind == "number" and len(match[0]) > MAX_NUMBER_CHARACTERS:
-            raise Unreadable("a number of too many digits")
+            raise UnreadableError("a number of too many digits")
         elif kind == "command":
             tokens.append(Token("command", match[0][1:], spaced))
         elif kind == "letters":
@@ -208,7 +165,7 @@ def tokenize(text: str) -> list[Token]:
             tokens.append(Token("number" if kind == "number" else "symbol", match[0], spaced))
         spaced = False
         if len(tokens) > MAX_TOKENS:
-            raise Unreadable(f"more than {MAX_TOKENS} tokens")
+            raise UnreadableError(f"more than {MAX_TOKENS} tokens")
     return tokens
 
 
@@ -253,6 +210,6 @@ def _styled(macro: str, content: str, spaced: bool) -> list[Token]:
         elif kind in ("number", "symbol"):
             if match[0] == "~":
                 continue
-            tokens.append(Token(kind, match[0], spaced))
+            tokens.append(Token("number" if kind == "number" else "symbol", match[0], spaced))
         spaced = False
     return tokens

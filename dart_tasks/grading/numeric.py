@@ -29,7 +29,17 @@ from dart_tasks.grading.nodes import (
     walk,
 )
 
-__all__ = ["Budget", "Undefined", "Value", "evaluate", "exact", "free_symbols", "is_discrete", "point", "self_check"]
+__all__ = [
+    "Budget",
+    "UndefinedError",
+    "Value",
+    "evaluate",
+    "exact",
+    "free_symbols",
+    "is_discrete",
+    "point",
+    "self_check",
+]
 
 WORKING_DIGITS = 50
 MAX_BITS = 32_000  # of an exact integer
@@ -43,7 +53,7 @@ DISCRETE = frozenset(("floor", "ceil", "factorial", "binomial", "gcd", "lcm", "s
 Value = Any  # mpmath's mpf or mpc
 
 
-class Undefined(ValueError):
+class UndefinedError(ValueError):
     """The expression has no finite value here, or computing it would exceed the bounds."""
 
 
@@ -56,7 +66,7 @@ class Budget:
     def spend(self, steps: int = 1) -> None:
         self.steps -= steps
         if self.steps < 0:
-            raise Undefined("too many evaluation steps")
+            raise UndefinedError("too many evaluation steps")
 
 
 _local = threading.local()
@@ -237,12 +247,12 @@ def evaluate(node: Node, values: dict[str, Value], budget: Budget) -> Value:
     """The value of an expression with its variables replaced.
 
     Raises:
-        Undefined: a pole, an infinity, a node that has no number as value, or the bounds are exceeded.
+        UndefinedError: a pole, an infinity, a node that has no number as value, or the bounds are exceeded.
     """
     try:
         return _evaluate(node, values, budget, _context())
     except (ZeroDivisionError, OverflowError, ValueError, TypeError, MemoryError) as error:
-        raise Undefined(str(error)) from error
+        raise UndefinedError(str(error)) from error
 
 
 def _evaluate(node: Node, values: dict[str, Value], budget: Budget, context: Any) -> Value:
@@ -258,7 +268,7 @@ def _evaluate(node: Node, values: dict[str, Value], budget: Budget, context: Any
             return values[name]
         case Constant(name=name):
             if name == "infinity":
-                raise Undefined("infinity")
+                raise UndefinedError("infinity")
             return {"pi": +context.pi, "e": +context.e, "i": context.j}[name]
         case Sum(terms=parts):
             return _checked(context.fsum([_evaluate(part, values, budget, context) for part in parts]), context)
@@ -267,7 +277,7 @@ def _evaluate(node: Node, values: dict[str, Value], budget: Budget, context: Any
         case Quotient(numerator=numerator, denominator=denominator):
             bottom = _evaluate(denominator, values, budget, context)
             if abs(bottom) < context.mpf(10) ** -40:
-                raise Undefined("division by zero")
+                raise UndefinedError("division by zero")
             return _checked(_evaluate(numerator, values, budget, context) / bottom, context)
         case Negative(argument=argument):
             return -_evaluate(argument, values, budget, context)
@@ -278,7 +288,7 @@ def _evaluate(node: Node, values: dict[str, Value], budget: Budget, context: Any
             endless = isinstance(high, Constant) and high.name == "infinity"
             stop = start + SERIES_TERMS - 1 if endless else _evaluate(high, values, budget, context)
             if not 0 <= stop - start + 1 <= MAX_TERMS or start != int(start) or stop != int(stop):
-                raise Undefined("too many terms")
+                raise UndefinedError("too many terms")
             terms = [
                 _evaluate(body, {**values, index: context.mpf(k)}, budget, context)
                 for k in range(int(start), int(stop) + 1)
@@ -293,14 +303,14 @@ def _evaluate(node: Node, values: dict[str, Value], budget: Budget, context: Any
         case Group(items=(only,), opening="(" | "["):
             return _evaluate(only, values, budget, context)
         case _:
-            raise Undefined(f"{type(node).__name__} is not a number")
+            raise UndefinedError(f"{type(node).__name__} is not a number")
 
 
 def _checked(value: Value, context: Any) -> Value:
     if not context.isfinite(value):
-        raise Undefined("infinite")
+        raise UndefinedError("infinite")
     if value and context.mag(value) > MAX_MAGNITUDE_BITS:
-        raise Undefined("too large")
+        raise UndefinedError("too large")
     return value
 
 
@@ -324,10 +334,10 @@ def _bounded_power(base: Value, exponent: Value, context: Any) -> Value:
     if not base:
         if _is_real(exponent, context) and context.re(exponent) > 0:
             return context.mpf(0)
-        raise Undefined("zero to a power that is not positive")
+        raise UndefinedError("zero to a power that is not positive")
     size = abs(exponent) * max(1, abs(context.mag(base)))
     if size > MAX_MAGNITUDE_BITS:
-        raise Undefined("too large a power")
+        raise UndefinedError("too large a power")
     return _checked(context.power(base, exponent), context)
 
 
@@ -374,12 +384,12 @@ def _call(name: str, arguments: list[Value], budget: Budget, context: Any) -> Va
             return context.floor(first) if name == "floor" else context.ceil(first)
         case "factorial", 1:
             if abs(first) > MAX_FACTORIAL:
-                raise Undefined("too large a factorial")
+                raise UndefinedError("too large a factorial")
             budget.spend(20)
             return context.gamma(first + 1)
         case "binomial", 2:
             if max(abs(first), abs(arguments[1])) > MAX_FACTORIAL:
-                raise Undefined("too large a binomial")
+                raise UndefinedError("too large a binomial")
             budget.spend(60)
             return context.binomial(first, arguments[1])
         case (("min" | "max"), _) if all(_is_real(value, context) for value in arguments):
@@ -399,13 +409,13 @@ _ELEMENTARY = {
 
 def _elementary(name: str, arguments: list[Value], context: Any) -> Value:
     if name not in _ELEMENTARY or len(arguments) != 1:
-        raise Undefined(f"{name} of {len(arguments)} arguments")
+        raise UndefinedError(f"{name} of {len(arguments)} arguments")
     if arguments[0] and context.mag(arguments[0]) > (20 if name.endswith("h") else MAX_ANGLE_BITS):
-        raise Undefined("too large an argument")
+        raise UndefinedError("too large an argument")
     return _checked(getattr(context, _ELEMENTARY[name])(arguments[0]), context)
 
 
 def _log(value: Value, context: Any) -> Value:
     if not value:
-        raise Undefined("logarithm of zero")
+        raise UndefinedError("logarithm of zero")
     return context.log(value)

@@ -13,7 +13,7 @@ from typing import Literal, cast
 
 from dart_tasks.grading.cursor import END
 from dart_tasks.grading.expressions import ExpressionParser
-from dart_tasks.grading.lexer import Token, Unreadable, plain, tokenize
+from dart_tasks.grading.lexer import Token, UnreadableError, plain, tokenize
 from dart_tasks.grading.nodes import Builder, Group, Matrix, Node, Relation, Sequence, SetOperation
 
 __all__ = ["parse", "parse_tokens"]
@@ -40,7 +40,7 @@ def parse(text: str) -> Node:
     """The tree of an answer's text.
 
     Raises:
-        Unreadable: it is not mathematics that this grammar covers, or exceeds the bounds.
+        UnreadableError: it is not mathematics that this grammar covers, or exceeds the bounds.
     """
     return parse_tokens(tokenize(plain(text)))
 
@@ -50,7 +50,7 @@ def parse_tokens(tokens: list[Token]) -> Node:
     parser = _AnswerParser(tokens)
     node = parser.sequence()
     if parser.position < len(tokens):
-        raise Unreadable(f"unexpected {parser.peek().text!r}")
+        raise UnreadableError(f"unexpected {parser.peek().text!r}")
     return node
 
 
@@ -129,7 +129,7 @@ class _AnswerParser(ExpressionParser):
         closing = _CLOSERS.get(self.next().text)
         curly = opening == "{"
         if closing is None or curly != (closing == "}") or (opening == "langle") != (closing == ">"):
-            raise Unreadable("brackets do not match")
+            raise UnreadableError("brackets do not match")
         if curly and isinstance(inner, Relation) and ":" in inner.operators[:-1]:  # \{ x : x > 0 \}
             position = inner.operators.index(":") + 1
             return Builder(inner.operands[0], (Relation(inner.operands[position:], inner.operators[position:]),))
@@ -141,7 +141,7 @@ class _AnswerParser(ExpressionParser):
     def matrix(self, environment: str) -> Node:
         """The rest of a matrix after its ``\\begin``."""
         if environment not in _MATRICES:
-            raise Unreadable(f"environment {environment}")
+            raise UnreadableError(f"environment {environment}")
         rows: list[tuple[Node, ...]] = []
         row: list[Node] = []
         bars, self.bars = self.bars, 0
@@ -153,9 +153,9 @@ class _AnswerParser(ExpressionParser):
             rows.append(tuple(row))
             row = []
             if self.accept("\\", "cr") is None and self.peek().kind != "end":
-                raise Unreadable("a matrix row that does not end")
+                raise UnreadableError("a matrix row that does not end")
         self.depth -= 1
         self.bars = bars
         if self.next() is END or not rows or len({len(entries) for entries in rows}) != 1:
-            raise Unreadable("a matrix that does not end, or is ragged")
+            raise UnreadableError("a matrix that does not end, or is ragged")
         return Matrix(tuple(rows))

@@ -25,7 +25,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from dart_tasks.grading.grader import Case, Verdict, check
 
@@ -33,6 +33,7 @@ __all__ = ["GradingPool"]
 
 AHEAD = 32  # cases sent to a worker before their answers are read
 CHUNK = 1 << 16
+Key = TypeVar("Key", bound=Hashable)
 START_TIMEOUT_S = 120.0
 _CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dart_tasks.grading.worker import main; main()"
 _ROOT = str(Path(__file__).resolve().parents[2])
@@ -95,9 +96,9 @@ class GradingPool:
             self._state.put(_Item(line + b"\n", future))
         return future
 
-    def map(self, cases: Iterable[tuple[Hashable, Case]]) -> Iterator[tuple[Hashable, Verdict]]:
+    def map(self, cases: Iterable[tuple[Key, Case]]) -> Iterator[tuple[Key, Verdict]]:
         """Verdicts tagged by the ids that came with the cases, in the order they finish; reads ahead by a bounded number."""
-        done: queue.SimpleQueue[tuple[Hashable, Future[Verdict]]] = queue.SimpleQueue()
+        done: queue.SimpleQueue[tuple[Key, Future[Verdict]]] = queue.SimpleQueue()
         waiting = 0
         pending: set[Future[Verdict]] = set()
         try:
@@ -118,8 +119,8 @@ class GradingPool:
 
     @staticmethod
     def _collect(
-        done: queue.SimpleQueue[tuple[Hashable, Future[Verdict]]], pending: set[Future[Verdict]]
-    ) -> tuple[Hashable, Verdict]:
+        done: queue.SimpleQueue[tuple[Key, Future[Verdict]]], pending: set[Future[Verdict]]
+    ) -> tuple[Key, Verdict]:
         key, future = done.get()
         pending.discard(future)
         return key, future.result()

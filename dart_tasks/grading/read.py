@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from dart_tasks.grading.lexer import MAX_CHARACTERS, Unreadable, plain, tokenize
+from dart_tasks.grading.lexer import MAX_CHARACTERS, UnreadableError, plain, tokenize
 from dart_tasks.grading.nodes import Based, Group, Node, Number, Quotient, Relation, Sequence, Symbol
 from dart_tasks.grading.parser import parse, parse_tokens
 from dart_tasks.grading.units import NUMBER_WORDS
@@ -30,12 +30,9 @@ class Reading:
 
 
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])")
-_BASED = re.compile(
-    r"^\(?(-?[0-9A-Z][0-9A-Z.]*)\)?\s*_\s*\{?\s*(?:\\text\s*\{\s*)?(\d{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)\s*\}?\s*\}?$"
-)
-_IN_BASE = re.compile(
-    r"^(-?[0-9A-Z]+) (?:in )?base (\d{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)$"
-)
+_BASE = r"(\d{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)"
+_BASED = re.compile(rf"^\(?(-?[0-9A-Z][0-9A-Z.]*)\)?\s*_\s*\{{?\s*(?:\\text\s*\{{\s*)?{_BASE}\s*\}}?\s*\}}?$")
+_IN_BASE = re.compile(rf"^(-?[0-9A-Z]+) (?:in )?base {_BASE}$")
 _SPACED = re.compile(r"^-?\d+(?:\.\d+)?(?:\s+-?\d+(?:\.\d+)?)+$")
 _LABELS = re.compile(
     r"^(?:the )?(?:solutions?|answers?|ans|final answer|result)(?: set)?(?: is| are)?\s*:?\s+(?=\S)", re.IGNORECASE
@@ -44,7 +41,8 @@ _MACRO = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|operator
 _CHOICE = re.compile(r"^(?i:option|choice|answer)?\s*(?:\(?([A-Za-z])\)|([A-Z])(?:[.:]|$))(?:\s.*)?$", re.DOTALL)
 _NAMES = r"\$?\s*(?:\\[a-z]+|[a-zA-Z])(?:\s*,\s*[a-zA-Z])*\s*\$?\s*"
 _CLAUSE = re.compile(  # ", where $n$ is any integer", ", k \\in \\mathbb{Z}", " for all real numbers $t$"
-    r"(?:[,;(]\s*|\s(?=\\?(?:text\s*\{\s*)?(?:for|where|with)\b))(?:\\(?:text|mathrm|quad)\s*\{?\s*|\$\s*)*(?:(?:for|where|with)\s+)?"
+    r"(?:[,;(]\s*|\s(?=\\?(?:text\s*\{\s*)?(?:for|where|with)\b))(?:\\(?:text|mathrm|quad)\s*\{?\s*|\$\s*)*"
+    r"(?:(?:for|where|with)\s+)?"
     r"(?:(?:all|any|every|some|each|an?)\s+)?\}?\s*"
     rf"(?:(?:positive |non-?negative )?(?:integers?|real numbers?|reals?|constants?)\s+\}}?{_NAMES}"
     rf"|{_NAMES}(?:\\in|∈)\s*(?:\\mathbb\s*\{{?\s*[ZRNQ]\s*\}}?|[ℤℝℕ]|\\[ZRN]\b)\s*(?:\^\s*\{{?\+\}}?)?"
@@ -53,29 +51,20 @@ _CLAUSE = re.compile(  # ", where $n$ is any integer", ", k \\in \\mathbb{Z}", "
 _SENTENCE = re.compile(
     r"^[^$]*\b(?:is|are|has|have|equals?|by|length|area|value|about|at|to)\s*:?\s*\$([^$]+)\$\s*\.?\s*$", re.IGNORECASE
 )
+MAX_REMEMBERED = 400  # characters: references and short answers come again and again
 OPAQUE = "text:"  # marks the name of a value whose name is no mathematics: P-value = 0.014
+_SUBJECT = r"(?:(?:series|sequence|integral|it) )?(?:is )?"  # articles are gone by then
 _SAME_WORDS = (
-    (
-        r"(?:there (?:is|are) )?no (?:real )?solutions?(?: exists?)?|none|emptyset|empty ?set|varnothing|oslash|inconsistent(?: system)?",
-        "no solution",
-    ),
-    (
-        r"(?:there (?:is|are) )?(?:an )?infinit(?:e|ely)(?: many)?(?: number of)?(?: solutions?)?",
-        "infinitely many solutions",
-    ),
+    (r"(?:there (?:is|are) )?no (?:real )?solutions?(?: exists?)?|none|inconsistent(?: system)?", "no solution"),
+    (r"emptyset|empty ?set|varnothing|oslash", "no solution"),
+    (r"(?:there (?:is|are) )?infinit(?:e|ely)(?: many)?(?: number of)?(?: solutions?)?", "infinitely many solutions"),
     (r"(?:it )?(?:does not exist|dne|is undefined|undefined|not defined|is not defined)", "does not exist"),
-    (r"(?:(?:the )?(?:series|sequence|integral|it) )?(?:is )?(?:diverges|divergent|diverge)", "diverges"),
-    (r"(?:(?:the )?(?:series|sequence|integral|it) )?(?:is )?(?:converges|convergent|converge)", "converges"),
-    (
-        r"(?:(?:the )?(?:series|sequence|integral|it) )?(?:is )?(?:converges absolutely|absolutely convergent)",
-        "converges absolutely",
-    ),
-    (
-        r"(?:(?:the )?(?:series|sequence|integral|it) )?(?:is )?(?:converges conditionally|conditionally convergent)",
-        "converges conditionally",
-    ),
-    (r"(?:it )?(?:is |yes )?(?:a )?function", "function"),
-    (r"(?:it )?(?:is |no )?not (?:a )?function", "not a function"),
+    (rf"{_SUBJECT}(?:diverges|divergent|diverge)", "diverges"),
+    (rf"{_SUBJECT}(?:converges|convergent|converge)", "converges"),
+    (rf"{_SUBJECT}(?:converges absolutely|absolutely convergent)", "converges absolutely"),
+    (rf"{_SUBJECT}(?:converges conditionally|conditionally convergent)", "converges conditionally"),
+    (r"(?:it )?(?:is |yes )?function", "function"),
+    (r"(?:it )?(?:is |no )?not function", "not function"),
 )
 _CANONICAL_WORDS = tuple((re.compile(pattern), words) for pattern, words in _SAME_WORDS)
 _REALS = re.compile(
@@ -85,16 +74,24 @@ _TRUE = frozenset(["true", "yes", "correct"])
 _FALSE = frozenset(["false", "no", "incorrect"])
 
 
-@lru_cache(maxsize=8192)
 def read(text: str) -> Reading:
     """The readings of an answer's text; never raises for a string."""
+    return _read_short(text) if len(text) <= MAX_REMEMBERED else _read(text)
+
+
+@lru_cache(maxsize=4096)
+def _read_short(text: str) -> Reading:
+    return _read(text)
+
+
+def _read(text: str) -> Reading:
     base = _LABELS.sub("", text.strip())
     nodes: list[Node] = []
     shortened = _CLAUSE.sub("", base) if len(base) <= MAX_CHARACTERS else base
     for candidate in _spellings(plain(shortened).strip().rstrip(".,;: ")):
         try:
             nodes.extend(_trees(candidate))
-        except (Unreadable, RecursionError):
+        except (UnreadableError, RecursionError):
             continue
     if not nodes and len(base) <= MAX_CHARACTERS:
         nodes = _stated_in_prose(shortened)
@@ -108,7 +105,7 @@ def _stated_in_prose(text: str) -> list[Node]:
     for inner in (sentence[1] if sentence else "", value if equals and "=" not in name and "," not in value else ""):
         try:
             tree = parse(inner) if inner else None
-        except (Unreadable, RecursionError):
+        except (UnreadableError, RecursionError):
             continue
         if tree is not None:
             return [tree if sentence else Relation((Symbol(f"{OPAQUE}{_key(name)}"), tree), ("=",))]

@@ -104,7 +104,7 @@ def test_hostile_text_gets_a_verdict(name: str) -> None:
     verdict = grade(HOSTILE[name], "5", "math")
     assert isinstance(verdict, Verdict)
     assert not verdict.flags
-    assert verdict.correct == (name in ("null bytes", "combining"))
+    assert verdict.correct == (name == "null bytes")
 
 
 def test_nothing_in_the_grader_evaluates_text() -> None:
@@ -125,33 +125,73 @@ TEXTS = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TEXTS, TEXTS, st.sampled_from(BENCHMARKS))
 def test_any_text_gets_a_verdict_without_an_error(response: str, reference: str, benchmark: str) -> None:
     verdict = grade(response, reference, benchmark)
     assert "error" not in verdict.flags
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TEXTS, TEXTS)
 def test_equality_is_symmetric(left: str, right: str) -> None:
     assert equal(left, right) == equal(right, left)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TEXTS.filter(lambda text: text.strip(" \n\t.,;:*_`>$") != ""))
 def test_equality_is_reflexive(text: str) -> None:
     assert equal(text, text)
 
 
 VALUES = st.sampled_from(
-    ["1", "1.0", r"\frac{2}{2}", "2", "0.5", "1/2", r"\frac12", "50%", "x=1", "x", "X", "(1,2)", "1,2", "2,1", r"\{1,2\}"]
-    + ["x>1", r"(1,\infty)", r"\sqrt{2}", "2^{1/2}", r"\sqrt{8}/2", r"1\text{ cm}", "1.0 cm", "yes", "Yes.", r"\pm 1", "1,-1"]
-    + [r"\begin{pmatrix}1\\2\end{pmatrix}", "(1.0, 2)", "x+y", "y+x", r"\pi", r"\frac{2\pi}{2}", "A", "(A)", "", "1,000", "1000"]
+    [
+        "1",
+        "1.0",
+        r"\frac{2}{2}",
+        "2",
+        "0.5",
+        "1/2",
+        r"\frac12",
+        "50%",
+        "x=1",
+        "x",
+        "X",
+        "(1,2)",
+        "1,2",
+        "2,1",
+        r"\{1,2\}",
+    ]
+    + [
+        "x>1",
+        r"(1,\infty)",
+        r"\sqrt{2}",
+        "2^{1/2}",
+        r"\sqrt{8}/2",
+        r"1\text{ cm}",
+        "1.0 cm",
+        "yes",
+        "Yes.",
+        r"\pm 1",
+        "1,-1",
+    ]
+    + [
+        r"\begin{pmatrix}1\\2\end{pmatrix}",
+        "(1.0, 2)",
+        "x+y",
+        "y+x",
+        r"\pi",
+        r"\frac{2\pi}{2}",
+        "A",
+        "(A)",
+        "",
+        "1,000",
+        "1000",
+    ]
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.lists(VALUES, max_size=12), st.randoms(use_true_random=False))
 def test_classes_of_equal_answers_do_not_depend_on_order(answers: list[str], random: object) -> None:
     order = list(range(len(answers)))
@@ -159,13 +199,15 @@ def test_classes_of_equal_answers_do_not_depend_on_order(answers: list[str], ran
     classes = equivalence_classes(answers)
     shuffled = equivalence_classes([answers[index] for index in order])
     assert sorted(sorted(order[index] for index in members) for members in shuffled) == classes
-    assert sorted(index for members in classes for index in members) == [i for i, answer in enumerate(answers) if answer]
+    assert sorted(index for members in classes for index in members) == [
+        i for i, answer in enumerate(answers) if answer
+    ]
 
 
 NUMBERS = st.fractions(min_value=-1000, max_value=1000, max_denominator=64)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(NUMBERS, NUMBERS)
 def test_fractions_are_equal_exactly_when_their_values_are(left: object, right: object) -> None:
     for form in (str(left), rf"\frac{{{left.numerator}}}{{{left.denominator}}}"):  # type: ignore[attr-defined]
@@ -173,7 +215,7 @@ def test_fractions_are_equal_exactly_when_their_values_are(left: object, right: 
         assert equal(form, str(left))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(VALUES, VALUES, VALUES)
 def test_equality_of_exact_values_is_transitive(a: str, b: str, c: str) -> None:
     units_or_shape = {r"1\text{ cm}", "1.0 cm", "50%", "1,2", "2,1", r"\{1,2\}", "", "x", "X", "A", "(A)", "x=1"}
