@@ -1,0 +1,229 @@
+"""Reports on results that lm-eval wrote: tables, page, comparison, card, regrade, agreement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from html.parser import HTMLParser
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dart_tasks.benchmarks import BENCHMARKS
+from dart_tasks.report.cli import command
+from dart_tasks.report.plots import Bar, bar_chart
+from dart_tasks.report.published import published_table
+from dart_tasks.report.results import ResultsError, read_run
+from dart_tasks.report.significance import compare, mcnemar_p
+
+TASKS = ["dart_math_mini_math", "dart_math_mini_gsm8k"]
+NASTY = "<script>alert(1)</script> [red]text[/red] \x1b[31m"
+
+
+@pytest.fixture(scope="session")
+def runs(
+    evaluate: Callable[..., dict[str, Any]],
+    save_run: Callable[[dict[str, Any], Path, str], Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, Path]:
+    """Two runs: one that solves levels 1 to 3 and no GSM8K, and one that solves everything; with nasty texts."""
+
+    def weak(doc: dict[str, Any], trial: int) -> str:
+        solved = json.loads(doc["metadata"]).get("level", 9) <= 3
+        value = json.loads(doc["reference"])
+        return f"{NASTY}\nThe answer is $\\boxed{{{value if solved else '-77'}}}$."
+
+    def strong(doc: dict[str, Any], trial: int) -> str:
+        return f"The answer is $\\boxed{{{json.loads(doc['reference'])}}}$."
+
+    folder = tmp_path_factory.mktemp("runs")
+    return (
+        save_run(evaluate(TASKS, weak), folder / "weak", "org/weak-[red]<b>"),
+        save_run(evaluate(TASKS, strong), folder / "strong", "org/strong"),
+    )
+
+
+def report(*arguments: object) -> Any:
+    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_a_run_is_read_back(runs: tuple[Path, Path]) -> None:
+    run = read_run(runs[0])
+    math = run.task("dart_math_mini_math")
+    assert math is not None and math.n_items == math.n_available == len(math.items) == 26
+    assert math.accuracy.value == pytest.approx(sum(item.accuracy for item in math.items) / 26)
+    assert run.label == "weak-[red]<b>"
+    assert math.items[0].responses[0].source == "boxed"
+
+
+def test_terminal_shows_scores_comparisons_and_escaped_text(runs: tuple[Path, Path]) -> None:
+    output = report(*runs).stdout
+    assert "weak-[red]<b>" in output and "strong" in output
+    assert "100.0" in output
+    assert "GSM8K (mini): strong vs weak-[red]<b>: +100.0 points" in output
+    assert "McNemar p = 6e-08" in output and ": significant at 5%" in output
+    assert "\x1b" not in output
+
+
+class _Scripts(HTMLParser):
+    """Counts script elements and collects addresses that a page would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scripts = 0
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.scripts += tag == "script"
+        self.addresses += [str(value) for name, value in attrs if name in ("src", "href")]
+
+
+def test_page_is_self_contained_and_escaped(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    report(*runs, "--html", page)
+    text = page.read_text()
+    parser = _Scripts()
+    parser.feed(text)
+    assert parser.scripts == 1  # ours
+    assert parser.addresses == []
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; [red]text[/red] \\x1b[31m" in text
+    assert text.count("<svg") >= 4
+    assert "25 of 25 items with a wrong response" in text
+
+
+def test_failures_shown_are_limited(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    report(runs[0], "--html", tmp_path / "r.html", "--max-failures", 2)
+    assert (tmp_path / "r.html").read_text().count('class="item"') == 4
+
+
+def test_markdown_has_groups_and_inert_text(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    report(*runs, "--markdown", tmp_path / "r.md")
+    text = (tmp_path / "r.md").read_text()
+    assert "| MATH (mini) | level | 1 | 100.0 |" in text
+    assert "| MATH (mini) | level | 5 | 0.0 |" in text
+    assert "weak-\\[red\\]&lt;b&gt;" in text
+    assert "responses were likely truncated" in text
+
+
+def test_model_card_from_a_run(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    from huggingface_hub import ModelCard
+
+    path = tmp_path / "README.md"
+    base = ("--base", "mistralai/Mistral-7B-v0.1", "--synthesiser", "deepseek-ai/deepseek-math-7b-rl")
+    report(runs[1], "--model-card", path, *base)
+    data = ModelCard(path.read_text()).data
+    assert {(result.dataset_name, result.metric_value) for result in data.eval_results} == {
+        ("MATH (mini)", 100.0),
+        ("GSM8K (mini)", 100.0),
+    }
+    assert data.license_name == "deepseek"
+
+
+def test_labels_name_the_runs(runs: tuple[Path, Path]) -> None:
+    output = report(*runs, "--label", "before", "--label", "after").stdout
+    assert "after vs before" in output
+
+
+def test_regrade_lists_the_verdicts_that_changed(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    samples = next(runs[1].parent.glob("samples_dart_math_mini_gsm8k_*.jsonl"))
+    rows = [json.loads(line) for line in samples.read_text().split("\n") if line]
+    assert "0 verdicts changed" in report("--regrade", samples).stdout
+    payload = json.loads(rows[0]["filtered_resps"][0])
+    payload["verdicts"][0]["correct"] = False  # as an older grader may have found
+    rows[0]["filtered_resps"] = [json.dumps(payload)]
+    old = tmp_path / "samples_old.jsonl"
+    old.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    output = report("--regrade", old).stdout
+    assert "accuracy 96.00 -> 100.00" in output and "1 verdicts changed" in output
+    assert f"{rows[0]['doc']['id']} #0: wrong -> right" in output
+
+
+def test_agreement_with_math_verify_is_shown(runs: tuple[Path, Path]) -> None:
+    output = report(runs[1], "--math-verify").stdout
+    assert "GSM8K (mini): Math-Verify gives the same verdict on 100.0% of 25 responses" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["/nowhere/results.json"], 1, "cannot read /nowhere/results.json: No such file"),
+        (["--model-card", "x.md", "results.json"], 2, "--model-card needs --base"),
+        (["--label", "a", "--label", "b", "results.json"], 2, "--label: 2 labels for 1 files"),
+        (["--regrade", "/nowhere/samples.jsonl"], 1, "cannot read /nowhere/samples.jsonl"),
+    ],
+)
+def test_mistakes_are_one_line(arguments: list[str], code: int, message: str) -> None:
+    result = report(*arguments)
+    assert result.exit_code == code
+    assert message in result.output
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"results": {}, "configs": {}}', "nonsense", '{"results": 1}'])
+def test_files_that_are_no_results(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "results_x.json"
+    path.write_text(content)
+    with pytest.raises(ResultsError):
+        read_run(path)
+
+
+# -- published table and statistics ------------------------------------------------------------------------------------
+
+
+def test_published_rows_are_the_eight_models_and_their_baselines() -> None:
+    table = published_table()
+    assert len(table.rows) == 14
+    assert sum(row.model.startswith("DART-Math-") for row in table.rows) == 8
+    assert all(set(row.scores) <= set(BENCHMARKS) for row in table.rows)
+    assert table.source.startswith("https://") and table.retrieved
+
+
+def test_the_two_slips_of_the_published_card_are_caught() -> None:
+    average, index = published_table().slips
+    assert average == (
+        "The source prints 27.4 as the average of DART-Math-Mistral-7B (Uniform); its six scores average 37.4."
+    )
+    assert "is named dart-math-dsmath-7b-prop2diff but carries the row of DART-Math-DSMath-7B (Uniform)" in index
+
+
+@given(st.integers(0, 12), st.integers(0, 12))
+def test_mcnemar_is_the_share_of_sign_patterns_at_least_as_extreme(only_first: int, only_second: int) -> None:
+    n = only_first + only_second
+    if n > 10:
+        n, only_first = 10, min(only_first, 10)
+        only_second = n - only_first
+    extreme = abs(only_first - only_second)
+    patterns = [sum(signs) for signs in product((-1, 1), repeat=n)]
+    expected = sum(abs(total) >= extreme for total in patterns) / len(patterns)
+    assert mcnemar_p(only_first, only_second) == pytest.approx(expected)
+
+
+def test_comparison_is_paired_by_item() -> None:
+    before = {str(i): float(i % 2) for i in range(100)}
+    after = {**before, "0": 1.0, "2": 1.0, "other": 0.0}
+    result = compare([before], [after])
+    assert result is not None
+    assert (result.n_items, result.only_first, result.only_second) == (100, 0, 2)
+    assert result.difference == pytest.approx(0.02)
+    assert result.p_value == 0.5 and not result.significant
+    assert compare([before], [{"x": 1.0}]) is None
+
+
+def test_several_responses_are_compared_by_bootstrap() -> None:
+    before = {str(i): 0.25 for i in range(50)}
+    after = {str(i): 0.75 if i % 5 else 0.25 for i in range(50)}
+    result = compare([before], [after])
+    assert result is not None and result.p_value is None
+    assert 0 < result.low < result.difference < result.high and result.significant
+
+
+def test_charts_escape_labels() -> None:
+    chart = bar_chart("<b>", [Bar("<i>&", 2.0, "[x]")])
+    assert "<b>" not in chart and "<i>" not in chart and 'width="340.0"' in chart
