@@ -34,22 +34,9 @@ def record(folder: Path, count: int) -> float:
         ledger.add_queries(Query(f"q/{i}", f"query {i}", "1", "generic", "bench") for i in range(N_QUERIES))
         started_s = time.perf_counter()
         for number in range(count):
-            ledger.append(
-                Trial(
-                    TrialId(number % N_QUERIES, number // N_QUERIES),
-                    f"{number} {body}",
-                    400,
-                    "stop",
-                    "1",
-                    True,
-                    True,
-                    True,
-                    "boxed",
-                    "same text",
-                    (),
-                    0,
-                )  # fmt: skip
-            )
+            identity = TrialId(number % N_QUERIES, number // N_QUERIES)
+            text = f"{number} {body}"
+            ledger.append(Trial(identity, text, 400, "stop", "1", True, True, True, "boxed", "same text", (), 0))
         ledger.flush()
         return time.perf_counter() - started_s
 
@@ -107,7 +94,8 @@ def main() -> None:
         seconds, count = open_run(root / "open")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         print(
-            f"opened {count:,} trials in {seconds:.1f} s, peak memory {peak / 2**20:.2f} GiB (before: {before / 2**20:.2f})"
+            f"opened {count:,} trials in {seconds:.1f} s, peak memory {peak / 2**20:.2f} GiB "
+            f"({before / 2**20:.2f} before)"
         )
     finally:
         shutil.rmtree(root)

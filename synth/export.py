@@ -97,15 +97,14 @@ def export_run(
             }  # fmt: skip
 
     def dataset_rows() -> Iterator[dict[str, Any]]:
-        for row in ledger.pool():
-            if row.trial in accepted[row.query]:
-                query = queries[row.query]
-                yield {
-                    "query": query.query, "response": row.response, "query_id": query.query_id, "trial": row.trial,
-                    "answer": row.answer, "reference": references[row.query], "level": query.level,
-                    "domain": query.domain, "dataset": query.dataset, "benchmark": query.benchmark,
-                    "n_tokens": row.n_tokens, "fail_rate": fail_rates[row.query],
-                }  # fmt: skip
+        for row in ledger.pool_where(lambda query, trial: trial in accepted[query]):
+            query = queries[row.query]
+            yield {
+                "query": query.query, "response": row.response, "query_id": query.query_id, "trial": row.trial,
+                "answer": row.answer, "reference": references[row.query], "level": query.level,
+                "domain": query.domain, "dataset": query.dataset, "benchmark": query.benchmark,
+                "n_tokens": row.n_tokens, "fail_rate": fail_rates[row.query],
+            }  # fmt: skip
 
     def query_rows() -> Iterator[dict[str, Any]]:
         for index, query in enumerate(queries):

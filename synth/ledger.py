@@ -17,7 +17,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -273,6 +273,19 @@ class Ledger:
                 "ORDER BY query, trial"
             ),
         )
+
+    def pool_where(self, wanted: Callable[[int, int], bool]) -> Iterator[PoolRow]:
+        """As :meth:`pool`, but the texts of unwanted trials are not read from disk."""
+        trials = self._db.execute(
+            "SELECT query, trial, correct, explicit, graded, text_key, n_tokens, finish_reason, attempt, replica, "
+            "seed, text_id FROM trials ORDER BY query, trial"
+        )
+        for row in trials:
+            if wanted(row[0], row[1]):
+                text = self._db.execute(
+                    "SELECT response, answer, source, reason, flags FROM texts WHERE id = ?", (row[11],)
+                ).fetchone()
+                yield PoolRow(*row[:11], *text)
 
     def attempts(self) -> list[tuple[int, str, str, int]]:
         """(attempt, start time in UTC, engine, seed) of every process that worked on the run."""

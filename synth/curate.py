@@ -1,0 +1,322 @@
+"""Data sets from an existing pool, without sampling again: any strategy, any size, pools merged, test sets kept out.
+
+Selection is deterministic and unbiased: a query's responses are taken in trial order (a second pool's trials come after
+the first one's), so that neither length nor speed decides what is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from synth.ledger import Ledger
+from synth.records import Query, normalise, text_key
+from synth.strategy import QueryStats, Strategy
+
+__all__ = ["Overlap", "Pool", "PoolError", "Selection", "find_overlaps", "largest_k", "open_pool", "select"]
+
+NGRAM_WORDS = 13
+"""Words in a row that make two problems overlap, as in GPT-3's decontamination (arXiv 2005.14165, Appendix C)."""
+
+
+class PoolError(ValueError):
+    """A pool that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolTrial:
+    """A trial of a pool; ``text_key`` is None where the pool does not store it."""
+
+    query_id: str
+    trial: int
+    correct: bool
+    explicit: bool
+    graded: bool
+    text_key: int
+
+
+class Pool(Protocol):
+    """All trials of a run, twice over: first what decides, then the texts."""
+
+    def queries(self) -> list[Query]:
+        """The queries, in order."""
+
+    def trials(self) -> Iterator[PoolTrial]:
+        """Every trial without its text, by query and trial number."""
+
+    def texts(self, wanted: Callable[[str, int], bool]) -> Iterator[tuple[str, int, str, str, int]]:
+        """(query id, trial, response, answer, tokens) of the wanted trials, in the same order."""
+
+
+class RunPool:
+    """The ledger of a run directory."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._ledger = Ledger(run_dir, read_only=True)
+        self._queries = self._ledger.queries()
+
+    def queries(self) -> list[Query]:
+        return self._queries
+
+    def trials(self) -> Iterator[PoolTrial]:
+        ids = [query.query_id for query in self._queries]
+        for row in self._ledger.results():
+            yield PoolTrial(
+                ids[row.query], row.trial, bool(row.correct), bool(row.explicit), bool(row.graded), row.text_key
+            )
+
+    def texts(self, wanted: Callable[[str, int], bool]) -> Iterator[tuple[str, int, str, str, int]]:
+        ids = [query.query_id for query in self._queries]
+        for row in self._ledger.pool_where(lambda query, trial: wanted(ids[query], trial)):
+            yield ids[row.query], row.trial, row.response, row.answer, row.n_tokens
+
+
+class FilePool:
+    """An exported pool: ``pool/train.parquet`` or ``.jsonl``, or any file with those columns."""
+
+    _NEEDED = ("query_id", "query", "reference", "trial", "response", "correct")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        first = next(self._rows(), None)
+        if first is None:
+            raise PoolError(f"pool {path} is empty")
+        if missing := [column for column in self._NEEDED if column not in first]:
+            raise PoolError(f"pool {path} has no column {', '.join(missing)}")
+
+    def _rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+        if self._path.suffix == ".jsonl":
+            with self._path.open(encoding="utf-8") as file:
+                yield from map(json.loads, file)
+            return
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self._path) as file:
+            present = None if columns is None else [c for c in columns if c in file.schema_arrow.names]
+            for batch in file.iter_batches(batch_size=8192, columns=present):
+                yield from batch.to_pylist()
+
+    def queries(self) -> list[Query]:
+        found: dict[str, Query] = {}
+        for row in self._rows(["query_id", "query", "reference", "benchmark", "dataset", "level", "domain"]):
+            if row["query_id"] not in found:
+                found[row["query_id"]] = Query(
+                    row["query_id"], row["query"], row["reference"], row.get("benchmark") or "generic",
+                    row.get("dataset") or self._path.stem, row.get("level"), row.get("domain"),
+                )  # fmt: skip
+        return list(found.values())
+
+    def trials(self) -> Iterator[PoolTrial]:
+        for row in self._rows(["query_id", "trial", "correct", "explicit", "graded", "response"]):
+            graded, explicit = row.get("graded", True), row.get("explicit", True)
+            yield PoolTrial(
+                row["query_id"], row["trial"], row["correct"], explicit is not False, graded is not False,
+                text_key(row["response"]) if row["correct"] else 0,
+            )  # fmt: skip
+
+    def texts(self, wanted: Callable[[str, int], bool]) -> Iterator[tuple[str, int, str, str, int]]:
+        for row in self._rows(["query_id", "trial", "response", "answer", "n_tokens"]):
+            if wanted(row["query_id"], row["trial"]):
+                yield row["query_id"], row["trial"], row["response"], row.get("answer") or "", row.get("n_tokens") or 0
+
+
+def open_pool(path: Path) -> Pool:
+    """The pool in a run directory, an exported data set folder, or a file.
+
+    Raises:
+        PoolError: none of these, or columns are missing. LedgerError: the run cannot be read.
+    """
+    if (path / "ledger.sqlite").is_file():
+        return RunPool(path)
+    for candidate in (
+        path,
+        *(path / part / f"train.{form}" for part in ("pool", "dataset/pool") for form in ("parquet", "jsonl")),
+    ):
+        if candidate.is_file() and candidate.suffix in (".parquet", ".jsonl"):
+            return FilePool(candidate)
+    raise PoolError(f"no pool in {path}: give a run directory, an exported data set, or its pool file")
+
+
+@dataclass
+class _Trials:
+    """A query's trials over all pools."""
+
+    query: Query
+    n_trials: int = 0
+    n_graded: int = 0
+    n_correct: int = 0
+    offset: int = 0
+    """Trials of the pools before this one: their numbers come first."""
+    end: int = 0
+    distinct: array[int] | None = None
+    """Positions (offset + trial number) of the first occurrence of every correct text, ascending."""
+    keys: set[int] | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is kept of each query."""
+
+    queries: list[Query]
+    fail_rates: list[float]
+    quotas: list[int]
+    kept: list[tuple[int, ...]]
+    """Positions in trial order, counted through all pools."""
+    offsets: list[dict[str, int]]
+    """For each pool, the position of its trial 0 of a query."""
+    n_trials: int
+    n_duplicates: int
+
+    @property
+    def n_kept(self) -> int:
+        """Responses in all."""
+        return sum(map(len, self.kept))
+
+
+def read_trials(pools: Sequence[Pool], lenient: bool) -> tuple[dict[str, _Trials], list[dict[str, int]], int]:
+    """Trials of all pools by query, each pool's offsets, and the number of duplicates."""
+    found: dict[str, _Trials] = {}
+    offsets: list[dict[str, int]] = []
+    n_duplicates = 0
+    for pool in pools:
+        for query in pool.queries():
+            known = found.setdefault(query.query_id, _Trials(query, distinct=array("q"), keys=set()))
+            if normalise(known.query.query) != normalise(query.query):
+                raise PoolError(f"two pools have different queries under the id {query.query_id!r}")
+            known.offset = known.end
+        offsets.append({query_id: trials.offset for query_id, trials in found.items()})
+        for trial in pool.trials():
+            trials = found[trial.query_id]
+            position = trials.offset + trial.trial
+            trials.end = max(trials.end, position + 1)
+            correct = trial.correct and (lenient or trial.explicit)
+            trials.n_trials += 1
+            trials.n_graded += trial.graded
+            trials.n_correct += correct
+            if correct:
+                assert trials.keys is not None
+                assert trials.distinct is not None
+                if trial.text_key in trials.keys:
+                    n_duplicates += 1
+                else:
+                    trials.keys.add(trial.text_key)
+                    trials.distinct.append(position)
+    return found, offsets, n_duplicates
+
+
+def select(
+    pools: Sequence[Pool],
+    strategy: Strategy,
+    k: int | None = None,
+    size: int | None = None,
+    lenient: bool = False,
+    leave_out: frozenset[str] = frozenset(),
+) -> Selection:
+    """Apply a strategy to pools; with ``size`` instead of ``k``, the largest k that keeps no more than that.
+
+    ``leave_out``: ids of queries to drop.
+    """
+    found, offsets, n_duplicates = read_trials(pools, lenient)
+    trials = [t for query_id, t in found.items() if query_id not in leave_out]
+    fail_rates = [1.0 - t.n_correct / t.n_graded if t.n_graded else 1.0 for t in trials]
+
+    def quotas(k: int) -> list[int]:
+        return [
+            strategy.quota(QueryStats(rate, t.n_trials, t.n_correct, t.query.level, t.query.domain), k)
+            for t, rate in zip(trials, fail_rates, strict=True)
+        ]
+
+    def kept(t: _Trials, quota: int) -> tuple[int, ...]:
+        assert t.distinct is not None
+        if strategy.fixed_trials:
+            return tuple(position for position in t.distinct if position < quota)
+        return tuple(t.distinct[: max(0, quota)])
+
+    def total(k: int) -> int:
+        return sum(len(kept(t, quota)) for t, quota in zip(trials, quotas(k), strict=True))
+
+    if size is not None:
+        k = largest_k(total, size, max((t.end for t in trials), default=1))
+    chosen = quotas(k if k is not None else strategy.default_k)
+    return Selection(
+        [t.query for t in trials], fail_rates, chosen, [kept(t, q) for t, q in zip(trials, chosen, strict=True)],
+        offsets, sum(t.n_trials for t in found.values()), n_duplicates,
+    )  # fmt: skip
+
+
+def largest_k(total: Callable[[int], int], size: int, most: int) -> int:
+    """The largest k from 1 with ``total(k) <= size``; ``total`` must not decrease. ``most`` bounds a pool's trials."""
+    low, high = 1, 2
+    while total(high) <= size and high < 1024 * max(1, most):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if total(middle) <= size else (low, middle)
+    return low
+
+
+def selected_rows(pools: Sequence[Pool], selection: Selection) -> Iterator[dict[str, Any]]:
+    """The data set's rows, one pool after the other."""
+    index = {query.query_id: i for i, query in enumerate(selection.queries)}
+    kept = [frozenset(positions) for positions in selection.kept]
+    for pool, offsets in zip(pools, selection.offsets, strict=True):
+
+        def wanted(query_id: str, trial: int, offsets: dict[str, int] = offsets) -> bool:
+            return query_id in index and offsets[query_id] + trial in kept[index[query_id]]
+
+        for query_id, trial, response, answer, n_tokens in pool.texts(wanted):
+            query = selection.queries[index[query_id]]
+            reference = query.reference if isinstance(query.reference, str) else json.dumps(query.reference)
+            yield {
+                "query": query.query, "response": response, "query_id": query_id, "trial": offsets[query_id] + trial,
+                "answer": answer, "reference": reference, "level": query.level, "domain": query.domain,
+                "dataset": query.dataset, "benchmark": query.benchmark, "n_tokens": n_tokens,
+                "fail_rate": selection.fail_rates[index[query_id]],
+            }  # fmt: skip
+
+
+# ---------------------------------------------------------------------- decontamination
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """A query that shares text with a test problem."""
+
+    query_id: str
+    benchmark: str
+    problem_id: str
+    exact: bool
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z]+|\d+|[^\sa-z\d]", normalise(text).lower())
+
+
+def _grams(text: str) -> set[int]:
+    """Hashes of all runs of 13 words; of the whole text where it is shorter."""
+    words = _words(text)
+    if len(words) <= NGRAM_WORDS:
+        return {text_key(" ".join(words))}
+    return {text_key(" ".join(words[i : i + NGRAM_WORDS])) for i in range(len(words) - NGRAM_WORDS + 1)}
+
+
+def find_overlaps(queries: Sequence[Query], tests: Sequence[tuple[str, str, str]]) -> list[Overlap]:
+    """Queries that share 13 words in a row (numbers and signs count as words) with a test problem, or all their words.
+
+    Args:
+        tests: (benchmark, problem id, text) of every test problem.
+    """
+    where: dict[int, tuple[str, str, str]] = {}
+    for benchmark, problem_id, text in tests:
+        for gram in _grams(text):
+            where.setdefault(gram, (benchmark, problem_id, text))
+    overlaps = []
+    for query in queries:
+        hit = next((where[gram] for gram in sorted(_grams(query.query)) if gram in where), None)
+        if hit is not None:
+            exact = _words(hit[2]) == _words(query.query)
+            overlaps.append(Overlap(query.query_id, hit[0], hit[1], exact))
+    return overlaps
