@@ -1,13 +1,14 @@
 """Which replica runs which trial, and which trials are suspected of killing replicas: pure book-keeping.
 
 Everything that runs on a replica when it dies is a suspect, but hard queries run everywhere, and a node may be taken
-away three times without any query being at fault. So a trial that was present at two deaths runs from then on as the
-only such trial on its replica (beside trials that were not): if that replica dies as well, its query is set aside.
-A trial that finishes is cleared.
+away three times without any query being at fault. So a trial that was present at two deaths runs from then on apart:
+as the only such trial on its replica, beside none but trials of queries that have finished one since they last saw a
+death. If that replica dies as well, the query is set aside. A trial that finishes is cleared.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -45,6 +46,7 @@ class Dispatcher:
         self._replicas: dict[int, _Replica] = {}
         self._place: dict[TrialId, int] = {}
         self._deaths: dict[TrialId, int] = {}
+        self._proven: set[int] = set()  # queries that have finished a trial since the last death they were present at
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._suspects) + len(self._place)
@@ -57,8 +59,7 @@ class Dispatcher:
         """Trials to run. One that is waiting or in flight already is not taken twice."""
         for request in requests:
             if request.id not in self._place:
-                suspect = self._deaths.get(request.id, 0) >= DEATHS - 1
-                (self._suspects if suspect else self._waiting)[request.id] = request
+                (self._suspects if self._is_suspect(request.id) else self._waiting)[request.id] = request
 
     def take(self, replica: int) -> Work:
         """What a replica is to do next. Trials are shared out evenly where they do not fill every replica."""
@@ -66,10 +67,14 @@ class Dispatcher:
         share = -(-len(self) // len(self._replicas))
         n_free = min(state.room, share) - len(state.in_flight)
         start: list[Request] = []
-        if n_free > 0 and self._suspects and not any(self._deaths.get(t, 0) >= DEATHS - 1 for t in state.in_flight):
-            start.append(self._suspects.pop(next(iter(self._suspects))))
-        while len(start) < n_free and self._waiting:
-            start.append(self._waiting.pop(next(iter(self._waiting))))
+        apart = any(self._is_suspect(trial) for trial in state.in_flight) if self._deaths else False
+        if n_free > 0 and self._suspects and not apart:
+            apart = True  # until the suspects are through, only what is proven starts elsewhere
+            if all(trial.query in self._proven for trial in state.in_flight):
+                start.append(self._suspects.pop(next(iter(self._suspects))))
+        can_start = (trial for trial in self._waiting if not apart or trial.query in self._proven)
+        for trial in list(itertools.islice(can_start, max(0, n_free - len(start)))):
+            start.append(self._waiting.pop(trial))
         for request in start:
             state.in_flight.add(request.id)
             self._place[request.id] = replica
@@ -87,6 +92,7 @@ class Dispatcher:
         del self._place[trial]
         self._replicas[replica].in_flight.discard(trial)
         self._deaths.pop(trial, None)
+        self._proven.add(trial.query)
         return True
 
     def abort(self, trials: Iterable[TrialId]) -> None:
@@ -104,10 +110,14 @@ class Dispatcher:
         guilty: set[int] = set()
         for trial in lost:
             del self._place[trial]
+            self._proven.discard(trial.query)
             self._deaths[trial] = self._deaths.get(trial, 0) + 1
             if self._deaths[trial] >= DEATHS:
                 guilty.add(trial.query)
         return lost, sorted(guilty)
+
+    def _is_suspect(self, trial: TrialId) -> bool:
+        return self._deaths.get(trial, 0) >= DEATHS - 1
 
     def replicas(self) -> Sequence[int]:
         """Replicas that have joined."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -180,6 +181,7 @@ class RayEngine:
         address = address or os.environ.get("RAY_ADDRESS")
         try:
             if address:
+                _check_reachable(address)
                 ray.init(address=address, **quiet)
             else:  # completions are small: the object store hardly matters
                 ray.init(address="local", include_dashboard=False, object_store_memory=256 << 20, **quiet)
@@ -314,6 +316,13 @@ class RayEngine:
 
     def _give_up(self, reason: str) -> None:
         self._fatal = self._fatal or reason
+
+
+def _check_reachable(address: str) -> None:
+    """Ray tries for minutes; an address that nobody listens at can be told at once."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10.0).close()
 
 
 def _room(info: ReplicaInfo) -> int:
