@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PEAK_FLOPS", "ModelSize", "flops_per_epoch", "model_size", "peak_flops"]
+__all__ = ["PEAK_FLOPS", "MemoryEstimate", "ModelSize", "flops_per_epoch", "memory_per_gpu", "model_size", "peak_flops"]
 
 PEAK_FLOPS = {
     "H200": 989e12,
@@ -22,6 +22,8 @@ PEAK_FLOPS = {
 }
 """Dense bf16 (V100: fp16) tensor-core FLOP/s by device name, from the vendors' data sheets."""
 
+Sharding = Literal["none", "full"]
+
 
 def peak_flops(device_name: str) -> float | None:
     """The device's dense half-precision peak in FLOP/s; None if it is not in the table."""
@@ -30,7 +32,14 @@ def peak_flops(device_name: str) -> float | None:
 
 @dataclass(frozen=True)
 class ModelSize:
-    """Sizes that costs depend on. ``blocks`` and ``head`` count parameters of matrix products; a tied head counts."""
+    """Sizes that costs depend on.
+
+    Attributes:
+        parameters: all of them, a tied head once.
+        blocks: parameters of the layers' matrix products.
+        head: parameters of the vocabulary projection, tied or not.
+        attention_width: heads x size of a head.
+    """
 
     parameters: int
     blocks: int
@@ -47,19 +56,16 @@ def model_size(config: Any) -> ModelSize:
     import torch
     from transformers import AutoModelForCausalLM
 
+    text = config.get_text_config()
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    text = config.get_text_config()
+        model.tie_weights()
     embedding = model.get_input_embeddings().weight.numel()
-    head = model.get_output_embeddings().weight
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    tied = head is model.get_input_embeddings().weight or bool(getattr(config, "tie_word_embeddings", False))
-    blocks = sum(p.numel() for p in model.base_model.parameters() if p.ndim >= 2) - embedding
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     return ModelSize(
-        parameters=parameters if not tied or head is model.get_input_embeddings().weight else parameters - head.numel(),
-        blocks=blocks,
-        head=head.numel(),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        blocks=sum(p.numel() for p in model.base_model.parameters() if p.ndim >= 2) - embedding,
+        head=model.get_output_embeddings().weight.numel(),
         layers=text.num_hidden_layers,
         hidden=text.hidden_size,
         attention_width=head_dim * text.num_attention_heads,
@@ -76,3 +82,44 @@ def flops_per_epoch(size: ModelSize, lengths: npt.NDArray[np.int64], targets: np
     tokens = float(lengths.sum())
     attention = 6.0 * size.layers * size.attention_width * float((lengths.astype(np.float64) ** 2).sum())
     return 6.0 * size.blocks * tokens + 6.0 * size.head * float(targets.sum()) + attention
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes on one GPU at the peak of a step."""
+
+    states: int
+    """Float32 weights, gradients and Adam's two moments: 16 bytes a parameter, shared by the GPUs where sharded."""
+    gathered: int
+    """Weights of the layers in use, in the forward pass's precision."""
+    activations: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        """All of it, without the allocator's and the communication library's own (a few GB)."""
+        return self.states + self.gathered + self.activations + self.logits
+
+
+def memory_per_gpu(
+    size: ModelSize, tokens: int, gpus: int, sharding: Sharding, checkpointing: bool, bytes_per_value: int
+) -> MemoryEstimate:
+    """Memory of a step on ``tokens`` per micro-batch, by counting the tensors that autograd keeps.
+
+    With checkpointing a layer keeps its input; one layer at a time keeps everything: about twelve values of the hidden
+    size, four of the attention's and four of the intermediate size per token. Half precision is mixed: the residual
+    stream of unsharded models and the loss stay in float32.
+    """
+    states = 16 * size.parameters // (gpus if sharding == "full" else 1)
+    layer = size.blocks // size.layers
+    if sharding == "full":
+        gathered = bytes_per_value * (2 * layer + 2 * size.head)
+    else:
+        gathered = bytes_per_value * (size.blocks + size.head) if bytes_per_value < 4 else 0
+    residual = bytes_per_value if sharding == "full" else 4
+    inside = tokens * (bytes_per_value * (4 * size.attention_width + 4 * size.intermediate + 6 * size.hidden))
+    inside += tokens * 6 * size.hidden * residual
+    kept = tokens * size.hidden * residual
+    activations = size.layers * kept + inside if checkpointing else size.layers * (kept + inside)
+    chunk = min(1 << 26, tokens * size.vocabulary)
+    return MemoryEstimate(states, gathered, activations, 3 * 4 * chunk)

@@ -47,6 +47,8 @@ class Recipe:
     prompt_template: str = "alpaca"
     licence: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
+    estimate: Mapping[str, Any] = field(default_factory=dict)
+    """Architecture and data statistics for ``--dry-run`` without a network."""
 
 
 def recipe_names() -> list[str]:
