@@ -15,6 +15,7 @@ __all__ = ["ModelLimits", "likely_truncated", "limits_from_model_args", "too_lon
 
 _log = logging.getLogger(__name__)
 _SERVED_LENGTH = 2048  # lm-eval's default max_length of an API model
+_NO_LOCAL_TOKENIZER = ("none", "None", "remote", "tiktoken")  # tokenizer_backend of an API model
 _LENGTH_ATTRIBUTES = ("n_positions", "max_position_embeddings", "n_ctx")  # in lm-eval's order
 
 
@@ -37,7 +38,7 @@ class ModelLimits:
 def limits_from_model_args(model_args: Mapping[str, Any]) -> ModelLimits | None:
     """The limits of the model that lm-eval was given, or None if its arguments name no loadable tokenizer."""
     name = model_args.get("tokenizer") or model_args.get("pretrained") or model_args.get("model")
-    if not isinstance(name, str):
+    if not isinstance(name, str) or model_args.get("tokenizer_backend") in _NO_LOCAL_TOKENIZER:
         return None
     from transformers import AutoConfig, AutoTokenizer
 

@@ -150,7 +150,10 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
         gen_prefix: str | None = None,
     ) -> str:
         """The whole prompt of one item."""
-        exemplars = fewshot.exemplars(self.settings.benchmark, num_fewshot)
+        try:
+            exemplars = fewshot.exemplars(self.settings.benchmark, num_fewshot)
+        except ValueError as error:
+            _fail(self.config.task, str(error))
         if self.settings.template is not None:
             return fewshot.prompt(self.settings.template, exemplars, doc["query"])
         assert chat_template is not None  # checked in build_all_requests
