@@ -33,8 +33,13 @@ def one_run(
         waited = need + rng.negative_binomial(np.maximum(need, 1), np.maximum(rates, 1e-12)).astype(float)
     used = np.where(need == 0, 0, np.minimum(cap - probe, waited))
     filled = (need == 0) | (waited <= cap - probe)
-    # Where the cap came first, the correct ones among the cap's trials are at most need - 1.
-    partial = np.minimum(np.maximum(need - 1, 0), rng.binomial(cap - probe, rates))
+    partial = rng.binomial(cap - probe, rates)  # of the unfilled, by rejection: fewer than their need
+    for _ in range(200):
+        again = ~filled & (partial >= need)
+        if not again.any():
+            break
+        partial[again] = rng.binomial(cap - probe, rates[again])
+    partial = np.minimum(partial, np.maximum(need - 1, 0))
     kept = np.minimum(hits, quota) + np.where(filled, need, partial)
     truth = (len(rates) * probe + used.sum(), kept.sum(), filled.mean())
     probes = [Probe(probe, int(h), int(q)) for h, q in zip(hits, quota, strict=True)]

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from dart_tasks.console import printable, run
+from synth import commands
 from synth.config import ManifestMismatchError, RunConfig
 from synth.data import DataError, is_at_hand
 from synth.options import config_from_options, run_options
@@ -49,6 +50,10 @@ def command(context: click.Context, /, run_dir: Path | None, dry_run: bool, pres
         return None
     _check_at_hand(config)
     return _synthesise(config, run_dir)
+
+
+for _subcommand in (commands.curate, commands.plan, commands.status):
+    command.add_command(_subcommand)
 
 
 def main() -> None:

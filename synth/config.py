@@ -14,7 +14,15 @@ from typing import Any, Literal
 from synth.data import KNOWN_DATASETS, DatasetSpec
 from synth.strategy import get_strategy
 
-__all__ = ["PRESETS", "Manifest", "ManifestMismatchError", "RunConfig", "resolve", "write_atomically"]
+__all__ = [
+    "PRESETS",
+    "Manifest",
+    "ManifestMismatchError",
+    "RunConfig",
+    "config_of_manifest",
+    "resolve",
+    "write_atomically",
+]
 
 MODEL_TEMPLATE = "model"
 """Prompt template name for the model's own chat template."""
@@ -213,6 +221,19 @@ class Manifest:
                 "repeat its options to resume it, or choose another --output"
             )
         return True
+
+
+def config_of_manifest(run_dir: Path) -> RunConfig:
+    """The configuration of an existing run; fields that may change between attempts have the paper preset's values."""
+    stored = json.loads((run_dir / "manifest.json").read_text(encoding="utf-8"))["identity"]
+    names = {f.name for f in dataclasses.fields(RunConfig)}
+    values = {name: _tuples(value) for name, value in stored.items() if name in names}
+    values["datasets"] = tuple(DatasetSpec(**{**d, "configs": tuple(d["configs"])}) for d in stored["datasets"])
+    return RunConfig(**{**{k: v for k, v in _paper().items() if k in names}, **values})
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _short(value: Any) -> str:

@@ -14,11 +14,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from synth.export import DATASET_COLUMNS
 from synth.ledger import Ledger
 from synth.records import Query, normalise, text_key
 from synth.strategy import QueryStats, Strategy
 
-__all__ = ["Overlap", "Pool", "PoolError", "Selection", "find_overlaps", "largest_k", "open_pool", "select"]
+__all__ = [
+    "Overlap",
+    "Pool",
+    "PoolError",
+    "Selection",
+    "find_overlaps",
+    "largest_k",
+    "open_pool",
+    "original_rows",
+    "select",
+    "selected_rows",
+]
 
 NGRAM_WORDS = 13
 """Words in a row that make two problems overlap, as in GPT-3's decontamination (arXiv 2005.14165, Appendix C)."""
@@ -162,6 +174,7 @@ class _Trials:
 class Selection:
     """What is kept of each query."""
 
+    k: int
     queries: list[Query]
     fail_rates: list[float]
     quotas: list[int]
@@ -242,9 +255,10 @@ def select(
 
     if size is not None:
         k = largest_k(total, size, max((t.end for t in trials), default=1))
-    chosen = quotas(k if k is not None else strategy.default_k)
+    k = k if k is not None else strategy.default_k
+    chosen = quotas(k)
     return Selection(
-        [t.query for t in trials], fail_rates, chosen, [kept(t, q) for t, q in zip(trials, chosen, strict=True)],
+        k, [t.query for t in trials], fail_rates, chosen, [kept(t, q) for t, q in zip(trials, chosen, strict=True)],
         offsets, sum(t.n_trials for t in found.values()), n_duplicates,
     )  # fmt: skip
 
@@ -278,6 +292,21 @@ def selected_rows(pools: Sequence[Pool], selection: Selection) -> Iterator[dict[
                 "dataset": query.dataset, "benchmark": query.benchmark, "n_tokens": n_tokens,
                 "fail_rate": selection.fail_rates[index[query_id]],
             }  # fmt: skip
+
+
+def original_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSONL file with ``query`` and ``response`` (other columns of the data set where it has them)."""
+    rows = []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                row = json.loads(line)
+                if not isinstance(row.get("query"), str) or not isinstance(row.get("response"), str):
+                    raise PoolError(f"line {number} of {path} has no query and response")
+                rows.append({**dict.fromkeys(DATASET_COLUMNS), "dataset": path.stem, **row})
+    except (OSError, json.JSONDecodeError, AttributeError) as error:
+        raise PoolError(f"cannot read original solutions from {path}: {error}") from error
+    return rows
 
 
 # ---------------------------------------------------------------------- decontamination

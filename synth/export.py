@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from synth.ledger import Ledger
 from synth.records import Query
 from synth.scheduler import Scheduler
 
-__all__ = ["ExportCounts", "export_run", "pass_rate", "write_rows"]
+__all__ = ["DATASET_COLUMNS", "ExportCounts", "configs_block", "export_run", "pass_rate", "write_rows"]
 
 Format = Literal["parquet", "jsonl"]
 _BATCH = 4096
@@ -78,9 +78,12 @@ def export_run(
     fail_rates: list[float | None],
     folder: Path,
     form: Format,
-    card: str = "",
+    make_card: Callable[[int], str] | None = None,
 ) -> ExportCounts:
-    """Write ``default``, ``pool`` and ``queries`` under ``folder``, each file atomically, and the card last."""
+    """Write ``default``, ``pool`` and ``queries`` under ``folder``, each file atomically, and the card last.
+
+    ``make_card`` makes the card's text from the number of responses.
+    """
     accepted = [frozenset(scheduler.accepted(index)) for index in range(len(queries))]
     references = [_text(query.reference) for query in queries]
 
@@ -123,7 +126,8 @@ def export_run(
     n_queries = write_rows(query_rows(), QUERY_COLUMNS, folder / "queries" / f"train.{form}", form)
     for part in ("data", "pool", "queries"):  # an earlier export in the other format
         (folder / part / f"train.{'jsonl' if form == 'parquet' else 'parquet'}").unlink(missing_ok=True)
-    write_atomically(folder / "README.md", card or f"---\n{configs_block(form)}---\n")
+    card = make_card(n_responses) if make_card else f"---\n{configs_block(form)}---\n"
+    write_atomically(folder / "README.md", card)
     return ExportCounts(n_responses, n_trials, n_queries)
 
 

@@ -1,9 +1,9 @@
 """What a run will cost, from a probe: samples, tokens and coverage for several caps, with 95% intervals.
 
-Pass rates have an unknown distribution over a fixed grid. Each draw resamples the queries' probes (bootstrap), starts at
-random weights, and fits them by EM: what the probe tells is fitted, what it cannot tell apart (a pass rate of 0 from one
-of 0.001) stays as random as the start. Every query's pass rate is then drawn given its probe, and the run played to its
-end. So an interval holds what the probe leaves open about single queries and the population, and the luck of sampling.
+Pass rates have an unknown distribution over a fixed grid. Each draw resamples the queries' probes (bootstrap), starts
+at random weights, and fits them by EM: what the probe tells is fitted, what it cannot tell apart (a pass rate of 0 from
+one of 0.001) stays as random as the start. Every query's pass rate is then drawn given its probe, and the run is played
+to its end. So an interval holds what the probe leaves open about queries and population, and the luck of sampling.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ _START_CONCENTRATION = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What is known of a query: finished trials, correct ones (non-duplicate), and the quota it is to reach."""
+    """What is known of a query: finished trials, correct ones, the quota it is to reach, or its pass rate itself."""
 
     n_trials: int
     n_correct: int
     quota: int
+    pass_rate: float = -1.0
+    """Negative where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def forecast(
 
     rng = np.random.default_rng(seed)
     kinds, counts = np.unique(
-        np.array([(p.n_trials, p.n_correct, p.quota) for p in probes]), axis=0, return_counts=True
+        np.array([(p.n_trials, p.n_correct, p.quota, p.pass_rate) for p in probes]), axis=0, return_counts=True
     )
     grid = _grid()
     tables = [_Table(kinds, grid, cap, tokens_correct, tokens_wrong) for cap in caps]
@@ -115,9 +117,11 @@ def _likelihood(kinds: Array, grid: Array) -> Array:
     import numpy as np
     from scipy.special import xlog1py, xlogy
 
-    n, k = kinds[:, :1], kinds[:, 1:2]
+    n, k, known = kinds[:, :1], kinds[:, 1:2], kinds[:, 3:]
     log_likelihood = xlogy(k, grid) + xlog1py(n - k, -grid)
-    return np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
+    likelihood = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
+    nearest = np.abs(grid - known) == np.abs(grid - known).min(axis=1, keepdims=True)
+    return np.where(known < 0, likelihood, nearest)
 
 
 class _Table:
@@ -128,7 +132,7 @@ class _Table:
 
         from synth.population import chance_filled, expected_trials, expected_trials_squared
 
-        n, k, quota = kinds.T[:, :, None]
+        n, k, quota, _ = kinds.T[:, :, None]
         need, left = np.maximum(0, quota - k), np.maximum(0, cap - n)
         runs = (need > 0) & (left > 0)
         need1, left1 = np.maximum(need, 1), np.maximum(left, 1)

@@ -11,17 +11,30 @@ from functools import partial
 from pathlib import Path
 
 from dart_tasks.prompts import PromptTemplate, get_template
-from synth.config import MODEL_TEMPLATE, Manifest, RunConfig
+from synth.card import run_card
+from synth.config import MODEL_TEMPLATE, Manifest, RunConfig, config_of_manifest
 from synth.data import dataset_fingerprint, load_queries
 from synth.driver import Driver, Grader, Observer, Progress, PromptMaker
 from synth.engines import Engine, SamplingSettings
-from synth.export import ExportCounts, export_run
+from synth.export import ExportCounts, configs_block, export_run
+from synth.forecast import Probe
 from synth.ledger import Ledger, trial_id
 from synth.records import Query
 from synth.scheduler import ProbeOutcome, QuerySpec, Scheduler, Target
 from synth.strategy import QueryStats, Strategy, get_strategy
 
-__all__ = ["Plan", "RunReport", "build_plan", "load_run_queries", "make_engine", "restore", "synthesise", "template_of"]
+__all__ = [
+    "KnownDifficulty",
+    "OpenedRun",
+    "Plan",
+    "RunReport",
+    "build_plan",
+    "load_run_queries",
+    "make_engine",
+    "restore",
+    "synthesise",
+    "template_of",
+]
 
 EngineFactory = Callable[[RunConfig, int], Engine]
 """From the configuration and this attempt's seed to an engine."""
@@ -108,7 +121,6 @@ def synthesise(
     observer: Observer | None = None,
     stop: threading.Event | None = None,
     say: Callable[[str], None] = lambda line: None,
-    card: str = "",
 ) -> RunReport:
     """Start or resume the run in ``run_dir``; on completion its data set is in ``run_dir/dataset``.
 
@@ -147,10 +159,84 @@ def synthesise(
             driver.run(stop)
         exported = None
         if plan.scheduler.done:
+            form = config.dataset_format
             exported = export_run(
-                ledger, plan.scheduler, queries, plan.fail_rates, run_dir / "dataset", config.dataset_format, card
-            )
+                ledger, plan.scheduler, queries, plan.fail_rates, run_dir / "dataset", form,
+                lambda n_rows: run_card(config, grader_version, n_rows, configs_block(form)),
+            )  # fmt: skip
         return RunReport(plan, progress, resumed, exported)
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run as its directory tells it, opened for reading."""
+
+    config: RunConfig
+    plan: Plan
+    n_trials: int
+    attempts: list[tuple[int, str, str, int]]
+
+
+def open_run(run_dir: Path) -> OpenedRun:
+    """Read a run, also while another process works on it.
+
+    Raises:
+        LedgerError: no run there.
+    """
+    with Ledger(run_dir, read_only=True) as ledger:
+        config = config_of_manifest(run_dir)
+        plan = build_plan(config, ledger.queries())
+        n_trials = restore(plan, ledger, config.lenient_extraction)
+        return OpenedRun(config, plan, n_trials, ledger.attempts())
+
+
+@dataclass(frozen=True)
+class KnownDifficulty:
+    """What a forecast starts from. Mean tokens are 0 where nothing was sampled."""
+
+    probes: list[Probe]
+    tokens_correct: float
+    tokens_wrong: float
+
+
+def probes_of_run(run_dir: Path, config: RunConfig) -> KnownDifficulty:
+    """The trials of a run as the probe of a plan."""
+    strategy = get_strategy(config.strategy)
+    with Ledger(run_dir, read_only=True) as ledger:
+        queries = ledger.queries()
+        n_trials, n_graded = [0] * len(queries), [0] * len(queries)
+        n_correct = [0] * len(queries)
+        tokens, counts = [0, 0], [0, 0]
+        for row in ledger.results():
+            correct = row.result(config.lenient_extraction).correct
+            n_trials[row.query] += 1
+            n_graded[row.query] += row.graded
+            n_correct[row.query] += correct
+            tokens[correct] += row.n_tokens
+            counts[correct] += 1
+    probes = []
+    for index, query in enumerate(queries):
+        fail_rate = 1.0 - n_correct[index] / n_graded[index] if n_graded[index] else 1.0
+        stats = QueryStats(fail_rate, n_trials[index], n_correct[index], query.level, query.domain)
+        probes.append(Probe(n_trials[index], n_correct[index], strategy.quota(stats, config.k)))
+    wrong, correct_mean = (tokens[side] / max(1, counts[side]) for side in (0, 1))
+    return KnownDifficulty(probes, correct_mean or wrong, wrong or correct_mean)
+
+
+def probes_of_queries(config: RunConfig) -> KnownDifficulty:
+    """Known fail rates of the queries.
+
+    Raises:
+        ValueError: a query without a known fail rate.
+    """
+    strategy = get_strategy(config.strategy)
+    probes = []
+    for query in load_run_queries(config):
+        if query.fail_rate is None:
+            raise ValueError("a plan needs --run RUN (a probe) or --fail-rate-column (known fail rates)")
+        quota = strategy.quota(QueryStats(query.fail_rate, 0, 0, query.level, query.domain), config.k)
+        probes.append(Probe(0, 0, quota, 1.0 - query.fail_rate))
+    return KnownDifficulty(probes, 0.0, 0.0)
 
 
 def sampling_settings(config: RunConfig) -> SamplingSettings:

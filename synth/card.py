@@ -1,0 +1,68 @@
+"""The data set card of a run or a curated selection: its facts, and the licences it inherits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from synth.config import RunConfig
+
+__all__ = ["COLUMNS", "run_card", "selection_card", "settings_of"]
+
+COLUMNS = {
+    "query": "the problem",
+    "response": "a solution that ends in the reference answer",
+    "query_id": "the problem's id",
+    "trial": "number of the sampling attempt at this problem, from 0",
+    "answer": "the answer found in the response",
+    "reference": "the reference answer",
+    "level": "difficulty as the source states it",
+    "domain": "domain as the source states it",
+    "dataset": "where the problem comes from",
+    "benchmark": "policy under which the answer was judged",
+    "n_tokens": "tokens of the response",
+    "fail_rate": "share of wrong trials that decided the problem's quota",
+}
+
+
+def settings_of(config: RunConfig, grader_version: str) -> dict[str, str]:
+    """How the run was made, as the card's table shows it."""
+    return {
+        "strategy": f"{config.strategy}, k = {config.k}",
+        "probe": f"{config.probe} trials",
+        "cap": f"{config.max_trials:,} trials of a query",
+        "futility stop": f"{config.futility:g}" if config.futility else "off",
+        "sampling": f"temperature {config.temperature:g}, top-p {config.top_p:g}, {config.max_new_tokens:,} new tokens",
+        "prompt template": Path(config.prompt_template).name,
+        "answers": "any extracted answer" if config.lenient_extraction else "explicitly stated only",
+        "grader": f"dart_tasks.grading {grader_version}",
+    }
+
+
+def run_card(config: RunConfig, grader_version: str, n_rows: int, configs: str, licence: str | None = None) -> str:
+    """The card of a run's data set. ``configs`` is the YAML that names the files."""
+    from dart_tasks.cards import source
+
+    sources = [source(config.model, "synthesiser"), *(source(spec.path, "queries") for spec in config.datasets)]
+    name = f"DARS {config.strategy} responses"
+    return selection_card(name, sources, n_rows, settings_of(config, grader_version), configs, licence)
+
+
+def selection_card(
+    name: str,
+    sources: Sequence[Any],
+    n_rows: int,
+    settings: Mapping[str, str],
+    configs: str,
+    licence: str | None = None,
+    notes: str = "",
+) -> str:
+    """A data set's card with the file configurations in its metadata."""
+    from dart_tasks.cards import dataset_card
+
+    text = dataset_card(
+        name, sources=sources, n_rows=n_rows, columns=COLUMNS, settings=settings, licence=licence, notes=notes
+    )
+    head, separator, body = text.partition("---\n")
+    return f"{head}{separator}{configs}{body}"

@@ -1,0 +1,252 @@
+"""The subcommands of ``dart-synth``: plan, curate, status."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dart_tasks.console import printable
+from synth.options import config_from_options, run_options
+
+__all__ = ["curate", "plan", "status"]
+
+_TEST_SETS = ("math", "gsm8k", "college_math", "deepmind_mathematics", "olympiadbench", "theoremqa")
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 120)
+
+
+# ---------------------------------------------------------------------- status
+@click.command(epilog="Example: dart-synth status runs/demo --json")
+@click.argument("run_dir", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def status(run_dir: Path, as_json: bool) -> None:
+    """Show how far a run is, while it works or afterwards."""
+    from synth.display import snapshot, state_table
+    from synth.ledger import LedgerError
+    from synth.run import open_run
+
+    try:
+        opened = open_run(run_dir)
+    except (LedgerError, OSError, ValueError, KeyError) as error:
+        raise click.ClickException(f"cannot read a run in {run_dir}: {error}") from error
+    state = snapshot(opened.plan.scheduler, opened.plan.queries)
+    if as_json:
+        groups = {name: dataclasses.asdict(group) for name, group in [*state.groups.items(), ("all", state.total)]}
+        finished = (run_dir / "dataset" / "README.md").is_file()
+        click.echo(json.dumps({"done": opened.plan.scheduler.done, "exported": finished, "groups": groups}))
+        return
+    _console().print(state_table(state))
+    left = opened.plan.scheduler.expected_trials_left()
+    word = "done" if opened.plan.scheduler.done else f"about {left:,.0f} trials left"
+    click.echo(f"{word}; {len(opened.attempts)} attempt{'s' if len(opened.attempts) != 1 else ''}, "
+               f"{opened.n_trials:,} trials recorded")  # fmt: skip
+
+
+# ---------------------------------------------------------------------- curate
+@click.command(
+    epilog="""\b
+Examples:
+  dart-synth curate runs/demo --strategy uniform -k 4 --output data/uniform
+  dart-synth curate runs/a runs/b --strategy prop2diff --size 20000 --decontaminate drop --output data/hard
+"""
+)
+@click.argument("pools", metavar="POOL...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the data set.")
+@click.option("--strategy", "strategy_name", default="uniform", show_default=True, help="As in a run.")
+@click.option("-k", "--k", type=click.IntRange(1), help="As in a run.")
+@click.option("--size", type=click.IntRange(1), help="Instead of k: the largest k that keeps no more responses.")
+@click.option("--lenient-extraction", is_flag=True, help="Also keep answers that were not stated explicitly.")
+@click.option(
+    "--decontaminate",
+    type=click.Choice(["report", "drop", "off"]),
+    default="report",
+    show_default=True,
+    help="Queries that overlap with a test set.",
+)
+@click.option("--originals", type=click.Path(path_type=Path), help="JSONL with query and response to mix in.")
+@click.option("--format", "form", type=click.Choice(["parquet", "jsonl"]), default="parquet", show_default=True)
+@click.option("--license", "licence", help="Of the data set, where its sources do not settle it.")
+@click.option("--push-to-hub", metavar="OWNER/NAME", help="Publish the result; refused without a licence.")
+def curate(
+    pools: tuple[Path, ...], output: Path, strategy_name: str, k: int | None, size: int | None,
+    lenient_extraction: bool, decontaminate: str, originals: Path | None, form: Any, licence: str | None,
+    push_to_hub: str | None,
+) -> None:  # fmt: skip
+    """Build a data set of any strategy or size from pools, without sampling again."""
+    from dart_tasks.cards import CardError, check_licence, source
+    from synth.card import selection_card
+    from synth.config import write_atomically
+    from synth.curate import PoolError, open_pool, original_rows, select, selected_rows
+    from synth.export import DATASET_COLUMNS, write_rows
+    from synth.ledger import LedgerError
+    from synth.strategy import get_strategy
+
+    if k is not None and size is not None:
+        raise click.UsageError("give -k or --size, not both")
+    try:
+        strategy = get_strategy(strategy_name)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        opened = [open_pool(path) for path in pools]
+        leave_out = _decontaminate(opened, decontaminate)
+        selection = select(opened, strategy, k, size, lenient_extraction, leave_out)
+        extra = original_rows(originals) if originals else []
+    except (PoolError, LedgerError) as error:
+        raise click.ClickException(str(error)) from error
+    if not selection.n_kept:
+        raise click.ClickException("nothing is left: no correct response in the pools fits")
+    sources = [source(name, role) for name, role in _sources(pools)]  # type: ignore[arg-type]
+    settings = {
+        "strategy": f"{strategy.name}, k = {selection.k}",
+        "pools": ", ".join(path.resolve().name for path in pools),
+        "answers": "any extracted answer" if lenient_extraction else "explicitly stated only",
+        "duplicates": f"{selection.n_duplicates:,} left out",
+        "overlap with test sets": decontaminate,
+        "original solutions": f"{len(extra):,} mixed in",
+    }
+    configs = f"configs:\n- config_name: default\n  data_files: data/train.{form}\n  default: true\n"
+    try:
+        total = selection.n_kept + len(extra)
+        card = selection_card(f"DARS {strategy.name} responses", sources, total, settings, configs, licence)
+        if push_to_hub:
+            check_licence(card, push_to_hub)
+    except CardError as error:
+        raise click.ClickException(str(error)) from error
+    rows = (row for part in (selected_rows(opened, selection), extra) for row in part)
+    count = write_rows(iter(rows), DATASET_COLUMNS, output / "data" / f"train.{form}", form)
+    write_atomically(output / "README.md", card)
+    short = sum(len(kept) < quota for kept, quota in zip(selection.kept, selection.quotas, strict=True))
+    click.echo(
+        f"{count:,} responses to {len(selection.queries):,} queries ({strategy.name}, k = {selection.k}; "
+        f"{short:,} queries short of their quota; {selection.n_duplicates:,} duplicates left out), "
+        f"from {selection.n_trials:,} trials, are in {output}"
+    )
+    if push_to_hub:
+        _push(output, push_to_hub)
+
+
+def _sources(pools: Sequence[Path]) -> list[tuple[str, str]]:
+    """Models and data sets of the pools, from the runs' manifests; a pool file alone tells its name only."""
+    found: dict[tuple[str, str], None] = {}
+    for pool in pools:
+        manifest = next((p for p in (pool / "manifest.json", pool.parent / "manifest.json") if p.is_file()), None)
+        if manifest is None:
+            found[(str(pool), "training data")] = None
+            continue
+        identity = json.loads(manifest.read_text(encoding="utf-8"))["identity"]
+        found[(identity["model"], "synthesiser")] = None
+        found.update(dict.fromkeys((spec["path"], "queries") for spec in identity["datasets"]))
+    return list(found)
+
+
+def _decontaminate(pools: Sequence[Any], mode: str) -> frozenset[str]:
+    """Report queries that overlap with test problems; returns those to leave out."""
+    if mode == "off":
+        return frozenset()
+    from dart_tasks import benchmarks
+    from synth.curate import find_overlaps
+
+    tests: list[tuple[str, str, str]] = []
+    missing = []
+    for name in _TEST_SETS:
+        try:
+            tests += [(name, problem.id, problem.query) for problem in benchmarks.load(name)]
+        except Exception as error:  # no network raises whatever the hub's client raises
+            missing.append(name)
+            del error
+    if missing:
+        click.echo(f"overlap not checked against {', '.join(missing)}: not available here (set DART_MATH_DATA)")
+    if not tests:
+        return frozenset()
+    queries = {query.query_id: query for pool in pools for query in pool.queries()}
+    overlaps = find_overlaps(list(queries.values()), tests)
+    exact = sum(overlap.exact for overlap in overlaps)
+    fate = "left out" if mode == "drop" else "kept (--decontaminate drop leaves them out)"
+    click.echo(
+        f"{len(overlaps):,} of {len(queries):,} queries overlap with test problems ({exact:,} are the same): {fate}"
+    )
+    for overlap in overlaps[:10]:
+        click.echo(f"  {printable(overlap.query_id)}: {overlap.problem_id}{' (same text)' if overlap.exact else ''}")
+    return frozenset(overlap.query_id for overlap in overlaps) if mode == "drop" else frozenset()
+
+
+def _push(folder: Path, name: str) -> None:
+    from huggingface_hub import HfApi
+
+    try:
+        api = HfApi()
+        api.create_repo(name, repo_type="dataset", exist_ok=True)
+        api.upload_folder(repo_id=name, repo_type="dataset", folder_path=str(folder))
+    except Exception as error:  # network, permission, quota: the client raises many kinds
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise click.ClickException(f"cannot push to {name}: {first}") from error
+    click.echo(f"pushed to {name}")
+
+
+# ---------------------------------------------------------------------- plan
+@click.command(
+    epilog="""\b
+Example: probe first, then ask what a cap would cost
+  dart-synth --strategy vanilla -k 32 --output runs/probe
+  dart-synth plan --run runs/probe --strategy prop2diff -k 192 --caps 512,2048,8192
+"""
+)
+@click.option("--run", "run_dir", type=click.Path(path_type=Path), help="A run whose trials are the probe.")
+@click.option("--caps", default="512,2048,8192", show_default=True, help="Trial caps to compare.")
+@click.option("--samples-per-hour", type=float, default=35_000, show_default=True, help="Of one GPU (an A100: 35,000).")
+@run_options
+def plan(run_dir: Path | None, caps: str, samples_per_hour: float, preset: str, **options: Any) -> None:
+    """Forecast samples, tokens, GPU hours and coverage for several trial caps, with 95% intervals."""
+    from rich.table import Table
+
+    from synth.forecast import forecast
+    from synth.ledger import LedgerError
+    from synth.run import probes_of_queries, probes_of_run
+
+    try:
+        values = [int(cap) for cap in caps.split(",")]
+    except ValueError as error:
+        raise click.UsageError(f"--caps takes numbers (got {caps!r})") from error
+    config = config_from_options(preset, {**options, "max_trials": max(values)})
+    try:
+        known = probes_of_run(run_dir, config) if run_dir else probes_of_queries(config)
+    except (LedgerError, ValueError, OSError) as error:
+        raise click.UsageError(str(error)) from error
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("cap", "samples", "tokens", "GPU hours", "responses", "queries filled"):
+        table.add_column(heading, justify="right")
+    for row in forecast(known.probes, values, known.tokens_correct, known.tokens_wrong):
+        hours = [value / samples_per_hour for value in dataclasses.astuple(row.samples)]
+        table.add_row(
+            f"{row.max_trials:,}",
+            _range(dataclasses.astuple(row.samples)),
+            _range(dataclasses.astuple(row.tokens)) if known.tokens_correct else "-",
+            _range(hours),
+            _range(dataclasses.astuple(row.responses)),
+            f"{row.coverage.mean:.1%} ({row.coverage.low:.1%} to {row.coverage.high:.1%})",
+        )
+    click.echo(f"{config.strategy}, k = {config.k}, {len(known.probes):,} queries; mean (95% interval)")
+    _console().print(table)
+
+
+def _range(values: Sequence[float]) -> str:
+    mean, low, high = (_short(value) for value in values)
+    return f"{mean} ({low} to {high})"
+
+
+def _short(value: float) -> str:
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:.3g}"
