@@ -31,6 +31,7 @@ __all__ = [
     "Sum",
     "Symbol",
     "children",
+    "depth",
     "rebuilt",
     "walk",
 ]
@@ -245,3 +246,13 @@ def walk(node: Node) -> Iterator[Node]:
         current = stack.pop()
         yield current
         stack.extend(children(current))
+
+
+def depth(node: Node) -> int:
+    """The number of levels of the tree."""
+    levels = 0
+    level: tuple[Node, ...] = (node,)
+    while level:
+        levels += 1
+        level = tuple(child for parent in level for child in children(parent))
+    return levels

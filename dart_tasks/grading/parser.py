@@ -14,7 +14,7 @@ from typing import Literal, cast
 from dart_tasks.grading.cursor import END
 from dart_tasks.grading.expressions import ExpressionParser
 from dart_tasks.grading.lexer import Token, UnreadableError, plain, tokenize
-from dart_tasks.grading.nodes import Builder, Group, Matrix, Node, Relation, Sequence, SetOperation
+from dart_tasks.grading.nodes import Builder, Group, Matrix, Node, Relation, Sequence, SetOperation, depth
 
 __all__ = ["parse", "parse_tokens"]
 
@@ -33,6 +33,7 @@ _SET_OPERATORS: dict[str, Literal["union", "intersection", "minus"]] = {
 }  # fmt: skip
 _CLOSERS = {")": ")", "]": "]", "rangle": ">", "}": "}"}
 _CLOSING = frozenset((")", "]", "}", "rangle"))
+MAX_TREE_DEPTH = 80
 _MATRICES = frozenset("matrix pmatrix bmatrix Bmatrix smallmatrix array".split())
 
 
@@ -51,6 +52,8 @@ def parse_tokens(tokens: list[Token]) -> Node:
     node = parser.sequence()
     if parser.position < len(tokens):
         raise UnreadableError(f"unexpected {parser.peek().text!r}")
+    if depth(node) > MAX_TREE_DEPTH:  # 1/2/3/... nests without brackets
+        raise UnreadableError("nested too deeply")
     return node
 
 

@@ -255,6 +255,10 @@ class _Process:
                 return None
         return lines
 
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
     def is_alive(self) -> bool:
         return self._popen.poll() is None
 

@@ -1,0 +1,97 @@
+"""The grader on real references and on labelled cases, where those files are at hand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from dart_tasks import benchmarks
+from dart_tasks.grading import equal, grade
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
+
+# Neighbours in a test set that are written differently and are the same answer, by a hash of the two, reviewed by hand.
+SAME_ANSWER = {
+    "46551b4b": "a fraction and its shorthand",
+    "4da5e064": "an angle with and without its degree mark",
+    "8d766657": "a percentage with and without its sign, where the question asks for one",
+    "0cb06157": "an evaluated logarithm and a named solution of the same value",
+    "973366c7": "both answer No, with different explanations",
+}
+
+
+def _is_same_number(left: object, right: object) -> bool:
+    try:
+        return float(str(left)) == float(str(right))
+    except ValueError:
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(benchmarks.BENCHMARKS))
+def test_references_equal_themselves_and_not_their_neighbours(name: str, shared_data: Path) -> None:
+    problems = benchmarks.load(name, data_dir=shared_data / "benchmarks")
+    wrong: list[str] = []
+    for position, problem in enumerate(problems):
+        text = problem.reference if isinstance(problem.reference, str) else str(problem.reference)
+        if not equal(problem.reference, text, name, problem.query, problem.tolerance):
+            wrong.append(f"{position} is not itself")
+        if not grade(f"The answer is $\\boxed{{{text}}}$.", problem.reference, name, problem.query).correct:
+            wrong.append(f"{position} is not itself in a box")
+        other = problems[(position + 1) % len(problems)].reference
+        pair = hashlib.sha256(f"{problem.reference}|{other}".encode()).hexdigest()[:8]
+        if str(other) != text and not _is_same_number(text, other) and pair not in SAME_ANSWER:
+            if equal(problem.reference, str(other), name, problem.query, problem.tolerance):
+                wrong.append(f"{position} equals the next ({pair})")
+    assert not wrong
+
+
+@pytest.mark.slow
+def test_every_benchmark_is_complete(shared_data: Path) -> None:
+    sizes = {name: len(benchmarks.load(name, data_dir=shared_data / "benchmarks")) for name in benchmarks.BENCHMARKS}
+    assert sum(sizes.values()) == 11_612
+
+
+@pytest.mark.slow
+def test_labelled_cases(shared_data: Path) -> None:
+    from grading import load, ours
+
+    right: dict[str, list[bool]] = defaultdict(list)
+    false_accepts = 0
+    for item in load(shared_data / "grading" / "dev.jsonl"):
+        verdict = ours(item.case)
+        right[item.case.benchmark].append(verdict == item.expected)
+        false_accepts += verdict and not item.expected
+    total = sum(len(values) for values in right.values())
+    shares = {name: sum(values) / len(values) for name, values in right.items()}
+    assert sum(sum(values) for values in right.values()) / total >= 0.995
+    assert min(shares.values()) >= 0.99, shares
+    assert false_accepts / total <= 0.002
+
+
+@pytest.mark.slow
+def test_labelled_cases_are_the_same_under_another_hash_seed(shared_data: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from grading import load; "
+        "from dart_tasks.grading import grade\n"
+        "for item in load(Path(sys.argv[2])): c = item.case; print(grade(c.response, c.reference, c.benchmark, c.question, c.tolerance))"
+    )
+    bench = str(Path(__file__).resolve().parents[2] / "bench")
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code, bench, str(shared_data / "grading" / "dev.jsonl")],
+            env={"PYTHONHASHSEED": seed, "PATH": "/usr/bin"},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
+    assert json.dumps(outputs.pop())
