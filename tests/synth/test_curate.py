@@ -1,0 +1,137 @@
+"""Data sets from pools: deterministic, unbiased, without duplicates, kept apart from test sets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tape_run
+from click.testing import CliRunner
+
+from synth.cli import command
+from synth.config import RunConfig
+from synth.curate import PoolError, find_overlaps, largest_k, open_pool, select
+from synth.engines.tape import TapeEngine
+from synth.records import Query
+from synth.run import load_run_queries, synthesise
+from synth.strategy import get_strategy
+
+
+@pytest.fixture
+def run_dir(configuration: Callable[..., RunConfig], tmp_path: Path, grader: object) -> Path:
+    """A finished vanilla run of 30 trials a query."""
+    config = configuration(strategy="vanilla", k=30)
+    engine = TapeEngine(tape_run.tape, jitter_seed=1)
+    synthesise(config, tmp_path / "run", load_run_queries(config), lambda c, s: engine, grader, "1")  # type: ignore[arg-type]
+    return tmp_path / "run"
+
+
+def pool_rows(run_dir: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (run_dir / "dataset/pool/train.jsonl").read_text().splitlines()]
+
+
+def curate(*arguments: object) -> str:
+    result = CliRunner().invoke(command, ["curate", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def data(folder: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (folder / "data/train.jsonl").read_text().splitlines()]
+
+
+def test_uniform_keeps_the_first_distinct_correct_ones_in_trial_order(run_dir: Path, tmp_path: Path) -> None:
+    curate(run_dir, "-k", 3, "--output", tmp_path / "out", "--format", "jsonl", "--decontaminate", "off")
+    expected = []
+    for query_id in dict.fromkeys(row["query_id"] for row in pool_rows(run_dir)):
+        texts: list[object] = []
+        for row in pool_rows(run_dir):
+            if row["query_id"] == query_id and row["correct"] and row["response"] not in texts and len(texts) < 3:
+                texts.append(row["response"])
+                expected.append((query_id, row["trial"]))
+    assert [(row["query_id"], row["trial"]) for row in data(tmp_path / "out")] == expected
+
+
+def test_a_ledger_and_its_exported_pool_give_the_same(run_dir: Path, tmp_path: Path) -> None:
+    for name, pool in (("a", run_dir), ("b", run_dir / "dataset"), ("c", run_dir / "dataset/pool/train.jsonl")):
+        options = ("--strategy", "prop2diff", "-k", 5, "--format", "jsonl", "--decontaminate", "off")
+        curate(pool, *options, "--output", tmp_path / name)
+    assert data(tmp_path / "a") == data(tmp_path / "b") == data(tmp_path / "c")
+
+
+def test_merged_pools_count_a_trial_once(run_dir: Path) -> None:
+    once, twice = (select([open_pool(run_dir)] * times, get_strategy("uniform"), 1000) for times in (1, 2))
+    assert twice.kept == once.kept
+    assert twice.n_trials == 2 * once.n_trials
+    assert twice.n_duplicates > once.n_duplicates
+
+
+def test_size_is_met_from_below(run_dir: Path) -> None:
+    pool = open_pool(run_dir)
+    selection = select([pool], get_strategy("uniform"), size=50)
+    assert selection.n_kept <= 50
+    assert select([pool], get_strategy("uniform"), selection.k + 1).n_kept > 50
+
+
+@pytest.mark.parametrize(("size", "expected"), [(0, 1), (6, 2), (8, 2), (9, 3), (10**9, None)])
+def test_largest_k(size: int, expected: int | None) -> None:
+    found = largest_k(lambda k: 3 * min(k, 40), size, 40)
+    assert found == expected if expected is not None else 3 * min(found, 40) == 120
+
+
+def test_vanilla_takes_the_first_trials(run_dir: Path, tmp_path: Path) -> None:
+    curate(run_dir, "--strategy", "vanilla", "-k", 4, "--output", tmp_path / "o", "--format", "jsonl",
+           "--decontaminate", "off")  # fmt: skip
+    assert {row["trial"] for row in data(tmp_path / "o")} == {0, 1, 2, 3}
+
+
+def test_originals_are_mixed_in(run_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text(json.dumps({"query": "What is 1 + 1?", "response": "It is 2."}) + "\n")
+    output = curate(run_dir, "-k", 1, "--originals", tmp_path / "own.jsonl", "--output", tmp_path / "o",
+                    "--format", "jsonl", "--decontaminate", "off")  # fmt: skip
+    assert data(tmp_path / "o")[-1]["response"] == "It is 2."
+    assert "responses to 20 queries" in output
+
+
+def test_the_card_hides_local_paths_and_push_wants_a_licence(run_dir: Path, tmp_path: Path) -> None:
+    arguments = [str(run_dir), "-k", "1", "--output", str(tmp_path / "o"), "--decontaminate", "off"]
+    curate(*arguments)
+    assert str(tmp_path) not in (tmp_path / "o/README.md").read_text()
+    result = CliRunner().invoke(command, ["curate", *arguments, "--push-to-hub", "me/data"])
+    assert result.exit_code == 1
+    assert "licence" in result.output
+
+
+def test_overlap_with_a_test_problem_is_found() -> None:
+    text = "A farmer has seventeen sheep and sells nine of them at the market on Tuesday for 30 dollars each."
+    queries = [
+        Query("same", text.upper(), "1", "generic", "d"),
+        Query("part", f"{text} How much does the farmer earn?", "1", "generic", "d"),
+        Query("other", text.replace("seventeen", "18").replace("market", "fair"), "1", "generic", "d"),
+        Query("short", "What is 2 + 2?", "4", "generic", "d"),
+    ]
+    tests = [("gsm8k", "gsm8k/1", text), ("math", "math/1", "What is 2 + 2?")]
+    found = {overlap.query_id: (overlap.problem_id, overlap.exact) for overlap in find_overlaps(queries, tests)}
+    assert found == {"same": ("gsm8k/1", True), "part": ("gsm8k/1", False), "short": ("math/1", True)}
+
+
+def test_no_pool(tmp_path: Path) -> None:
+    with pytest.raises(PoolError, match="no pool in"):
+        open_pool(tmp_path)
+
+
+def test_status_tells_a_finished_run(run_dir: Path) -> None:
+    result = CliRunner().invoke(command, ["status", str(run_dir), "--json"], catch_exceptions=False)
+    state = json.loads(result.output)
+    assert state["done"] is True
+    assert state["groups"]["all"]["n_trials"] == 600
+    assert "600 trials recorded" in CliRunner().invoke(command, ["status", str(run_dir)]).output
+
+
+def test_plan_from_a_run(run_dir: Path) -> None:
+    arguments = ["plan", "--run", str(run_dir), "--strategy", "uniform", "-k", "10", "--caps", "40,400"]
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "queries filled" in result.output
