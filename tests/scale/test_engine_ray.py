@@ -104,6 +104,15 @@ def until_up(engine: RayEngine, n: int) -> None:
     assert len(engine.replicas) == n
 
 
+def test_no_cluster() -> None:
+    """First: once this process is in a cluster, that one is used."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(EngineError, match=f"no Ray cluster at {address}: .*refused"):
+        RayEngine(make_tape, 1, Resources(), seed=0, address=address)
+
+
 def test_replicas_share_the_work_with_seeds_of_their_own(engine: RayEngine) -> None:
     until_up(engine, 2)
     assert engine.capacity == 2 * (4 + 1)
@@ -149,14 +158,6 @@ def test_a_refused_prompt_is_set_aside_without_harm(engine: RayEngine) -> None:
     assert len(done) == 29
     assert aside == [SetAside(3, "the prompt is too long")]
     assert n_lost == 0
-
-
-def test_no_cluster() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(EngineError, match=f"no Ray cluster at {address}: .*refused"):
-        RayEngine(make_tape, 1, Resources(), seed=0, address=address)
 
 
 def test_an_engine_that_cannot_start_says_why(cluster: None) -> None:

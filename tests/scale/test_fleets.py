@@ -1,0 +1,256 @@
+"""Whole runs on real vLLM: in this process, on two Ray actors of which one is killed, and on two API servers of which
+one is killed while the other answers slowly and with errors. The finished data sets differ in nothing but sampling."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from dart_tasks import embedded
+from dart_tasks.grading import GRADER_VERSION, GradingPool
+from synth.config import RunConfig, resolve
+from synth.driver import Progress
+from synth.engines import Engine
+from synth.ledger import Ledger, PoolRow
+from synth.run import RunReport, load_run_queries, make_engine, synthesise
+
+pytestmark = pytest.mark.slow
+
+N_QUERIES = 20
+Served = tuple[subprocess.Popen[bytes], str]
+ENVIRONMENT = {
+    **os.environ,
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+def configuration(**overrides: Any) -> RunConfig:
+    values = {"strategy": "uniform", "k": 6, "max_trials": 24, "limit": N_QUERIES, "n_slots": 8, "grade_workers": 1}
+    return resolve("demo", {**values, "dataset_format": "jsonl", **overrides})
+
+
+class Halfway:
+    """Does something once, after a number of trials; the driver calls it between polls."""
+
+    def __init__(self, n_trials: int, act: Callable[[], None]) -> None:
+        self._n_trials = n_trials
+        self._act: Callable[[], None] | None = act
+
+    def update(self, progress: Progress, *_: object) -> None:
+        if self._act is not None and progress.n_trials >= self._n_trials:
+            self._act()
+            self._act = None
+
+    @property
+    def happened(self) -> bool:
+        return self._act is None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    report: RunReport
+    rows: list[dict[str, Any]]
+    files: list[str]
+    pool: list[PoolRow]
+
+
+def run(
+    run_dir: Path, config: RunConfig, observer: Halfway | None = None, engines: list[Engine] | None = None
+) -> Outcome:
+    def make(chosen: RunConfig, seed: int) -> Engine:
+        engine = make_engine(chosen, seed)
+        if engines is not None:
+            engines.append(engine)
+        return engine
+
+    with GradingPool(1) as grader:
+        queries = load_run_queries(config)
+        report = synthesise(config, run_dir, queries, make, grader, GRADER_VERSION, observer=observer)
+    data = run_dir / "dataset"
+    files = sorted(str(path.relative_to(data)) for path in data.rglob("*.jsonl"))
+    with Ledger(run_dir, read_only=True) as ledger:
+        pool = list(ledger.pool())
+    rows = [json.loads(line) for line in (data / "data" / "train.jsonl").read_text(encoding="utf-8").splitlines()]
+    return Outcome(report, rows, files, pool)
+
+
+def check_complete(outcome: Outcome, reference: Outcome) -> None:
+    """Each query is settled, each trial is there once and without gaps, each kept response is a correct, new one."""
+    scheduler = outcome.report.plan.scheduler
+    assert outcome.report.exported is not None
+    assert (
+        len({(row.query, row.trial) for row in outcome.pool}) == len(outcome.pool) == outcome.report.progress.n_trials
+    )
+    numbers: dict[int, set[int]] = {}
+    for row in outcome.pool:
+        numbers.setdefault(row.query, set()).add(row.trial)
+    assert sorted(numbers) == list(range(N_QUERIES))
+    for query, trials in numbers.items():
+        assert set(range(scheduler.state(query).n_decided)) <= trials
+        state = scheduler.state(query)
+        assert state.status.value in ("filled", "exhausted", "futile")
+        assert len(scheduler.accepted(query)) <= 6
+    assert len(outcome.rows) == sum(len(scheduler.accepted(query)) for query in range(N_QUERIES)) > N_QUERIES
+    assert len({(row["query_id"], row["response"]) for row in outcome.rows}) == len(outcome.rows)
+    assert outcome.files == reference.files
+    assert [list(row) for row in outcome.rows[:1]] == [list(row) for row in reference.rows[:1]]
+    ours, theirs = outcome.report.exported, reference.report.exported
+    assert theirs is not None
+    assert ours.n_queries == theirs.n_queries
+    ours_pass, theirs_pass = (sum(r.correct for r in o.pool) / len(o.pool) for o in (outcome, reference))
+    assert abs(ours_pass - theirs_pass) < 0.2  # the same model, sampled in the same way
+    stops = Counter(row.finish_reason for row in outcome.pool)
+    assert set(stops) <= {"stop", "length"} and stops["stop"] > stops["length"]
+    assert all(row.n_tokens > 0 for row in outcome.pool)
+
+
+@pytest.fixture(scope="module")
+def in_process(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """The run to compare with."""
+    return run(tmp_path_factory.mktemp("in-process") / "run", configuration())
+
+
+def test_ray_with_a_replica_killed(in_process: Outcome, tmp_path: Path) -> None:
+    engines: list[Any] = []
+    victims: list[int] = []
+
+    def kill() -> None:
+        number, info = min(engines[0].replicas.items())
+        os.kill(info.pid, signal.SIGKILL)
+        victims.append(number)
+
+    halfway = Halfway(40, kill)
+    config = configuration(engine="ray", replicas=2, replica_cpus=0.5)
+    outcome = run(tmp_path / "run", config, halfway, engines)
+    assert halfway.happened
+    assert outcome.report.progress.n_lost > 0
+    check_complete(outcome, in_process)
+
+
+# ---------------------------------------------------------------------- servers
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+class FaultyProxy:
+    """Passes requests on to a server; every third is answered with a 500, every third late."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._n = self.n_errors = 0
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self.port = asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+
+    async def _start(self) -> int:
+        self._session = aiohttp.ClientSession()
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._pass_on)
+        self._runner = web.AppRunner(app)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        return int(self._runner.addresses[0][1])
+
+    async def _pass_on(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "POST":
+            self._n += 1
+            if self._n % 3 == 0:
+                self.n_errors += 1
+                return web.json_response({"error": "made by the test"}, status=500)
+            if self._n % 3 == 1:
+                await asyncio.sleep(0.5)
+        body = await request.read()
+        kind = {"Content-Type": request.content_type}
+        async with self._session.request(
+            request.method, self._target + request.path, data=body, headers=kind
+        ) as answer:
+            return web.Response(status=answer.status, body=await answer.read(), content_type=answer.content_type)
+
+    def close(self) -> None:
+        async def stop() -> None:
+            await self._session.close()
+            await self._runner.cleanup()
+
+        asyncio.run_coroutine_threadsafe(stop(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@pytest.fixture(scope="module")
+def servers(in_process: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Served]]:
+    """Two of vLLM's API servers on loopback, with seeds of their own (after the other tests: this takes memory)."""
+    log = tmp_path_factory.mktemp("servers")
+    started = []
+    for number in range(2):
+        port = free_port()
+        command = [
+            sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(embedded.MODEL_DIR),
+            "--host", "127.0.0.1", "--port", str(port), "--enforce-eager", "--max-model-len", "1024",
+            "--max-num-seqs", "8", "--dtype", "float32", "--seed", str(number), "--served-model-name", "tiny",
+        ]  # fmt: skip
+        output = (log / f"{number}.log").open("wb")
+        process = subprocess.Popen(command, env=ENVIRONMENT, stdout=output, stderr=subprocess.STDOUT)
+        started.append((process, f"http://127.0.0.1:{port}"))
+    try:
+        for number, (process, url) in enumerate(started):
+            wait_for(process, url, log / f"{number}.log")
+        yield started
+    finally:
+        for process, _ in started:
+            process.kill()
+            process.wait()
+
+
+def wait_for(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    import urllib.error
+    import urllib.request
+
+    deadline_s = time.monotonic() + 600
+    while time.monotonic() < deadline_s and process.poll() is None:
+        try:
+            urllib.request.urlopen(f"{url}/health", timeout=5).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.5)
+    raise AssertionError(f"the server did not start: {log.read_text(errors='replace')[-2000:]}")
+
+
+def test_servers_with_one_killed_and_one_failing(in_process: Outcome, servers: list[Served], tmp_path: Path) -> None:
+    (victim, first), (_, second) = servers
+    proxy = FaultyProxy(second)
+    try:
+        halfway = Halfway(60, victim.kill)
+        endpoints = (first, f"http://127.0.0.1:{proxy.port}/v1")
+        config = configuration(engine="openai", endpoints=endpoints, engine_args=(), model="tiny")
+        outcome = run(tmp_path / "run", config, halfway)
+    finally:
+        proxy.close()
+    assert halfway.happened
+    assert proxy.n_errors > 0
+    assert {row.replica for row in outcome.pool} == {0, 1}
+    check_complete(outcome, in_process)
