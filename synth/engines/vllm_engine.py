@@ -165,9 +165,14 @@ def _prepare_environment() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     import torch
 
-    if not torch.cuda.is_available():  # on a CPU one process is faster and does not compete with the graders
-        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    if torch.cuda.is_available():
+        return
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    # vLLM would pin a spinning thread to every core, and the graders' processes would wait for them: leave one core.
+    if "VLLM_CPU_OMP_THREADS_BIND" not in os.environ and "OMP_NUM_THREADS" not in os.environ:
+        os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) - 1))
 
 
 def _first_line(error: BaseException) -> str:
