@@ -25,6 +25,23 @@ if TYPE_CHECKING:
 
 __all__ = ["markdown", "pair_line", "print_terminal"]
 
+_PIPE_WIDTH = 180
+_SHORT = {
+    "CollegeMath": "College",
+    "DeepMind-Mathematics": "DeepMind",
+    "OlympiadBench-Math": "Olympiad",
+    "TheoremQA": "Theorem",
+    "in-domain": "in",
+    "out-of-domain": "out",
+    "average": "avg",
+}
+
+
+def _short(column: str) -> str:
+    """A column title for a terminal; the mini items keep their mark."""
+    title, mini, _ = column.partition(" (mini)")
+    return _SHORT.get(title, title) + ("*" if mini else "")
+
 
 def _joined(cell: Cell) -> str:
     return f"{cell.text} {cell.detail}".strip()
@@ -101,6 +118,8 @@ def print_terminal(runs: Sequence[Run], extra: Sequence[str] = ()) -> None:
     from rich.text import Text
 
     console = Console(soft_wrap=True)
+    if not console.is_terminal:  # a pipe has no width: let no column be cut
+        console = Console(soft_wrap=True, width=_PIPE_WIDTH)
     table = score_table(runs)
     console.print(_rich_table(table, console.is_terminal))
     for run in runs:
@@ -117,10 +136,12 @@ def _rich_table(table: ScoreTable, terminal: bool) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(box=box.SIMPLE if terminal else box.ASCII, title="accuracy (%)", title_justify="left")
-    shown.add_column("model")
+    mini = any(column.endswith("(mini)") for column in table.columns)
+    title = "accuracy (%)" + (", * on the embedded mini items" if mini else "")
+    shown = Table(box=box.SIMPLE if terminal else box.ASCII, title=title, title_justify="left")
+    shown.add_column("model", overflow="fold")
     for column in table.columns:
-        shown.add_column(Text(printable(column)), justify="right")
+        shown.add_column(Text(printable(_short(column))), justify="right", no_wrap=True)
     for name, cells in table.ours:
         shown.add_row(Text(printable(name), style="bold"), *(Text(_joined(cell)) for cell in cells))
     if table.published:
