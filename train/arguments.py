@@ -121,7 +121,7 @@ def _own_parser() -> argparse.ArgumentParser:
         default="bfloat16",
         help="of the exported weights (%(default)s)",
     )
-    add("licence", metavar="ID", help="licence for the model card (default: the recipe's, that of its base model)")
+    add("licence", metavar="ID", help="licence for the model card (default: inherited from base model and data)")
     add("scores", type=Path, metavar="FILE", help="lm-eval results to put on the model card")
     add(
         "cache-dir",
@@ -193,7 +193,7 @@ def parse(arguments: Sequence[str]) -> Options:
         attention=own.attention,
         global_batch=global_batch,
         export_dtype=own.export_dtype,
-        licence=own.licence or ("" if own.model else recipe.licence),
+        licence=own.licence or "",
         scores=own.scores,
         cache_dir=own.cache_dir or default_cache_dir(),
         dry_run=own.dry_run,

@@ -45,7 +45,6 @@ class Recipe:
     gpus: int
     """Processes of the published run: what ``--dry-run`` assumes."""
     prompt_template: str = "alpaca"
-    licence: str = ""
     training: Mapping[str, Any] = field(default_factory=dict)
     estimate: Mapping[str, Any] = field(default_factory=dict)
     """Architecture and data statistics for ``--dry-run`` without a network."""

@@ -24,8 +24,6 @@ from train.recipe import Batching, split_batch
 
 __all__ = ["Prepared", "prepare", "run"]
 
-SIGTERM_EXIT = 143
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -268,6 +266,7 @@ def _train(
     from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
     from train.attention import choose_attention, register
+    from train.card import write_card
     from train.checkpoints import STAGING, write_json
     from train.estimate import flops_per_epoch, model_size, peak_flops
     from train.export import export_model
@@ -329,6 +328,14 @@ def _train(
         template = get_template(options.data[0].template)
         unwrapped = trainer.accelerator.unwrap_model(trainer.model_wrapped)
         export_model(unwrapped, state, tokenizer, template, output_dir, options.export_dtype)
+        write_card(
+            output_dir,
+            base=options.model if options.model != "embedded" else model_name,
+            data=[training_set.source for training_set in options.data],
+            recipe=show.card_rows(options, arguments, prepared, batching),
+            licence=options.licence or None,
+            scores=options.scores,
+        )
         show.summary(trainer, prepared, result, elapsed, output_dir)
         shutil.rmtree(output_dir / STAGING, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from train.recipe import Batching
     from train.run import Prepared
 
-__all__ = ["Progress", "example", "line", "plan", "recipe", "summary", "table"]
+__all__ = ["Progress", "card_rows", "example", "line", "plan", "recipe", "summary", "table"]
 
 _SHOWN_CHARACTERS = 600
 
@@ -107,6 +107,22 @@ def plan(
             ("output", str(arguments.output_dir)),
         ],
     )
+
+
+def card_rows(options: Options, arguments: Any, prepared: Prepared, batching: Batching) -> dict[str, str]:
+    """The recipe as the model card tells it."""
+    return {
+        "recipe": options.recipe.name,
+        "learning rate": f"{arguments.learning_rate:g}, {getattr(arguments.lr_scheduler_type, 'value', '')}",
+        "epochs": f"{arguments.num_train_epochs:g}" if arguments.max_steps <= 0 else f"{arguments.max_steps} steps",
+        "samples": f"{len(prepared.lengths):,}",
+        "target tokens": f"{int(prepared.targets.sum()):,} an epoch",
+        "packs": f"up to {options.max_length:,} tokens, {prepared.efficiency:.2%} full",
+        "global batch": f"{batching.global_batch} packs",
+        "prompt template": ", ".join(dict.fromkeys(s.template for s in options.data)),
+        "precision": "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "float32",
+        "seed": str(arguments.seed),
+    }
 
 
 def example(prepared: Prepared, tokenizer: Any) -> None:

@@ -1,0 +1,9 @@
+#!/bin/bash
+# One machine with 8 GPUs. SIGTERM, sent two minutes before the time limit, saves a checkpoint; the requeued job resumes.
+#   RECIPE=mistral-7b OUTPUT=runs/mistral-7b sbatch train/launch/slurm-1x8gpu.sh
+#SBATCH --nodes=1 --ntasks-per-node=1 --gpus-per-node=8 --cpus-per-task=64
+#SBATCH --time=12:00:00 --signal=TERM@120 --requeue --open-mode=append
+set -euo pipefail
+
+exec srun accelerate launch --config_file train/launch/fsdp2-8gpu.yaml train/sft.py \
+    --recipe "$RECIPE" --output_dir "$OUTPUT" --expect-processes 8 --expect-distributed fsdp
