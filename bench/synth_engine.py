@@ -3,7 +3,7 @@
     python bench/synth_engine.py                (the embedded model and problems; a few minutes on two cores)
 
 Real vLLM, real grading. Each way fills the same quotas on the same queries. ``rounds of f x queries`` sends f times the
-number of queries at once, cycling over the open ones, and waits for all of them (as DART-Math's own script does, f 1.1).
+number of queries at once, cycling over the open ones, and waits for all of them (DART-Math's script: 1.1).
 Needed tokens are those of trials up to a query's last accepted one; a step is one forward pass over the running batch.
 """
 
