@@ -3,7 +3,8 @@
     python bench/packing.py [--samples 585000]
 
 The lengths are drawn as the paper's data has them: responses log-normal (mean 330 tokens, sigma 0.65, at most 2,048),
-queries log-normal (median 75, sigma 0.6), 38 tokens of template. Efficiency is the packs' share of real tokens; time is CPU time.
+queries log-normal (median 75, sigma 0.6), 38 tokens of template. Efficiency is the share of real tokens; times are
+CPU times.
 """
 
 from __future__ import annotations

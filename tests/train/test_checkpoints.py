@@ -1,0 +1,51 @@
+"""A checkpoint is whole or absent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from train.checkpoints import latest_complete, problem, publish, rotate
+
+
+def publish_one(output_dir: Path, step: int) -> Path:
+    staged = output_dir / ".saving" / f"checkpoint-{step}"
+    staged.mkdir(parents=True)
+    (staged / "model.safetensors").write_bytes(b"weights" * step)
+    (staged / "optimizer.pt").write_bytes(b"moments" * step)
+    return publish(staged, output_dir)
+
+
+def test_a_published_checkpoint_is_complete(tmp_path: Path) -> None:
+    checkpoint = publish_one(tmp_path, 3)
+    assert problem(checkpoint) == ""
+    assert latest_complete(tmp_path) == (checkpoint, [])
+
+
+@pytest.mark.parametrize("damage", ["truncate", "alter", "delete", "manifest", "garbage"])
+def test_a_torn_one_is_skipped_with_the_reason(damage: str, tmp_path: Path) -> None:
+    older, newer = publish_one(tmp_path, 3), publish_one(tmp_path, 6)
+    file, manifest = newer / "optimizer.pt", newer / "complete.json"
+    {
+        "truncate": lambda: file.write_bytes(file.read_bytes()[:-1]),
+        "alter": lambda: file.write_bytes(b"x" + file.read_bytes()[1:]),
+        "delete": file.unlink,
+        "manifest": manifest.unlink,
+        "garbage": lambda: manifest.write_text("{"),
+    }[damage]()
+    found, skipped = latest_complete(tmp_path)
+    assert found == older
+    assert len(skipped) == 1 and skipped[0].startswith("skipping checkpoint-6: ")
+
+
+def test_what_is_being_written_is_no_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / ".saving" / "checkpoint-3").mkdir(parents=True)
+    assert latest_complete(tmp_path) == (None, [])
+
+
+def test_rotation_keeps_the_newest_by_step(tmp_path: Path) -> None:
+    for step in (9, 10, 8):
+        publish_one(tmp_path, step)
+    rotate(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-10", "checkpoint-9"]

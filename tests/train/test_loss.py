@@ -1,0 +1,116 @@
+"""The loss is a mean over target tokens of the whole step: exact in chunks, over micro-batches and with empty packs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from train.errors import DivergenceError
+from train.loss import chunked_cross_entropy, install
+from train.trainer import LossGuard
+
+VOCABULARY = 97
+
+
+@pytest.fixture
+def model(build_config: Callable[..., Any]) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    from train.attention import register
+
+    register()
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(build_config("llama", VOCABULARY), attn_implementation="packed_sdpa")
+    install(model)
+    return model
+
+
+def row(lengths: list[int], seed: int) -> dict[str, torch.Tensor]:
+    tokens = torch.randint(3, VOCABULARY, (1, sum(lengths)), generator=torch.Generator().manual_seed(seed))
+    positions = torch.cat([torch.arange(length) for length in lengths])[None]
+    return {"input_ids": tokens, "position_ids": positions, "labels": tokens.masked_fill(positions < 2, -100)}
+
+
+def targets(batch: dict[str, torch.Tensor]) -> int:
+    return int((batch["labels"][:, 1:] != -100).sum())
+
+
+def gradient(model: Any) -> torch.Tensor:
+    result = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+    model.zero_grad()
+    return result
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 1000])
+def test_chunks_change_neither_loss_nor_gradient(chunk: int) -> None:
+    torch.manual_seed(0)
+    head = torch.nn.Linear(8, VOCABULARY, bias=False)
+    labels = torch.randint(0, VOCABULARY, (23,))
+    results = []
+    for size in (chunk, 1 << 20):
+        hidden = torch.linspace(-1, 1, 23 * 8).reshape(23, 8).requires_grad_()
+        loss = chunked_cross_entropy(head, hidden, labels, size)
+        loss.backward()
+        assert hidden.grad is not None and head.weight.grad is not None
+        results.append((loss.item() / 23, hidden.grad.clone(), head.weight.grad.clone()))
+        head.zero_grad()
+    assert abs(results[0][0] - results[1][0]) < 1e-6
+    for ours, whole in zip(results[0][1:], results[1][1:], strict=True):
+        assert (ours - whole).abs().max() < 1e-5
+
+
+def test_the_loss_is_that_of_full_logits(model: Any) -> None:
+    batch = row([9, 14], 1)
+    logits = (
+        type(model)
+        .forward(
+            model,
+            input_ids=batch["input_ids"],
+            position_ids=batch["position_ids"],
+            segment_lengths=(9, 14),
+            use_cache=False,
+        )
+        .logits
+    )
+    expected = torch.nn.functional.cross_entropy(logits[0, :-1], batch["labels"][0, 1:])
+    assert abs(model(**batch).loss.item() - expected.item()) < 1e-6
+
+
+def test_lopsided_micro_batches_add_up_to_one_big_batch(model: Any) -> None:
+    parts = [row([40, 3], 1), row([5], 2), row([3], 3), row([60], 4)]
+    whole = {key: torch.cat([part[key] for part in parts], dim=1) for key in parts[0]}
+    total = sum(targets(part) for part in parts)
+    loss = model(**whole).loss
+    loss.backward()
+    expected = gradient(model)
+    pieces = [model(**part, num_items_in_batch=total).loss for part in parts]
+    torch.stack(pieces).sum().backward()
+    assert abs(sum(piece.item() for piece in pieces) - loss.item()) < 1e-6
+    assert (gradient(model) - expected).abs().max() < 1e-6
+
+
+def test_a_batch_without_targets_is_zero_and_still_has_gradients(model: Any) -> None:
+    batch = row([4], 1)
+    batch["labels"][:] = -100
+    loss = model(**batch).loss
+    loss.backward()
+    assert loss.item() == 0.0
+    assert gradient(model).abs().max() == 0.0
+
+
+@pytest.mark.parametrize(("loss", "reason"), [(float("nan"), "the loss is nan"), (50.0, "twice as bad as guessing")])
+def test_a_loss_that_is_no_number_or_explodes_stops_with_the_samples(loss: float, reason: str) -> None:
+    guard = LossGuard(VOCABULARY, lambda sample: f"data:{sample}")
+    with pytest.raises(DivergenceError, match=rf"step 3: {reason}.*data:7, data:9"):
+        guard.check(loss, [7, 9], 3)
+
+
+def test_a_jump_after_warm_up_stops() -> None:
+    guard = LossGuard(32_000, str)
+    for step in range(20):
+        guard.check(0.3, [step], step)
+    with pytest.raises(DivergenceError, match=r"jumped from about 0\.30 to 4\.00"):
+        guard.check(4.0, [1], 21)
