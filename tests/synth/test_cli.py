@@ -1,0 +1,126 @@
+"""The command line: the plan it prints, and the one line it ends with where it cannot go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from synth.options import config_from_options
+from synth.strategy import STRATEGIES, QueryStats, get_strategy
+
+
+def dart_synth(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    program = [sys.executable, "-c", "from synth.cli import main; main()", *arguments]
+    variables = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "hf"), **environment}
+    return subprocess.run(program, cwd=cwd, capture_output=True, text=True, env=variables, timeout=300)
+
+
+@pytest.mark.parametrize(
+    ("name", "fail_rate", "k", "quota"),
+    [
+        ("uniform", 0.3, 40, 40),
+        ("vanilla", 0.3, 52, 52),
+        ("prop2diff", 0.0, 192, 1),
+        ("prop2diff", 1.0, 192, 192),
+        ("prop2diff", 0.5, 192, 96),
+        ("prop2diff", 1 / 3, 192, 64),
+        ("prop2diff", 1 - 2 / 3, 192, 64),
+        ("prop2diff", 1 / 32, 192, 6),
+        ("prop2diff", 1 / 31, 192, 7),
+    ],
+)
+def test_quotas(name: str, fail_rate: float, k: int, quota: int) -> None:
+    assert STRATEGIES[name].quota(QueryStats(fail_rate, 8, 4), k) == quota
+
+
+def test_paper_defaults() -> None:
+    hard, uniform = (config_from_options("paper", {"strategy": name}) for name in ("prop2diff", "uniform"))
+    assert (hard.k, hard.max_trials, hard.probe) == (192, 8192, 32)
+    assert (uniform.k, uniform.max_trials, uniform.probe) == (40, 2048, 0)
+    assert (hard.temperature, hard.top_p, hard.max_new_tokens) == (1.6, 0.95, 2048)
+    assert hard.model == "deepseek-ai/deepseek-math-7b-rl"
+    assert not hard.trust_remote_code
+    assert get_strategy("vanilla").fixed_trials
+
+
+@pytest.mark.slow
+def test_without_a_gpu_the_paper_recipe_prints_its_plan_and_stops(tmp_path: Path) -> None:
+    done = dart_synth("--strategy", "prop2diff", cwd=tmp_path, CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 2
+    assert "max(1, ceil(192 * fail rate))" in done.stdout
+    assert "temperature 1.6" in done.stdout
+    (line,) = done.stderr.splitlines()
+    assert "--preset demo" in line
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--strategy", "nope"], "unknown strategy 'nope'"),
+        (["--preset", "nope"], "'nope' is not one of"),
+        (["--max-trials", "0"], "--max-trials must be at least 1 (got 0)"),
+        (["--strategy", "prop2diff", "--probe", "0"], "needs a probe"),
+        (["--probe", "99", "--max-trials", "9"], "--probe 99 exceeds --max-trials 9"),
+        (["--query-column", "q"], "need --dataset"),
+        (
+            ["--dataset", "a", "--dataset", "b", "--split", "x", "--split", "y", "--split", "z"],
+            "once for each of the 2",
+        ),
+        (["--where", "level"], "--where takes COLUMN=VALUE"),
+        (["--engine-arg", "x"], "--engine-arg takes NAME=VALUE"),
+        (["--prompt-template", "nope"], "unknown prompt template 'nope'"),
+        (["--model", "./nope"], "no model folder ./nope"),
+        (["--dataset", "./nope.jsonl", "--model", "a/b"], "no data set ./nope.jsonl"),
+    ],
+)
+def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    from click.testing import CliRunner
+
+    from synth.cli import command
+
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+
+
+def test_options_reach_the_configuration() -> None:
+    config = config_from_options(
+        "paper",
+        {
+            "dataset": ("gsm8k", "mine.jsonl"), "split": ("test",), "query_column": ("a", "b"), "k": 3,
+            "where": ("level=1,2",), "engine_arg": ("tensor-parallel-size=4", "dtype=float32", "enforce_eager=True"),
+            "stop": ("END",),
+        },
+    )  # fmt: skip
+    assert [spec.query_column for spec in config.datasets] == ["a", "b"]
+    assert [spec.split for spec in config.datasets] == ["test", "test"]
+    assert config.where == (("level", ("1", "2")),)
+    assert dict(config.engine_args) == {"tensor_parallel_size": 4, "dtype": "float32", "enforce_eager": True}
+    assert config.stop == ("END",)
+    json.dumps(config.identity())
+
+
+@pytest.mark.slow
+def test_the_demo_fills_its_quotas_on_real_vllm(tmp_path: Path) -> None:
+    pytest.importorskip("vllm")
+    arguments = ["--preset", "demo", "--limit", "20", "--max-trials", "16", "--probe", "4", "--output", "run"]
+    done = dart_synth(*arguments, "-k", "4", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    import pyarrow.parquet as pq
+
+    kept = pq.read_table(tmp_path / "run/dataset/data/train.parquet").to_pylist()
+    queries = pq.read_table(tmp_path / "run/dataset/queries/train.parquet").to_pylist()
+    assert len(queries) == 20
+    assert len(kept) == sum(query["n_kept"] for query in queries) > 0
+    assert all(row["response"].strip() for row in kept)
+    again = dart_synth(*arguments, "-k", "4", cwd=tmp_path)
+    assert "resuming" in again.stdout
+    other = dart_synth(*arguments, "-k", "5", cwd=tmp_path)
+    assert other.returncode == 2
+    assert "k 4 -> 5" in other.stderr

@@ -1,0 +1,103 @@
+"""Queries from files: columns, references, levels, filters, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from synth.data import DataError, DatasetSpec, dataset_fingerprint, load_queries, reference_of
+
+
+def write(path: Path, *rows: dict[str, object]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "reference"),
+    [
+        ("12 * 3 = 36\n#### 1,036", "1036"),
+        ("We get $\\boxed{\\frac{1}{2}}$, since $\\boxed{\\frac{2}{4}}$.", "\\frac{2}{4}"),
+        ("So it is $\\boxed 7$.", "7"),
+        ("(1, 2)", "(1, 2)"),
+        ("unfinished \\boxed{1", "unfinished \\boxed{1"),
+        (7, 7),
+        (True, True),
+        ([1, 2], [1, 2]),
+    ],
+)
+def test_reference_of_an_answer_or_solution(value: object, reference: object) -> None:
+    assert reference_of(value) == reference
+
+
+@pytest.mark.parametrize(("level", "expected"), [("Level 3", 3), (5, 5), ("4", 4), ("Level ?", None), (None, None)])
+def test_levels(tmp_path: Path, level: object, expected: int | None) -> None:
+    path = write(
+        tmp_path / "math.jsonl", {"problem": "1 + 1?", "solution": "\\boxed{2}", "level": level, "type": "Algebra"}
+    )
+    (query,) = load_queries([DatasetSpec(path)])
+    assert (query.level, query.domain, query.benchmark, query.query_id) == (expected, "Algebra", "math", "math/0")
+
+
+def test_filters_limits_and_several_sources(tmp_path: Path) -> None:
+    rows = [{"query": f"q{i}?", "answer": str(i), "level": i % 3 or "?"} for i in range(12)]
+    first, second = write(tmp_path / "a.jsonl", *rows), write(tmp_path / "b.jsonl", *rows)
+    specs = [DatasetSpec(first), DatasetSpec(second)]
+    assert len(load_queries(specs)) == 24
+    assert [q.query_id for q in load_queries(specs, limit=2)] == ["a/0", "a/1", "b/0", "b/1"]
+    assert [q.query_id for q in load_queries([specs[0]], {"level": frozenset("2")})] == ["a/2", "a/5", "a/8", "a/11"]
+    assert [q.query_id for q in load_queries([specs[0]], {"level": frozenset("?")})] == ["a/0", "a/3", "a/6", "a/9"]
+    balanced = load_queries([specs[0]], limit=6, balance_levels=True)
+    assert sorted(str(q.level) for q in balanced) == ["1", "1", "2", "2", "None", "None"]
+
+
+def test_the_fingerprint_sees_every_field(tmp_path: Path) -> None:
+    base = {"query": "q?", "answer": "1", "level": 1}
+    prints = {
+        dataset_fingerprint(load_queries([DatasetSpec(write(tmp_path / "d.jsonl", {**base, **change}))]))
+        for change in ({}, {"query": "r?"}, {"answer": "2"}, {"level": 2}, {"id": "x"})
+    }
+    assert len(prints) == 5
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        ([], {}, "is empty"),
+        ([{"text": "q", "answer": "1"}], {}, "say which one with --query-column"),
+        ([{"query": "q", "result": "1"}], {}, "say which one with --answer-column"),
+        ([{"query": "q", "answer": "1"}], {"query_column": "nope"}, "has no column 'nope'"),
+        ([{"query": " ", "answer": "1"}], {}, "no text"),
+        ([{"query": "q", "answer": ""}], {}, "no reference answer"),
+        ([{"query": "q", "answer": "1", "id": 1}] * 2, {}, "occurs twice"),
+        ([{"query": "q", "answer": "1", "f": 2}], {"fail_rate_column": "f"}, "between 0 and 1"),
+    ],
+)
+def test_what_cannot_be_used_is_named(
+    tmp_path: Path, rows: list[dict[str, object]], options: dict[str, str], message: str
+) -> None:
+    path = write(tmp_path / "data.jsonl", *rows)
+    with pytest.raises(DataError, match=message):
+        load_queries([DatasetSpec(path, **options)])  # type: ignore[arg-type]
+
+
+def test_broken_lines_and_unknown_sources(tmp_path: Path) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"query": "q", "answer": "1"}\nnot json\n')
+    with pytest.raises(DataError, match="line 2 of .* is not JSON"):
+        load_queries([DatasetSpec(str(tmp_path / "bad.jsonl"))])
+    with pytest.raises(DataError, match="no data set 'nothing-here'"):
+        load_queries([DatasetSpec("nothing-here")])
+    good = write(tmp_path / "good.jsonl", {"query": "q", "answer": "1"})
+    with pytest.raises(DataError, match="no query is left"):
+        load_queries([DatasetSpec(good)], {"answer": frozenset("2")})
+    with pytest.raises(DataError, match="has no column 'size'"):
+        load_queries([DatasetSpec(good)], {"size": frozenset("2")})
+
+
+def test_gsm8k_train(shared_data: Path) -> None:
+    queries = load_queries([DatasetSpec(str(shared_data / "benchmarks" / "gsm8k_train.jsonl"))])
+    assert len(queries) == 7473
+    assert {query.benchmark for query in queries} == {"gsm8k"}
+    assert all(str(query.reference).lstrip("-").replace(".", "").isdigit() for query in queries)
