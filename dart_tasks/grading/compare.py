@@ -31,6 +31,7 @@ from dart_tasks.grading.nodes import (
 )
 from dart_tasks.grading.numeric import Budget, UndefinedError, Value, evaluate, exact, free_symbols, is_discrete, point
 from dart_tasks.grading.read import OPAQUE
+from dart_tasks.grading.renaming import renamed, renamings
 from dart_tasks.grading.sets import Interval, intervals, is_infinite, is_region
 from dart_tasks.grading.units import known_unit
 
@@ -106,7 +107,7 @@ class _Comparison:
                 right_values = tuple(_with_parameters(value, right_name, left_name) for value in right_values)
             return any(self.same(a, b) for a in left_values for b in right_values)
         if isinstance(left, Relation) and isinstance(right, Relation):
-            return self._same_equation(left, right)
+            return _is_solved(left) == _is_solved(right) and self._same_equation(left, right)
         return False
 
     def _definition(self, node: Node) -> tuple[Node | None, tuple[Node, ...]]:
@@ -156,7 +157,7 @@ class _Comparison:
             return False
         if all(self.same(a, b) for a, b in zip(left.operands, right.operands, strict=True)):
             return True
-        if left.operators != ("=",) or len(free_symbols(left, right)) < 2 or free_symbols(left) != free_symbols(right):
+        if left.operators != ("=",) or free_symbols(left) != free_symbols(right) or not free_symbols(left):
             return False
         try:
             ratios = [
@@ -318,6 +319,10 @@ class _Comparison:
             a = Quotient(a, Number(Fraction(100))) if left_unit == "%" else a
             b = Quotient(b, Number(Fraction(100))) if right_unit == "%" else b
             return self._same_value(a, b)
+        if {left_unit, right_unit} == {"$", "cent"}:
+            a = Product((a, Number(Fraction(100)))) if left_unit == "$" else a
+            b = Product((b, Number(Fraction(100)))) if right_unit == "$" else b
+            return self._same_value(a, b)
         if left_unit != right_unit and left_unit and right_unit and known_unit(left_unit) and known_unit(right_unit):
             return False
         return self._same_value(a, b)
@@ -354,22 +359,34 @@ class _Comparison:
         try:
             if self._equal_everywhere(left, right):
                 return True
-            folded = _one_case(left, right)
-            return folded is not None and self._equal_everywhere(*folded)
+            if any(self._equal_everywhere(left, renamed) for renamed in renamings(left, right)):
+                return True
+            return self._same_antiderivative(left, right)
         except UndefinedError:
             return False
 
     def _equal_everywhere(self, left: Node, right: Node) -> bool:
-        return all(self._agree(self._at(left, names), self._at(right, names)) for names in self._points(left, right))
+        if not all(self._agree(self._at(left, names), self._at(right, names)) for names in self._points(left, right)):
+            return False
+        if any(isinstance(part, Call) and part.name == "abs" for node in (left, right) for part in walk(node)):
+            values = [(self._at(left, names), self._at(right, names)) for names in self._points(left, right, True)]
+            return all(self._agree(a, b) for a, b in values if not a.imag and not b.imag)  # ln x has no value there
+        return True
 
-    def _points(self, left: Node, right: Node) -> Iterable[dict[str, Value]]:
+    def _same_antiderivative(self, left: Node, right: Node) -> bool:
+        """Both end in a constant of integration, and they differ by a number that neither writes beside it."""
+        bodies = [_without_constant(left), _without_constant(right)]
+        if None in bodies:
+            return False
+        first, second = (body for body in bodies if body is not None)
+        differences = [self._at(first, names) - self._at(second, names) for names in self._points(first, second)]
+        return all(abs(other - differences[0]) < 1e-30 for other in differences[1:])
+
+    def _points(self, left: Node, right: Node, negative: bool = False) -> Iterable[dict[str, Value]]:
         names = sorted(free_symbols(left, right))
         discrete = is_discrete(left, right)
         for index in range(POINTS):
-            yield {name: point(name, index, discrete) for name in names}
-        if any(isinstance(part, Call) and part.name == "abs" for node in (left, right) for part in walk(node)):
-            for index in range(POINTS):
-                yield {name: point(name, index, discrete, negative=True) for name in names}
+            yield {name: point(name, index, discrete, negative) for name in names}
 
     def _at(self, node: Node, names: dict[str, Value]) -> Value:
         return evaluate(node, names, self.budget)
@@ -390,9 +407,10 @@ def _unwrapped(node: Node) -> Node:
         value = node.operands[1]
         if node.operators == ("in",) or (node.operators == ("=",) and isinstance(value, Group | PlusMinus | Matrix)):
             node = _unwrapped(value)
-    if isinstance(node, PlusMinus):
-        return Sequence(_both_signs(node))
-    return node
+    if isinstance(node, Sequence | Matrix | Relation) or (isinstance(node, Group) and node.opening == "{"):
+        return node
+    signs = _both_signs(node)
+    return node if len(signs) == 1 else Sequence(signs)
 
 
 def _without_name(node: Node) -> Node:
@@ -440,6 +458,11 @@ def _is_vector(rows: tuple[tuple[Node, ...], ...]) -> bool:
     return len(rows) == 1 or len(rows[0]) == 1
 
 
+def _is_solved(equation: Relation) -> bool:
+    """``x = 5``: a name and a constant."""
+    return _is_label(equation.operands[0]) and not free_symbols(*equation.operands[1:])
+
+
 def _is_label(node: Node) -> bool:
     """What names a value: ``x``, ``f(x)``, ``(x, y)``, ``f^{-1}(x)``."""
     match node:
@@ -469,7 +492,7 @@ def _same_name(left: Node, right: Node) -> bool:
 def _with_parameters(value: Node, own: Call, other: Call) -> Node:
     """``2t``, the value of f(t), as that of f(x)."""
     pairs = zip(own.arguments[1:], other.arguments[1:], strict=True)
-    return _renamed(value, {a.name: b.name for a, b in pairs if isinstance(a, Symbol) and isinstance(b, Symbol)})
+    return renamed(value, {a.name: b.name for a, b in pairs if isinstance(a, Symbol) and isinstance(b, Symbol)})
 
 
 def _assignments(items: tuple[Node, ...] | None) -> dict[Node, Node] | None:
@@ -558,17 +581,10 @@ def _as_fraction(value: Value) -> Fraction:
     return -magnitude if sign else magnitude
 
 
-def _one_case(left: Node, right: Node) -> tuple[Node, Node] | None:
-    """Both sides with variables in lower case, where neither side uses a letter in both cases and they differ."""
-    first, second = free_symbols(left), free_symbols(right)
-    if first == second or any(len({name.lower() for name in names}) != len(names) for names in (first, second)):
+def _without_constant(node: Node) -> Node | None:
+    """A sum without its constant of integration; None if it has none, or has a number beside it."""
+    if not isinstance(node, Sum):
         return None
-    return _renamed(left, {name: name.lower() for name in first}), _renamed(
-        right, {name: name.lower() for name in second}
-    )
-
-
-def _renamed(node: Node, names: dict[str, str]) -> Node:
-    if isinstance(node, Symbol):
-        return Symbol(names.get(node.name, node.name))
-    return rebuilt(node, lambda part: _renamed(part, names))
+    rest = tuple(term for term in node.terms if not (isinstance(term, Symbol) and term.name in ("C", "c", "K")))
+    has_number = any(exact(term) is not None for term in rest)
+    return Sum(rest) if len(rest) == len(node.terms) - 1 and not has_number else None

@@ -209,6 +209,9 @@ class ExpressionParser(Cursor, ABC):
         self.depth -= 1
         if exponent is None:
             return self._angle(base)
+        if isinstance(base, Symbol) and base.name in APPLIED and _is_minus_one(exponent) and self.at_mark("("):
+            if self._is_application():  # f^{-1}(x)
+                return self._application(f"{base.name}^-1")
         node: Node = Power(base, exponent)
         while self.accept("!"):
             node = Call("factorial", (node,))
@@ -527,6 +530,10 @@ def _sum(terms: list[Node]) -> Node:
 
 def _product(left: Node, right: Node) -> Node:
     return Product((*(left.factors if isinstance(left, Product) else (left,)), right))
+
+
+def _is_minus_one(node: Node) -> bool:
+    return isinstance(node, Negative) and isinstance(node.argument, Number) and node.argument.value == 1
 
 
 def _is_integer(node: Node) -> bool:

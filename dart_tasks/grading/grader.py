@@ -11,12 +11,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import product
 from typing import Literal, TypeAlias, get_args
 
 from dart_tasks.grading.compare import Rules, same
 from dart_tasks.grading.extract import clean, find_answer
 from dart_tasks.grading.numeric import Budget, UndefinedError, self_check
-from dart_tasks.grading.read import Reading, choice_letters, native, read, truth_value
+from dart_tasks.grading.nodes import Based
+from dart_tasks.grading.read import Reading, native, read
+from dart_tasks.grading.words import choice_letter, clock_time, truth_value
 
 __all__ = ["BENCHMARKS", "Benchmark", "Case", "Reference", "Verdict", "check", "equal", "extract", "grade"]
 
@@ -187,17 +190,22 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
         given = truth_value(answer)
         if given is not None:
             return given is truth, "same truth value" if given is truth else "other truth value"
-    letter = choice_letters(expected.text)
-    if letter is not None:
-        given_letter = choice_letters(answer)
-        if given_letter is not None:
-            return given_letter == letter, "same choice" if given_letter == letter else "other choice"
+    for view, name in ((choice_letter, "choice"), (clock_time, "time")):
+        wanted, given_view = view(expected.text), view(answer)
+        if view is choice_letter and wanted and re.fullmatch(r"[a-z]", answer):
+            given_view = answer.upper()  # a lone small letter is a variable, but not beside a choice
+        if wanted is not None and given_view is not None:
+            return given_view == wanted, f"{'same' if given_view == wanted else 'other'} {name}"
     given_reading = read(answer)
     budget = Budget()
-    for left in expected.nodes:
-        for right in given_reading.nodes:
-            if same(left, right, rules, budget):
-                return True, "equal in value"
+    for left, right in product(expected.nodes, given_reading.nodes):
+        if same(left, right, rules, budget):
+            return True, "equal in value"
+    for left, right in [*product(expected.said, given_reading.nodes), *product(expected.nodes, given_reading.said)]:
+        if same(left, right, rules, budget):
+            return True, "equal to the value that the text gives"
+    if any(isinstance(node, Based) and node.numeral == answer.replace(" ", "") for node in expected.nodes):
+        return True, "same numeral, base left out"
     if expected.key and expected.key == given_reading.key and not (expected.nodes and given_reading.nodes):
         return True, "same words"
     if not given_reading.nodes:

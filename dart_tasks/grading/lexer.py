@@ -152,7 +152,8 @@ def tokenize(text: str) -> list[Token]:
         elif kind == "end":
             tokens.append(Token("end", match[0], spaced))
         elif kind in ("content", "words"):
-            tokens.extend(_styled(match["macro"], match["content"], spaced))
+            after_number = bool(tokens) and (tokens[-1].kind == "number" or tokens[-1].text in (")", "}"))
+            tokens.extend(_styled(match["macro"], match["content"], spaced, after_number))
         elif kind == "number" and len(match[0]) > MAX_NUMBER_CHARACTERS:
             raise UnreadableError("a number of too many digits")
         elif kind == "command":
@@ -191,7 +192,7 @@ def _letters(run: str, spaced: bool, after_number: bool) -> list[Token]:
     return [Token("letters", letter, spaced and index == 0) for index, letter in enumerate(run)]
 
 
-def _styled(macro: str, content: str, spaced: bool) -> list[Token]:
+def _styled(macro: str, content: str, spaced: bool, after_number: bool) -> list[Token]:
     """Tokens of ``\\text{...}``: runs of two letters or more are words, everything else is as in mathematics."""
     name = content.strip(" ~")
     if name in FUNCTIONS:
@@ -206,6 +207,7 @@ def _styled(macro: str, content: str, spaced: bool) -> list[Token]:
             continue
         if kind == "letters":
             is_name = len(match[0]) == 1 and len(content.strip(" ().~")) == 1
+            is_name = is_name and not (after_number and is_unit(match[0], one_letter=True))
             tokens.append(Token("letters" if is_name else "word", match[0], spaced))
         elif kind in ("number", "symbol"):
             if match[0] == "~":

@@ -11,22 +11,31 @@ from fractions import Fraction
 from functools import lru_cache
 
 from dart_tasks.grading.lexer import MAX_CHARACTERS, UnreadableError, plain, tokenize
-from dart_tasks.grading.nodes import Based, Group, Node, Number, Quotient, Relation, Sequence, Symbol
+from dart_tasks.grading.nodes import Based, Group, Node, Number, Quantity, Quotient, Relation, Sequence, Symbol
 from dart_tasks.grading.parser import parse, parse_tokens
-from dart_tasks.grading.units import NUMBER_WORDS
+from dart_tasks.grading.units import NUMBER_WORDS, canonical_unit, is_unit
+from dart_tasks.grading.words import number_in_sentence, spelt_number, text_key
 
-__all__ = ["OPAQUE", "Reading", "choice_letters", "native", "read", "truth_value"]
+__all__ = ["OPAQUE", "Reading", "native", "read"]
 
 Native = str | int | float | bool | list[object] | tuple[object, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """``nodes`` are the possible trees, likeliest first (none: it is text); ``key`` is equal for equal texts."""
+    """An answer as read.
+
+    Attributes:
+        nodes: the possible trees, likeliest first; none where it is only text.
+        key: equal for equal texts.
+        said: for text, the trees of what it says in passing (the only formula or number of a sentence); these are
+            compared with a tree, never with another text.
+    """
 
     text: str
     nodes: tuple[Node, ...]
     key: str
+    said: tuple[Node, ...] = ()
 
 
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])")
@@ -37,8 +46,7 @@ _SPACED = re.compile(r"^-?\d+(?:\.\d+)?(?:\s+-?\d+(?:\.\d+)?)+$")
 _LABELS = re.compile(
     r"^(?:the )?(?:solutions?|answers?|ans|final answer|result)(?: set)?(?: is| are)?\s*:?\s+(?=\S)", re.IGNORECASE
 )
-_MACRO = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|operatorname|textnormal|emph)\s*\{")
-_CHOICE = re.compile(r"^(?i:option|choice|answer)?\s*(?:\(?([A-Za-z])\)|([A-Z])(?:[.:]|$))(?:\s.*)?$", re.DOTALL)
+_ASIDE = re.compile(r"(?<=\d) \((?:\\text\{)?[a-z][a-z ]+\}?\)$")  # 18 (dollars)
 _NAMES = r"\$?\s*(?:\\[a-z]+|[a-zA-Z])(?:\s*,\s*[a-zA-Z])*\s*\$?\s*"
 _CLAUSE = re.compile(  # ", where $n$ is any integer", ", k \\in \\mathbb{Z}", " for all real numbers $t$"
     r"(?:[,;(]\s*|\s(?=\\?(?:text\s*\{\s*)?(?:for|where|with)\b))(?:\\(?:text|mathrm|quad)\s*\{?\s*|\$\s*)*"
@@ -53,25 +61,11 @@ _SENTENCE = re.compile(
 )
 MAX_REMEMBERED = 400  # characters: references and short answers come again and again
 OPAQUE = "text:"  # marks the name of a value whose name is no mathematics: P-value = 0.014
-_SUBJECT = r"(?:(?:series|sequence|integral|it) )?(?:is )?"  # articles are gone by then
-_SAME_WORDS = (
-    (r"(?:there (?:is|are) )?no (?:real )?solutions?(?: exists?)?|none|inconsistent(?: system)?", "no solution"),
-    (r"emptyset|empty ?set|varnothing|oslash", "no solution"),
-    (r"(?:there (?:is|are) )?infinit(?:e|ely)(?: many)?(?: number of)?(?: solutions?)?", "infinitely many solutions"),
-    (r"(?:it )?(?:does not exist|dne|is undefined|undefined|not defined|is not defined)", "does not exist"),
-    (rf"{_SUBJECT}(?:diverges|divergent|diverge)", "diverges"),
-    (rf"{_SUBJECT}(?:converges|convergent|converge)", "converges"),
-    (rf"{_SUBJECT}(?:converges absolutely|absolutely convergent)", "converges absolutely"),
-    (rf"{_SUBJECT}(?:converges conditionally|conditionally convergent)", "converges conditionally"),
-    (r"(?:it )?(?:is |yes )?function", "function"),
-    (r"(?:it )?(?:is |no )?not function", "not function"),
-)
-_CANONICAL_WORDS = tuple((re.compile(pattern), words) for pattern, words in _SAME_WORDS)
+_RATIO = re.compile(r"(\d{1,30}) (?:to|out of) (\d{1,30})")
+_MEASURED = re.compile(r"(-?\d{1,30}(?:\.\d{1,30})?) +([A-Za-z]{1,12}(?:\^[23])?(?: ?/ ?[A-Za-z]{1,12}(?:\^[23])?)?)")
 _REALS = re.compile(
     r"(?:(?:the )?set of )?all (?:real numbers|reals|real values)(?: of)?(?: [a-z])?|(?:the )?real numbers|reals?"
 )
-_TRUE = frozenset(["true", "yes", "correct"])
-_FALSE = frozenset(["false", "no", "incorrect"])
 
 
 def read(text: str) -> Reading:
@@ -87,29 +81,32 @@ def _read_short(text: str) -> Reading:
 def _read(text: str) -> Reading:
     base = _LABELS.sub("", text.strip())
     nodes: list[Node] = []
-    shortened = _CLAUSE.sub("", base) if len(base) <= MAX_CHARACTERS else base
+    shortened = _CLAUSE.sub("", _ASIDE.sub("", base)) if len(base) <= MAX_CHARACTERS else base
     for candidate in _spellings(plain(shortened).strip().rstrip(".,;: ")):
         try:
             nodes.extend(_trees(candidate))
         except (UnreadableError, RecursionError):
             continue
-    if not nodes and len(base) <= MAX_CHARACTERS:
-        nodes = _stated_in_prose(shortened)
-    return Reading(text, tuple(nodes), _key(base))
+    said = _said(shortened) if not nodes and len(base) <= MAX_CHARACTERS else ()
+    return Reading(text, tuple(nodes), text_key(base), said)
 
 
-def _stated_in_prose(text: str) -> list[Node]:
-    """What a sentence says at its end in its only formula, or what an unreadable left side equals."""
+def _said(text: str) -> tuple[Node, ...]:
+    """What a sentence says at its end in its only formula, what an unreadable name equals, or a sentence's only number."""
     sentence = _SENTENCE.match(text)
     name, equals, value = text.strip().strip("$").rpartition("=")
-    for inner in (sentence[1] if sentence else "", value if equals and "=" not in name and "," not in value else ""):
-        try:
-            tree = parse(inner) if inner else None
-        except (UnreadableError, RecursionError):
-            continue
-        if tree is not None:
-            return [tree if sentence else Relation((Symbol(f"{OPAQUE}{_key(name)}"), tree), ("=",))]
-    return []
+    if sentence:
+        return _tree_or_nothing(sentence[1])
+    if equals and "=" not in name and "," not in value:
+        return tuple(Relation((Symbol(f"{OPAQUE}{text_key(name)}"), tree), ("=",)) for tree in _tree_or_nothing(value))
+    return _tree_or_nothing((number_in_sentence(text) or "").replace(",", ""))
+
+
+def _tree_or_nothing(text: str) -> tuple[Node, ...]:
+    try:
+        return (parse(text),) if text.strip() else ()
+    except (UnreadableError, RecursionError):
+        return ()
 
 
 def _spellings(text: str) -> list[str]:
@@ -131,13 +128,9 @@ def _trees(text: str) -> list[Node]:
         if re.fullmatch(r"\d{1,3}( \d{3})+", text):
             return [_literal(joined), Sequence(items)]
         return [Sequence(items)]
-    words = text.lower().replace("-", " ").split()
-    if words and _REALS.fullmatch(" ".join(words)):
-        return [Symbol("mathbb R")]
-    if " ".join(words) in ("no solution", "no solutions", "no real solutions", "no real solution", "empty set"):
-        return [Group("{", (), "}")]
-    if words and len(words) <= 3 and all(word in NUMBER_WORDS for word in words):
-        return [Number(Fraction(sum(NUMBER_WORDS[word] for word in words)))]
+    special = _phrase(text) if len(text) <= 100 else None
+    if special is not None:
+        return [special]
     tokens = tokenize(text)
     if not tokens:
         return []
@@ -145,6 +138,30 @@ def _trees(text: str) -> list[Node]:
     if isinstance(node, Relation) and ":" in node.operators:
         return _around_colon(node)
     return [node]
+
+
+def _phrase(text: str) -> Node | None:
+    """Phrases that mean a value: all real numbers, no solution, half, 3 to 1, 7 out of 12, 2nd, twenty-five apples."""
+    words = " ".join(text.lower().split())
+    if _REALS.fullmatch(words):
+        return Symbol("mathbb R")
+    if words in ("no solution", "no solutions", "no real solutions", "no real solution", "empty set"):
+        return Group("{", (), "}")
+    if words in ("half", "a half", "one half", "one-half"):
+        return Quotient(Number(Fraction(1)), Number(Fraction(2)))
+    if ratio := _RATIO.fullmatch(words):
+        return Quotient(_literal(ratio[1]), _literal(ratio[2]))
+    if ordinal := re.fullmatch(r"(\d+)(?:st|nd|rd|th)", words):
+        return _literal(ordinal[1])
+    if measured := _MEASURED.fullmatch(text):
+        names = re.findall(r"[A-Za-z]+|\^\d|/", measured[2])
+        if all(name in "/^2^3" or is_unit(name, one_letter=True) for name in names):
+            return Quantity(_literal(measured[1]), canonical_unit(["per" if name == "/" else name for name in names]))
+    spelt = spelt_number(words)
+    if spelt is None:
+        return None
+    value = Number(Fraction(spelt[0]), None, len(str(spelt[0])))
+    return Quantity(value, canonical_unit(spelt[1].split())) if spelt[1] else value
 
 
 def _literal(text: str) -> Number:
@@ -180,7 +197,7 @@ def native(reference: Native) -> Reading:
         if all(reading.nodes for reading in readings):
             items = tuple(reading.nodes[0] for reading in readings)
             kind: Node = Sequence(items) if all(isinstance(item, str) for item in reference) else Group("[", items, "]")
-            return Reading(text, (kind if len(items) > 1 or isinstance(kind, Group) else items[0],), _key(text))
+            return Reading(text, (kind if len(items) > 1 or isinstance(kind, Group) else items[0],), text_key(text))
         return read(text)
     return read(str(reference))
 
@@ -191,33 +208,3 @@ def _from_number(value: int | float) -> Reading:
         return Reading(text, (_literal(text) if "e" not in text else Number(Fraction(text), None, 0),), text)
     except ValueError:  # inf, nan
         return read(text)
-
-
-def truth_value(text: str) -> bool | None:
-    """True or False for an answer that says so (``True``, ``yes.``, ``\\text{No}``, "No, because ..."), else None."""
-    words = re.findall(r"[a-z]+", _MACRO.sub(" ", text.lower()))
-    if not words or (
-        len(words) > 1 and not re.match(r"\s*\W*(?:yes|no|true|false)\s*[.,;:!]", _MACRO.sub(" ", text.lower()))
-    ):
-        return None
-    return True if words[0] in _TRUE else False if words[0] in _FALSE else None
-
-
-def choice_letters(text: str) -> str | None:
-    """The letter of a multiple-choice answer, in upper case: ``(B)``, ``\\textbf{(B)}\\ 5``, ``option (c)``, ``B``."""
-    bare = (
-        _MACRO.sub(" ", text).replace("}", " ").replace("$", " ").replace("\\", " ").replace("*", " ").replace("{", " ")
-    )
-    match = _CHOICE.match(" ".join(bare.split()))
-    return (match[1] or match[2]).upper() if match else None
-
-
-def _key(text: str) -> str:
-    """Text without what does not tell answers apart: case, spaces, macros, punctuation, articles, synonyms."""
-    text = plain(_MACRO.sub(" ", text[:20_000])).lower().replace("}", " ").replace("{", " ")
-    text = re.sub(r"(?<=[a-z])\.(?=[a-z]\b)", "", text)
-    text = re.sub(r"(?<!\d)\.(?!\d)|[,;:!?\"'`*~](?!\d)|\.(?=\s|$)", " ", text)
-    words = " ".join(word for word in text.split() if word not in ("the", "a", "an"))
-    if len(words) <= 60:
-        words = next((canonical for pattern, canonical in _CANONICAL_WORDS if pattern.fullmatch(words)), words)
-    return words.replace(" ", "")

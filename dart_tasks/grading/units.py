@@ -113,9 +113,9 @@ def _lookup(word: str) -> str | None:
     return None
 
 
-def is_unit(word: str) -> bool:
-    """Whether a run of at least two letters after a number is a unit, not a product of variables."""
-    return len(word) > 1 and _lookup(word) is not None
+def is_unit(word: str, one_letter: bool = False) -> bool:
+    """Whether a run of letters after a number is a unit, not a product of variables."""
+    return len(word) > 1 - one_letter and _lookup(word) is not None
 
 
 def canonical_unit(words: list[str]) -> str:
