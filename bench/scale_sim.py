@@ -141,28 +141,41 @@ class Clocked:
         setattr(owner, name, timed)
 
 
+State = tuple[float, int, float, dict[str, float]]
+"""Time, trials, processor time, and that of some calls."""
+
+
 class Probe:
     """Measures the second half of a run and stops it."""
 
     def __init__(self, warm_up_s: float, measure_s: float) -> None:
-        self._start_s = time.monotonic() + warm_up_s
-        self._end_s = self._start_s + measure_s
-        self.first: tuple[float, int, float, dict[str, float]] | None = None
-        self.last: tuple[float, int, float, dict[str, float]] | None = None
+        self._warm_up_s = warm_up_s
+        self._measure_s = measure_s
+        self._start_s = time.monotonic()
+        self.first: State | None = None
+        self.last: State | None = None
         self.clocked = Clocked()
         self.most_grading = 0
 
     def update(self, progress: Any, scheduler: Any, n_running: int, n_grading: int) -> None:
         now_s = time.monotonic()
         self.most_grading = max(self.most_grading, n_grading)
-        if now_s < self._start_s:
-            return
-        state = (now_s, progress.n_trials, time.process_time(), dict(self.clocked.spent_s))
         if self.first is None:
-            self.first = state
-        self.last = state
-        if now_s >= self._end_s:
+            if now_s - self._start_s >= self._warm_up_s:
+                self.first = self._state(now_s, progress.n_trials)
+        elif now_s - self.first[0] >= self._measure_s:
+            self.last = self._state(now_s, progress.n_trials)
             raise FinishedError
+
+    def _state(self, now_s: float, n_trials: int) -> State:
+        return now_s, n_trials, time.process_time(), {**self.clocked.spent_s, "graders": children_cpu_s()}
+
+
+def children_cpu_s() -> float:
+    """Processor time of the grader processes so far."""
+    import psutil
+
+    return sum(sum(child.cpu_times()[:2]) for child in psutil.Process().children())
 
 
 class FinishedError(Exception):
@@ -236,7 +249,7 @@ def main() -> None:
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load before the start {load:.1f}")
     print(f"{N_QUERIES:,} queries, Prop2Diff k_p = {K_P}, probe 32, {options.slots} slots a replica, "
           f"verdicts {'by the real graders' if options.grade else 'supplied'}\n")  # fmt: skip
-    labels = ["schedule", "results", "grade", "append", "commit"]
+    labels = ["schedule", "results", "grade", "append", "commit", "graders"]
     print("replicas   offered/s  recorded/s  share  cores used  per core-s  us/trial | of these: " + "  ".join(
         f"{label:>8}" for label in labels) + "   simulator | most waiting  most in grading")  # fmt: skip
     for n_replicas in options.replicas:
