@@ -28,6 +28,7 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2733; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { margin-top: 2.4rem; border-bottom: 1px solid #d5dce3; } h3 { margin-bottom: .3rem; }
 table { border-collapse: collapse; margin: .6rem 0; } th, td { padding: .25rem .6rem; text-align: right; }
+td { white-space: nowrap; }
 th { border-bottom: 2px solid #8797a8; font-weight: 600; } td:first-child, th:first-child { text-align: left; }
 tr.published td { color: #5b6b7b; } tr.first td { border-top: 1px solid #8797a8; }
 .detail { color: #7a8896; font-size: .85em; } .scroll { overflow-x: auto; }
@@ -123,7 +124,7 @@ def _task_section(task: TaskResult) -> str:
     by_group = groups(task)
     for facet in dict.fromkeys(group.facet for group in by_group):
         bars = [
-            Bar(group.name, group.accuracy, f"{percent(group.accuracy)}  of {group.n_items:,}")
+            Bar(group.name, group.accuracy, f"{percent(group.accuracy)}% of {group.n_items:,}")
             for group in by_group
             if group.facet == facet
         ]

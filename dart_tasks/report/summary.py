@@ -141,7 +141,7 @@ def flag_counts(task: TaskResult) -> dict[str, int]:
     for item in task.items:
         for graded in item.responses:
             counts[f"found: {graded.source}"] += 1
-            counts["explicit"] += graded.explicit
+            counts["stated explicitly"] += graded.explicit
             counts["likely truncated"] += graded.truncated
             counts.update(f"flag: {flag}" for flag in graded.flags)
     return dict(sorted(counts.items()))

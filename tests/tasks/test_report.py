@@ -18,8 +18,9 @@ from dart_tasks.benchmarks import BENCHMARKS
 from dart_tasks.report.cli import command
 from dart_tasks.report.plots import Bar, bar_chart
 from dart_tasks.report.published import published_table
-from dart_tasks.report.results import ResultsError, read_run
+from dart_tasks.report.results import ResultsError, Run, Score, TaskResult, read_run
 from dart_tasks.report.significance import compare, mcnemar_p
+from dart_tasks.report.summary import notes, score_table
 
 TASKS = ["dart_math_mini_math", "dart_math_mini_gsm8k"]
 NASTY = "<script>alert(1)</script> [red]text[/red] \x1b[31m"
@@ -183,6 +184,36 @@ def test_published_rows_are_the_eight_models_and_their_baselines() -> None:
     assert sum(row.model.startswith("DART-Math-") for row in table.rows) == 8
     assert all(set(row.scores) <= set(BENCHMARKS) for row in table.rows)
     assert table.source.startswith("https://") and table.retrieved
+
+
+def suite_run(label: str = "ours", n_items: int = 100) -> Run:
+    """A run of the whole suite, without samples: accuracies 10% to 60%."""
+    tasks = tuple(
+        TaskResult(
+            record.task, record.name, "1", "alpaca", 1, n_items, 100, {"acc": Score(0.1 * place, 0.03)}, items=()
+        )
+        for place, record in enumerate(BENCHMARKS.values(), 1)
+    )
+    return Run(label, f"org/{label}", Path("results.json"), "today", tasks)
+
+
+def test_the_suite_stands_beside_the_published_table() -> None:
+    table = score_table([suite_run()])
+    assert table.columns[-3:] == ("in-domain", "out-of-domain", "average")
+    (name, cells), *_ = table.ours
+    assert (name, [cell.text for cell in cells[-3:]]) == ("ours", ["15.0", "45.0", "35.0"])
+    assert cells[-1].detail == "±1.2"  # 3 points / sqrt(6)
+    published = dict(table.published)
+    assert len(published) == 14
+    assert published["DART-Math-Mistral-7B (Uniform)"][-1].text == "37.4"  # not the 27.4 that the source prints
+    assert published["GPT-4 (0314)"][-1].text == ""
+    text = " ".join(notes([suite_run()], table))
+    assert "judged by DART-Math's own evaluator" in text and "prints 27.4" in text
+
+
+def test_partial_runs_are_marked() -> None:
+    run = suite_run(n_items=20)
+    assert "only part of the items (MATH 20 of 100" in " ".join(notes([run], score_table([run])))
 
 
 def test_the_two_slips_of_the_published_card_are_caught() -> None:
