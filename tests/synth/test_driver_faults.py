@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dart_tasks.grading import Case, Verdict, grade
-from synth.driver import Driver, PromptMaker
+from synth.driver import Driver, Progress, PromptMaker
 from synth.engines import EngineError, Health, SetAside
 from synth.engines.tape import TapeEngine
 from synth.ledger import Ledger
@@ -196,3 +196,36 @@ def test_an_engine_that_ends_is_reported_and_loses_nothing_graded(tmp_path: Path
         with pytest.raises(EngineError, match="no server answers: give the same command again to resume"):
             driver.run()
         assert ledger.n_trials() == driver.progress.n_trials >= 50
+
+
+class SlowGrader(InlineGrader):
+    """Holds verdicts back until many wait."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[Future[Verdict], Case]] = []
+
+    def submit(self, case: Case) -> Future[Verdict]:
+        future: Future[Verdict] = Future()
+        self._held.append((future, case))
+        return future
+
+    def update(self, progress: Progress, scheduler: Scheduler, n_running: int, n_grading: int) -> None:
+        """As the driver's observer: what is in memory is bounded, however slow the graders are."""
+        assert n_running <= 24
+        assert n_running + n_grading <= 4 * 24
+        if n_grading >= 70 or not n_running:
+            held, self._held = self._held, []
+            for future, case in held:
+                future.set_result(grade(case.response, case.reference, case.benchmark))
+
+
+def test_sampling_waits_for_slow_graders(tmp_path: Path, undisturbed: list[tuple[Status, tuple[int, ...]]]) -> None:
+    scheduler, grader = make_scheduler(), SlowGrader()
+    with Ledger(tmp_path) as ledger:
+        ledger.add_queries(QUERIES)
+        engine = TapeEngine(say, n_slots=24, jitter_seed=0)
+        prompts = PromptMaker(render=str, chat=False, run_seed=None)
+        Driver(
+            QUERIES, scheduler, engine, grader, ledger, prompts, attempt=0, lenient=False, observer=grader
+        ).run()  # fmt: skip
+    assert kept(scheduler) == undisturbed
