@@ -85,7 +85,7 @@ def test_what_cannot_be_used_is_named(
 
 def test_broken_lines_and_unknown_sources(tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text('{"query": "q", "answer": "1"}\nnot json\n')
-    with pytest.raises(DataError, match="line 2 of .* is not JSON"):
+    with pytest.raises(DataError, match=r"line 2 of .* is not JSON"):
         load_queries([DatasetSpec(str(tmp_path / "bad.jsonl"))])
     with pytest.raises(DataError, match="no data set 'nothing-here'"):
         load_queries([DatasetSpec("nothing-here")])
