@@ -4,7 +4,7 @@ Run:  python bench/grading.py CASES.jsonl [--peers math-verify minerva] [--repea
 
 One case, of kind "pair" (an answer alone) or "response" (a whole response)::
 
-    {"benchmark": "math", "kind": "pair", "question": "...", "ref": "\\\\frac{1}{2}", "pred_or_response": "0.5", "expected": true}
+    {"benchmark": "math", "kind": "pair", "question": "...", "ref": "1/2", "pred_or_response": "0.5", "expected": true}
 
 Every grader sees the same text: a bare answer is put into ``\\boxed{}``. Cases marked ``debatable`` are left out.
 """
@@ -156,7 +156,8 @@ def main() -> None:
     options = parser.parse_args()
     cases = load(options.cases)
     print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {len(cases):,} cases"
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}; {len(cases):,} cases",
+        flush=True,
     )
 
     results: dict[str, Result] = {}

@@ -188,9 +188,8 @@ class _Summary:
         for name in sorted(self.by_benchmark):
             counts = self.by_benchmark[name]
             total = counts["total"]
-            rows.append(
-                f"{name:22}{total:>10,}{counts['correct']:>9,}{counts['correct'] / total:>10.1%}{counts['explicit'] / total:>10.1%}"
-            )
+            shares = f"{counts['correct'] / total:>10.1%}{counts['explicit'] / total:>10.1%}"
+            rows.append(f"{name:22}{total:>10,}{counts['correct']:>9,}{shares}")
         for title, counter in (("found by", self.by_source), ("reason", self.by_reason), ("flag", self.by_flag)):
             rows += ["", *(f"{title + ' ' + printable(key):60}{count:>10,}" for key, count in counter.most_common())][
                 : 16 if counter else 0

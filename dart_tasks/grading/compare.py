@@ -1,7 +1,7 @@
 """Equality of two parsed answers, by type. Every rule is a sentence in docs/grading.md.
 
 Dispatch is on what the notation says (interval, set, point, matrix, equation, quantity, number), never on a loose match
-of the text; where notation leaves a choice (whether order matters), the policy of the benchmark and the question decide.
+of the text; where notation leaves a choice (whether order matters), the benchmark's policy and the question decide.
 """
 
 from __future__ import annotations
@@ -445,11 +445,11 @@ def _rows(node: Node) -> tuple[tuple[Node, ...], ...] | None:
         case Product(factors=factors):
             matrices = [factor for factor in factors if isinstance(_unwrapped(factor), Matrix)]
             scalars = tuple(factor for factor in factors if factor not in matrices)
-            rows = _rows(_unwrapped(matrices[0])) if len(matrices) == 1 else None
-            return None if rows is None else tuple(tuple(Product((*scalars, entry)) for entry in row) for row in rows)
+            scaled = _rows(_unwrapped(matrices[0])) if len(matrices) == 1 else None
+            return scaled and tuple(tuple(Product((*scalars, entry)) for entry in row) for row in scaled)
         case Negative(argument=argument):
-            rows = _rows(_unwrapped(argument))
-            return None if rows is None else tuple(tuple(Negative(entry) for entry in row) for row in rows)
+            positive = _rows(_unwrapped(argument))
+            return positive and tuple(tuple(Negative(entry) for entry in row) for row in positive)
         case _:
             return None
 

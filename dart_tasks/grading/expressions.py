@@ -209,9 +209,9 @@ class ExpressionParser(Cursor, ABC):
         self.depth -= 1
         if exponent is None:
             return self._angle(base)
-        if isinstance(base, Symbol) and base.name in APPLIED and _is_minus_one(exponent) and self.at_mark("("):
-            if self._is_application():  # f^{-1}(x)
-                return self._application(f"{base.name}^-1")
+        is_inverse = isinstance(base, Symbol) and base.name in APPLIED and _is_minus_one(exponent)
+        if is_inverse and self.at_mark("(") and self._is_application():  # f^{-1}(x)
+            return self._application(f"{base.name}^-1" if isinstance(base, Symbol) else "")
         node: Node = Power(base, exponent)
         while self.accept("!"):
             node = Call("factorial", (node,))

@@ -6,7 +6,7 @@ One row of a pool::
 
 One of lm-eval, where ``resps`` holds the k responses to one document::
 
-    {"doc_id": 0, "doc": {"query": "...", "reference": "\\"5\\"", "benchmark": "gsm8k"}, "target": "5", "resps": [["..."]]}
+    {"doc_id": 0, "doc": {"query": "...", "reference": "\\"5\\"", "benchmark": "gsm8k"}, "resps": [["..."]]}
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def read_cases(path: Path, benchmark: str | None = None) -> Iterator[tuple[str, 
         benchmark: for rows that name none (default: generic).
 
     Raises:
-        ValueError: a line that is no JSON object, or lacks a response or reference; the message says which line and what.
+        ValueError: a line is no JSON object, or lacks a response or reference; the message says which and what.
         OSError: the file cannot be read.
     """
     seen: set[object] = set()

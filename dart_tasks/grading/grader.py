@@ -16,8 +16,8 @@ from typing import Literal, TypeAlias, get_args
 
 from dart_tasks.grading.compare import Rules, same
 from dart_tasks.grading.extract import clean, find_answer
-from dart_tasks.grading.numeric import Budget, UndefinedError, self_check
 from dart_tasks.grading.nodes import Based
+from dart_tasks.grading.numeric import Budget, UndefinedError, self_check
 from dart_tasks.grading.read import Reading, native, read
 from dart_tasks.grading.words import choice_letter, clock_time, truth_value
 
@@ -31,7 +31,8 @@ Reference: TypeAlias = str | int | float | bool | Sequence[object]
 
 _ORDERED = re.compile(
     r"\bsort\b|\b(?:arrange|put|list|order)\b.{0,80}\b(?:ascending|descending|increasing|decreasing)\b|\brespectively\b"
-    r"|\bin (?:the )?(?:ascending|descending|increasing|decreasing|numerical) order\b|from (?:the )?(?:least|smallest|greatest|largest) to",
+    r"|\bin (?:the )?(?:ascending|descending|increasing|decreasing|numerical) order\b"
+    r"|from (?:the )?(?:least|smallest|greatest|largest) to",
     re.IGNORECASE,
 )
 _PERCENT = re.compile(r"%|\bper\s?cent", re.IGNORECASE)

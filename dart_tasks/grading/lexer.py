@@ -52,7 +52,10 @@ _UNICODE = {
     "⅚": r" \frac{5}{6}", "⅐": r" \frac{1}{7}", "⅛": r" \frac{1}{8}", "⅜": r" \frac{3}{8}", "⅝": r" \frac{5}{8}",
     "⅞": r" \frac{7}{8}", "⅑": r" \frac{1}{9}", "⅒": r" \frac{1}{10}",
 }  # fmt: skip
-_GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron rho sigma tau upsilon phi chi psi omega"
+_GREEK = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron rho sigma tau upsilon phi chi psi"
+    " omega"
+)
 _UNICODE |= {char: f"\\{name} " for char, name in zip("αβγδεζηθικλμνξορστυφχψω", _GREEK.split(), strict=True)}
 _UNICODE |= {
     "φ": r"\phi ",
@@ -70,8 +73,9 @@ _SUBSCRIPT = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789", strict=Tru
 _SCRIPTS = re.compile(f"([{''.join(_SUPERSCRIPT)}]+)|([{''.join(_SUBSCRIPT)}]+)")
 
 _SIZING = "|".join(
-    "left right bigl bigr Bigl Bigr biggl biggr Biggl Biggr big Big bigg Bigg bigm middle displaystyle textstyle scriptstyle"
-    " limits nolimits hline hfill allowbreak nonumber notag mathstrut strut centering normalsize large Large small huge".split()
+    "left right bigl bigr Bigl Bigr biggl biggr Biggl Biggr big Big bigg Bigg bigm middle displaystyle textstyle"
+    " scriptstyle limits nolimits hline hfill allowbreak nonumber notag mathstrut strut centering normalsize large"
+    " Large small huge".split()
 )
 _IGNORED = re.compile(rf"\\(?:{_SIZING})(?![A-Za-z])\.?|\\[!]")
 _SPACING = "|".join("quad qquad enspace thinspace medspace thickspace space newline par".split())

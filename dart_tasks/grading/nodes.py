@@ -39,7 +39,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A literal. ``places`` is the number of decimals written (None for an integer), ``digits`` the significant ones."""
+    """A literal. ``places`` counts the decimals written (None for an integer), ``digits`` the significant ones."""
 
     value: Fraction
     places: int | None = None
@@ -89,7 +89,7 @@ class Power:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A named function of its arguments: ``sqrt``, ``sin``, ``factorial``, ``degree`` (an angle mark), ``apply`` (f(x))."""
+    """A named function of its arguments: ``root``, ``sin``, ``degree`` (an angle mark), ``apply`` (f(x))."""
 
     name: str
     arguments: tuple[Node, ...]

@@ -1,8 +1,8 @@
 """The value of an expression: exactly where it is rational, else to 50 digits at fixed pseudo-random points.
 
 Two expressions that agree to 30 digits at five points chosen without regard to them are equal for every practical
-purpose, and unequal ones nearly always differ at the first: this replaces symbolic simplification, which is slow and has
-no bound on its time. Magnitudes, exponents, factorials and the number of operations are capped before they are computed.
+purpose, and unequal ones nearly always differ at the first: this replaces symbolic simplification, which is slow and
+has no bound on its time. Magnitudes, exponents, factorials and the number of operations are capped beforehand.
 """
 
 from __future__ import annotations
@@ -400,11 +400,9 @@ def _call(name: str, arguments: list[Value], budget: Budget, context: Any) -> Va
             return _elementary(name, arguments, context)
 
 
-_ELEMENTARY = {
-    "sin": "sin", "cos": "cos", "tan": "tan", "cot": "cot", "sec": "sec", "csc": "csc", "sinh": "sinh", "cosh": "cosh",
-    "tanh": "tanh", "coth": "coth", "sech": "sech", "csch": "csch", "arcsin": "asin", "arccos": "acos", "arctan": "atan",
-    "arccot": "acot", "arcsec": "asec", "arccsc": "acsc", "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
-}  # fmt: skip
+_INVERSES = "arcsin arccos arctan arccot arcsec arccsc arcsinh arccosh arctanh".split()
+_ELEMENTARY = {name: name for name in "sin cos tan cot sec csc sinh cosh tanh coth sech csch".split()}
+_ELEMENTARY |= {name: "a" + name[3:] for name in _INVERSES}  # arcsin is mpmath's asin
 
 
 def _elementary(name: str, arguments: list[Value], context: Any) -> Value:

@@ -1,7 +1,7 @@
 """Grading in worker processes that are killed and replaced, so that one case's fate never touches another's.
 
-Workers are plain child processes that speak JSON over pipes: no pickling, no ``fork`` of a threaded parent, no import of
-the caller's ``__main__``, and they may be started from daemonic processes, threads, event loops and Ray actors alike.
+Workers are plain child processes that speak JSON over pipes: no pickling, no ``fork`` of a threaded parent, no import
+of the caller's ``__main__``; they may be started from daemonic processes, threads, event loops and Ray actors alike.
 Cases are sent ahead of the answers, so a worker never waits for its parent; it answers in order, so on a death or a
 time-out the case at fault is the first without an answer, and the others are simply sent again.
 """
@@ -44,7 +44,7 @@ class GradingPool:
 
     Args:
         workers: processes; None for one per available core.
-        timeout_s: seconds after which a case is given up: its worker is killed and replaced, the verdict says "timeout".
+        timeout_s: seconds after which a case is given up: its worker is replaced, the verdict has the flag "timeout".
         memory_mb: address space of a worker in MiB; a case that exceeds it gets the flag "memory" (or "crashed").
 
     Raises:
@@ -97,7 +97,7 @@ class GradingPool:
         return future
 
     def map(self, cases: Iterable[tuple[Key, Case]]) -> Iterator[tuple[Key, Verdict]]:
-        """Verdicts tagged by the ids that came with the cases, in the order they finish; reads ahead by a bounded number."""
+        """Verdicts tagged by the ids of their cases, in the order they finish; reads ahead by a bounded number."""
         done: queue.SimpleQueue[tuple[Key, Future[Verdict]]] = queue.SimpleQueue()
         waiting = 0
         pending: set[Future[Verdict]] = set()
@@ -160,7 +160,7 @@ class _Shared:
             self.condition.notify()
 
     def take(self, in_flight: int, workers: int) -> list[_Item] | None:
-        """More cases for a worker that has ``in_flight`` of them, waiting if it has none; None when the pool is closed."""
+        """More cases for a worker that has ``in_flight`` of them, waiting if it has none; None once closed."""
         with self.condition:
             while not self.waiting and not in_flight and not self.closed:
                 self.condition.wait()
@@ -201,7 +201,7 @@ class _Process:
     """One worker process and its pipes."""
 
     def __init__(self, memory_mb: int) -> None:
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._popen = subprocess.Popen(
             [sys.executable, "-c", _CODE, _ROOT, str(memory_mb)],
             stdin=subprocess.PIPE,
@@ -236,7 +236,7 @@ class _Process:
         self._unsent += line
 
     def exchange(self, timeout_s: float) -> list[bytes] | None:
-        """Write what can be written and read what has come within the time-out: whole lines; None if the worker died."""
+        """Write what can be written; the whole lines that came within the time-out, None if the worker died."""
         lines: list[bytes] = []
         for key, _ in self._selector.select(max(0.0, timeout_s)):
             try:

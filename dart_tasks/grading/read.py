@@ -54,7 +54,8 @@ _CLAUSE = re.compile(  # ", where $n$ is any integer", ", k \\in \\mathbb{Z}", "
     r"(?:(?:all|any|every|some|each|an?)\s+)?\}?\s*"
     rf"(?:(?:positive |non-?negative )?(?:integers?|real numbers?|reals?|constants?)\s+\}}?{_NAMES}"
     rf"|{_NAMES}(?:\\in|∈)\s*(?:\\mathbb\s*\{{?\s*[ZRNQ]\s*\}}?|[ℤℝℕ]|\\[ZRN]\b)\s*(?:\^\s*\{{?\+\}}?)?"
-    rf"|{_NAMES}(?:\\text\s*\{{\s*)?(?:is|are|being|an)\s[a-z ]{{0,30}}(?:integers?|numbers?|constants?|real))[\s}})$.]*$"
+    rf"|{_NAMES}(?:\\text\s*\{{\s*)?(?:is|are|being|an)\s[a-z ]{{0,30}}(?:integers?|numbers?|constants?|real))"
+    r"[\s})$.]*$"
 )
 _SENTENCE = re.compile(
     r"^[^$]*\b(?:is|are|has|have|equals?|by|length|area|value|about|at|to)\s*:?\s*\$([^$]+)\$\s*\.?\s*$", re.IGNORECASE
@@ -92,7 +93,7 @@ def _read(text: str) -> Reading:
 
 
 def _said(text: str) -> tuple[Node, ...]:
-    """What a sentence says at its end in its only formula, what an unreadable name equals, or a sentence's only number."""
+    """What a sentence says in its only formula, at its end, or as its only number; what an unreadable name equals."""
     sentence = _SENTENCE.match(text)
     name, equals, value = text.strip().strip("$").rpartition("=")
     if sentence:

@@ -33,11 +33,13 @@ def renamings(reference: Node, answer: Node) -> Iterator[Node]:
     if first != second and all(len({name.lower() for name in names}) == len(names) for names in (first, second)):
         spelling = {name.lower(): name for name in first}
         yield renamed(answer, {name: spelling.get(name.lower(), name) for name in second})
-    if len(first) == len(second) == 1 and first != second and first | second <= _INTEGERS:
-        if all(any(part == Constant("pi") for part in walk(node)) for node in (reference, answer)):
-            yield renamed(answer, dict(zip(second, first, strict=True)))
+    one_integer = len(first) == len(second) == 1 and first != second and first | second <= _INTEGERS
+    if one_integer and all(any(part == Constant("pi") for part in walk(node)) for node in (reference, answer)):
+        yield renamed(answer, dict(zip(second, first, strict=True)))
     constants = sorted(name for name in first if _CONSTANTS.fullmatch(name))
-    own = sorted(name for name in second if _OTHER_CONSTANTS.fullmatch(name) and (name in constants or name not in first))
+    own = sorted(
+        name for name in second if _OTHER_CONSTANTS.fullmatch(name) and (name in constants or name not in first)
+    )
     if constants and len(own) == len(constants) <= MAX_CONSTANTS:
         for order in permutations(constants):
             names = dict(zip(own, order, strict=True))

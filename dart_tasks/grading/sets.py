@@ -1,6 +1,6 @@
 """Regions of the real line: intervals, unions, inequalities and sets of points, in one canonical form.
 
-``x < 2 \\text{ or } x \\ge 5``, ``(-\\infty, 2) \\cup [5, \\infty)`` and ``\\{x \\mid x<2 \\lor x\\ge5\\}`` are one Region.
+``x < 2 \\text{ or } x \\ge 5``, ``(-\\infty, 2) \\cup [5, \\infty)`` and ``\\{x \\mid x<2 \\lor x\\ge5\\}`` are one.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def is_region(node: Node) -> bool:
 
 
 def intervals(node: Node) -> tuple[Interval, ...] | None:
-    """The pieces of a region as written, not yet merged; None if ``node`` is no region. Two-item brackets are intervals."""
+    """The pieces of a region as written, not yet merged; None if it is no region. Two-item brackets are intervals."""
     match node:
         case Symbol(name="mathbb R"):
             return REALS

@@ -14,7 +14,8 @@ __all__ = ["choice_letter", "clock_time", "number_in_sentence", "spelt_number", 
 
 _MACRO = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|operatorname|textnormal|emph)\s*\{")
 _CHOICE = re.compile(
-    r"^(?:(?i:option|choice|answer)\s*\(?([A-Za-z])\)?[.:]?$|\(?([A-Za-z])\)(?:\s.*)?$|([A-Z])(?:[.:](?:\s.*)?)?$)", re.DOTALL
+    r"^(?:(?i:option|choice|answer)\s*\(?([A-Za-z])\)?[.:]?$|\(?([A-Za-z])\)(?:\s.*)?$|([A-Z])(?:[.:](?:\s.*)?)?$)",
+    re.DOTALL,
 )
 _TRUE = frozenset(("true", "yes", "correct"))
 _FALSE = frozenset(("false", "no", "incorrect"))
@@ -39,8 +40,9 @@ _SAME_WORDS = tuple(
 )
 _ONE_NUMBER = re.compile(r"(?<![\w.,])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?(?![\w/])%?")
 _COMPARES = re.compile(
-    r"\b(?:at least|at most|more|less|fewer|greater|than|over|under|between|not|never|or|minus|negative|to|from|hundreds?"
-    r"|thousands?|millions?|billions?|half|halves|thirds?|quarters?|dozens?|times|per ?cent|percent|point|squared|plus|and)\b|n't",
+    r"\b(?:at least|at most|more|less|fewer|greater|than|over|under|between|not|never|or|minus|negative|to|from"
+    r"|hundreds?|thousands?|millions?|billions?|half|halves|thirds?|quarters?|dozens?|times|per ?cent|point|squared"
+    r"|plus|and)\b|n't",
     re.IGNORECASE,
 )
 
@@ -59,7 +61,7 @@ def _bare(text: str) -> str:
 
 
 def truth_value(text: str) -> bool | None:
-    """True or False for an answer that says so: ``True``, ``yes.``, "No, because ...", "The claim is false"; else None."""
+    """True or False for an answer that says so: ``True``, ``yes.``, "No, because ...", "It is false"; else None."""
     lower = _MACRO.sub(" ", text.lower())
     words = re.findall(r"[a-z]+", lower)
     if not words:
@@ -99,16 +101,26 @@ def spelt_number(text: str) -> tuple[int, str] | None:
         elif not (word == "and" and used and words[index - 1] == "hundred"):
             break
         used = index + 1
-    if not used or words[used - 1] == "and" or set(words[used:]) & (NUMBER_WORDS.keys() | {"million", "half", "point", "and"}):
+    if (
+        not used
+        or words[used - 1] == "and"
+        or set(words[used:]) & (NUMBER_WORDS.keys() | {"million", "half", "point", "and"})
+    ):
         return None
     return total + current, " ".join(words[used:])
 
 
 def number_in_sentence(text: str) -> str | None:
-    """The only number of a sentence that merely names it: "Janet makes $18 per day"; None if it is compared or combined."""
+    """The only number of a sentence that merely names it ("Ann makes $18 a day"), not compared or combined."""
     sentence = _bare(text)
     numbers = _ONE_NUMBER.findall(sentence)
-    if len(sentence) > 200 or len(numbers) != 1 or _COMPARES.search(sentence) or not _SAYS.search(sentence) or re.search(r"[=<>+^|]|\d\s*[-*]", sentence):
+    if (
+        len(sentence) > 200
+        or len(numbers) != 1
+        or _COMPARES.search(sentence)
+        or not _SAYS.search(sentence)
+        or re.search(r"[=<>+^|]|\d\s*[-*]", sentence)
+    ):
         return None
     return str(numbers[0])
 

@@ -46,9 +46,9 @@ def test_references_equal_themselves_and_not_their_neighbours(name: str, shared_
             wrong.append(f"{position} is not itself in a box")
         other = problems[(position + 1) % len(problems)].reference
         pair = hashlib.sha256(f"{problem.reference}|{other}".encode()).hexdigest()[:8]
-        if str(other) != text and not _is_same_number(text, other) and pair not in SAME_ANSWER:
-            if equal(problem.reference, str(other), name, problem.query, problem.tolerance):
-                wrong.append(f"{position} equals the next ({pair})")
+        is_other = str(other) != text and not _is_same_number(text, other) and pair not in SAME_ANSWER
+        if is_other and equal(problem.reference, str(other), name, problem.query, problem.tolerance):
+            wrong.append(f"{position} equals the next ({pair})")
     assert not wrong
 
 
@@ -80,7 +80,8 @@ def test_labelled_cases_are_the_same_under_another_hash_seed(shared_data: Path, 
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from grading import load; "
         "from dart_tasks.grading import grade\n"
-        "for item in load(Path(sys.argv[2])): c = item.case; print(grade(c.response, c.reference, c.benchmark, c.question, c.tolerance))"
+        "for case in (item.case for item in load(Path(sys.argv[2]))):\n"
+        "    print(grade(case.response, case.reference, case.benchmark, case.question, case.tolerance))"
     )
     bench = str(Path(__file__).resolve().parents[2] / "bench")
     outputs = {

@@ -11,8 +11,8 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from multiprocessing.queues import SimpleQueue
+from pathlib import Path
 
 import pytest
 

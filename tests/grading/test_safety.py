@@ -83,7 +83,8 @@ sys.path.insert(0, {folder!r})
 from test_safety import HOSTILE
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for name, text in HOSTILE.items():
-    for response, reference in ((text, "5"), (f"The answer is $\\\\boxed{{{{{{text}}}}}}$.", "5"), ("5", text), (text, text + " ")):
+    boxed = "The answer is $\\\\boxed{{" + text + "}}$."
+    for response, reference in ((text, "5"), (boxed, "5"), ("5", text), (text, text + " ")):
         started = time.process_time()
         verdict = grade(response, reference, "math")
         seconds = time.process_time() - started
@@ -119,9 +120,9 @@ def test_nothing_in_the_grader_evaluates_text() -> None:
 
 
 FRAGMENTS = st.sampled_from(
-    r"\frac \sqrt \boxed{ { } ( ) [ ] \left \right \pm \cup , ; = < \le \infty \pi ^ _ ! % $ \$ | \text{ and or 1 23 4.5 x y "
-    r"\begin{pmatrix} \end{pmatrix} & \\ \sin \log \sum_{k=1}^ \circ ' : #### answer is \{ \} \in - + * / e i \overline{3} 0. "
-    r"\binom \lfloor \rfloor \ne yes (A) cm 1,000".split()
+    r"\frac \sqrt \boxed{ { } ( ) [ ] \left \right \pm \cup , ; = < \le \infty \pi ^ _ ! % $ \$ | \text{ and or 1 "
+    r"23 4.5 x y \begin{pmatrix} \end{pmatrix} & \\ \sin \log \sum_{k=1}^ \circ ' : #### answer is \{ \} \in - + * / "
+    r"e i \overline{3} 0. \binom \lfloor \rfloor \ne yes (A) cm 1,000".split()
 )
 TEXTS = st.one_of(
     st.lists(FRAGMENTS, max_size=24).map(" ".join), st.lists(FRAGMENTS, max_size=16).map("".join), st.text(max_size=60)
@@ -148,49 +149,11 @@ def test_equality_is_reflexive(text: str) -> None:
 
 
 VALUES = st.sampled_from(
-    [
-        "1",
-        "1.0",
-        r"\frac{2}{2}",
-        "2",
-        "0.5",
-        "1/2",
-        r"\frac12",
-        "50%",
-        "x=1",
-        "x",
-        "X",
-        "(1,2)",
-        "1,2",
-        "2,1",
-        r"\{1,2\}",
-    ]
-    + [
-        "x>1",
-        r"(1,\infty)",
-        r"\sqrt{2}",
-        "2^{1/2}",
-        r"\sqrt{8}/2",
-        r"1\text{ cm}",
-        "1.0 cm",
-        "yes",
-        "Yes.",
-        r"\pm 1",
-        "1,-1",
-    ]
-    + [
-        r"\begin{pmatrix}1\\2\end{pmatrix}",
-        "(1.0, 2)",
-        "x+y",
-        "y+x",
-        r"\pi",
-        r"\frac{2\pi}{2}",
-        "A",
-        "(A)",
-        "",
-        "1,000",
-        "1000",
-    ]
+    (
+        r"1 | 1.0 | \frac{2}{2} | 2 | 0.5 | 1/2 | \frac12 | 50% | x=1 | x | X | (1,2) | 1,2 | 2,1 | \{1,2\} | x>1 | (1,\infty)"
+        r" | \sqrt{2} | 2^{1/2} | \sqrt{8}/2 | 1\text{ cm} | 1.0 cm | yes | Yes. | \pm 1 | 1,-1 | (1.0, 2) | x+y | y+x | \pi"
+        r" | \begin{pmatrix}1\\2\end{pmatrix} | \frac{2\pi}{2} | A | (A) | 1,000 | 1000 | "
+    ).split(" | ")
 )
 
 
