@@ -7,6 +7,7 @@ the training prompt token for token.
 from __future__ import annotations
 
 import copy
+import json
 import os
 import shutil
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 
 from dart_tasks.prompts import PromptTemplate
+from train.checkpoints import write_json
 
 __all__ = ["chat_template", "export_model"]
 
@@ -73,7 +75,6 @@ def export_model(
     config, generation = model.config, model.generation_config
     model.config = copy.deepcopy(config)
     model.config.use_cache = True
-    model.config.dtype = torch_dtype
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     model.generation_config = GenerationConfig(
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=pad
@@ -82,6 +83,9 @@ def export_model(
         model.save_pretrained(aside, state_dict=_cast(state, torch_dtype))
     finally:
         model.config, model.generation_config = config, generation
+    # save_pretrained records the dtype of the model in memory, which is not that of the state it was given.
+    record = json.loads((aside / "config.json").read_text(encoding="utf-8"))
+    write_json(aside / "config.json", {**record, "dtype": dtype})
 
     tokenizer = copy.deepcopy(tokenizer)
     adds_bos = tokenizer.bos_token_id is not None and tokenizer("1")["input_ids"][:1] == [tokenizer.bos_token_id]
