@@ -52,7 +52,7 @@ def command(context: click.Context, /, run_dir: Path | None, dry_run: bool, pres
     return _synthesise(config, run_dir)
 
 
-for _subcommand in (commands.curate, commands.plan, commands.status):
+for _subcommand in (commands.curate, commands.plan, commands.report, commands.status, commands.temperature):
     command.add_command(_subcommand)
 
 

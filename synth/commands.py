@@ -1,4 +1,4 @@
-"""The subcommands of ``dart-synth``: plan, curate, status."""
+"""The subcommands of ``dart-synth``: plan, curate, status, report, temperature."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import click
 from dart_tasks.console import printable
 from synth.options import config_from_options, run_options
 
-__all__ = ["curate", "plan", "status"]
+__all__ = ["curate", "plan", "report", "status", "temperature"]
 
 _TEST_SETS = ("math", "gsm8k", "college_math", "deepmind_mathematics", "olympiadbench", "theoremqa")
 
@@ -50,6 +50,102 @@ def status(run_dir: Path, as_json: bool) -> None:
     word = "done" if opened.plan.scheduler.done else f"about {left:,.0f} trials left"
     click.echo(f"{word}; {len(opened.attempts)} attempt{'s' if len(opened.attempts) != 1 else ''}, "
                f"{opened.n_trials:,} trials recorded")  # fmt: skip
+
+
+# ---------------------------------------------------------------------- temperature
+class _Kept:
+    """An engine that several runs use one after the other: closing it does nothing."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def close(self) -> None:
+        """Leave it open for the next run."""
+
+
+@click.command(
+    epilog="Example: dart-synth temperature --preset demo --limit 50 --temperatures 0.7,1.0,1.3 --output runs/search"
+)
+@click.option(
+    "--output", type=click.Path(path_type=Path), required=True, help="Folder of the runs, one by temperature."
+)
+@click.option("--temperatures", default="0.8,1.0,1.2,1.4,1.6", show_default=True)
+@click.option("--trials", type=click.IntRange(1), default=8, show_default=True, help="Of every query.")
+@run_options
+def temperature(output: Path, temperatures: str, trials: int, preset: str, **options: Any) -> None:
+    """Compare sampling temperatures on some queries: pass rate, duplicates, coverage at equal tokens."""
+    from rich.table import Table
+
+    from dart_tasks.grading import GRADER_VERSION, GradingPool
+    from synth.config import ManifestMismatchError
+    from synth.engines import EngineError
+    from synth.ledger import Ledger, LedgerError
+    from synth.run import load_run_queries, make_vllm_engine, sampling_settings, synthesise
+    from synth.temperature import compare
+
+    try:
+        values = [float(text) for text in temperatures.split(",")]
+    except ValueError as error:
+        raise click.UsageError(f"--temperatures takes numbers (got {temperatures!r})") from error
+    base = config_from_options(preset, {**options, "strategy": "vanilla", "k": trials})
+    shared: list[Any] = []
+
+    def engine(config: Any, seed: int) -> Any:
+        if not shared:
+            shared.append(make_vllm_engine(config, seed))
+        shared[0].use(sampling_settings(config))
+        return _Kept(shared[0])
+
+    results = []
+    try:
+        queries = load_run_queries(base)
+        with GradingPool(base.grade_workers, timeout_s=base.grade_timeout_s) as grader:
+            for value in values:
+                config = dataclasses.replace(base, temperature=value)
+                run_dir = output / f"temperature-{value:g}"
+                synthesise(config, run_dir, queries, engine, grader, GRADER_VERSION, say=click.echo)
+                with Ledger(run_dir, read_only=True) as ledger:
+                    results.append((value, list(ledger.results())))
+    except (ValueError, ManifestMismatchError) as error:
+        raise click.UsageError(str(error)) from error
+    except (EngineError, LedgerError) as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        for opened in shared:
+            opened.close()
+    budget, rows = compare(results, len(queries), base.lenient_extraction)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("temperature", "pass rate", "duplicates", "cut", "tokens", "queries solved", "distinct correct"):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            f"{row.temperature:g}", f"{row.pass_rate:.1%}", f"{row.duplicate_rate:.1%}", f"{row.truncated_rate:.1%}",
+            f"{row.mean_tokens:.0f}", f"{row.coverage:.1%}", f"{row.n_distinct:,}",
+        )  # fmt: skip
+    _console().print(table)
+    click.echo(f"queries solved and distinct correct responses within the same {budget:,} tokens")
+
+
+# ---------------------------------------------------------------------- report
+@click.command(epilog="Example: dart-synth report runs/demo --output report.html")
+@click.argument("run_dir", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="The page's file [default: RUN/report.html].")
+def report(run_dir: Path, output: Path | None) -> None:
+    """Write one self-contained HTML page: the paper's figures, tables by difficulty, hardest queries."""
+    from synth.config import write_atomically
+    from synth.ledger import LedgerError
+    from synth.report import render_report
+
+    try:
+        page = render_report(run_dir)
+        path = output or run_dir / "report.html"
+        write_atomically(path, page)
+    except (LedgerError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"wrote {path}")
 
 
 # ---------------------------------------------------------------------- curate

@@ -47,9 +47,7 @@ class VllmEngine:
         _prepare_environment()
         try:
             import vllm
-            from vllm import SamplingParams
             from vllm.engine.arg_utils import EngineArgs
-            from vllm.sampling_params import RequestOutputKind
             from vllm.v1.engine.llm_engine import LLMEngine
         except ImportError as error:
             raise EngineError(
@@ -70,6 +68,16 @@ class VllmEngine:
         self._max_model_len = int(self._engine.model_config.max_model_len)
         self._slots = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
         self._description = f"vllm {getattr(vllm, '__version__', '?')} {model}"
+        self._prompts: dict[tuple[int, bool], list[int]] = {}
+        self._names: dict[TrialId, str] = {}  # vLLM's own request names, needed to abort
+        self.steps = 0
+        self.use(settings)
+
+    def use(self, settings: SamplingSettings) -> None:
+        """Sample differently from now on."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
         self._params = SamplingParams(
             temperature=settings.temperature,
             top_p=settings.top_p,
@@ -81,10 +89,6 @@ class VllmEngine:
             ignore_eos=settings.ignore_eos,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
-        self._prompts: dict[tuple[int, bool], list[int]] = {}
-        self._names: dict[TrialId, str] = {}  # vLLM's own request names, needed to abort
-        self.steps = 0
-        self.starved_s = 0.0  # time stepping with nothing running although trials were submitted
 
     @property
     def description(self) -> str:

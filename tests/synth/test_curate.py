@@ -135,3 +135,36 @@ def test_plan_from_a_run(run_dir: Path) -> None:
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "queries filled" in result.output
+
+
+def test_report_is_one_page_with_everything_escaped(run_dir: Path, tmp_path: Path) -> None:
+    import sqlite3
+
+    with sqlite3.connect(run_dir / "ledger.sqlite") as database:
+        database.execute("UPDATE queries SET text = ?", ("<script>alert(1)</script> \x1b[31m",))
+        database.execute("UPDATE texts SET response = '<img src=x onerror=1>', answer = '<b>'")
+    page_file = tmp_path / "page.html"
+    result = CliRunner().invoke(command, ["report", str(run_dir), "--output", str(page_file)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    page = page_file.read_text()
+    assert "<script" not in page
+    assert "<img src=x" not in page
+    assert "\x1b" not in page
+    assert "&lt;script&gt;" in page
+    assert page.count("data:image/png;base64,") == 3
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_temperatures_are_compared_at_equal_tokens() -> None:
+    from synth.ledger import StoredResult
+    from synth.temperature import compare
+
+    def stored(query: int, trial: int, correct: bool, key: int, n_tokens: int) -> StoredResult:
+        return StoredResult(query, trial, correct, True, True, key, n_tokens, "stop")
+
+    cheap = [stored(0, 0, True, 1, 10), stored(1, 0, False, 2, 10), stored(0, 1, True, 1, 10)]
+    dear = [stored(0, 0, False, 1, 20), stored(1, 0, True, 2, 20), stored(1, 1, True, 3, 20)]
+    budget, (low, high) = compare([(0.5, cheap), (1.5, dear)], 2)
+    assert budget == 30
+    assert (low.coverage, low.n_distinct, low.duplicate_rate) == (0.5, 1, 0.5)
+    assert (high.coverage, high.n_distinct) == (0.0, 0)  # its second trial is beyond the budget
