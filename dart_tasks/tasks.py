@@ -29,6 +29,7 @@ from lm_eval.api.task import ConfigurableTask
 from dart_tasks import fewshot
 from dart_tasks.benchmarks import BENCHMARKS, DataError, Problem
 from dart_tasks.filters import GradeFilter
+from dart_tasks.grading import GRADER_VERSION
 from dart_tasks.limits import ModelLimits, likely_truncated, limits_from_model_args, too_long
 from dart_tasks.protocols import pass_at_k, pass_ks
 from dart_tasks.settings import SettingsError, TaskSettings
@@ -107,7 +108,8 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
                 "temperature": self.settings.temperature,
                 "top_p": self.settings.top_p,
             }
-        values |= {"generation_kwargs": generation, "repeats": self.settings.k}
+        metadata = {**(values.get("metadata") or {}), "grader_version": GRADER_VERSION}  # kept in the results file
+        values |= {"generation_kwargs": generation, "repeats": self.settings.k, "metadata": metadata}
         self._groups: tuple[str, ...] = ()
         self._identical_items = 0.0
         super().__init__(config=values)

@@ -117,7 +117,8 @@ def _task_section(task: TaskResult) -> str:
         for name, score in scores
     )
     parts.append(
-        f"<p>{task.n_items:,} items, template {_escape(task.template)}, task version {_escape(task.version)}</p>"
+        f"<p>{task.n_items:,} items, template {_escape(task.template)}, task version {_escape(task.version)}, grader "
+        f"{_escape(task.grader_version)}</p>"
         f"<table><tbody>{rows}</tbody></table>"
     )
     charts = []

@@ -69,6 +69,7 @@ class TaskResult:
     task: str
     benchmark: str
     version: str
+    grader_version: str
     template: str
     k: int
     n_items: int
@@ -169,6 +170,7 @@ def _task_result(name: str, data: Mapping[str, Any], samples: Path) -> TaskResul
         task=name,
         benchmark=str(metadata.get("benchmark", "generic")),
         version=str(data.get("versions", {}).get(name, "?")),
+        grader_version=str(metadata.get("grader_version", "?")),
         template=str(metadata.get("template", "alpaca")),
         k=int(config.get("repeats", 1)),
         n_items=evaluated,

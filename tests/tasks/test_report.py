@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dart_tasks.benchmarks import BENCHMARKS
+from dart_tasks.grading import GRADER_VERSION
 from dart_tasks.report.cli import command
 from dart_tasks.report.plots import Bar, bar_chart
 from dart_tasks.report.published import published_table
@@ -63,6 +64,7 @@ def test_a_run_is_read_back(runs: tuple[Path, Path]) -> None:
     assert math.accuracy.value == pytest.approx(sum(item.accuracy for item in math.items) / 26)
     assert run.label == "weak-[red]<b>"
     assert math.items[0].responses[0].source == "boxed"
+    assert math.grader_version == GRADER_VERSION
 
 
 def test_terminal_shows_scores_comparisons_and_escaped_text(runs: tuple[Path, Path]) -> None:
@@ -190,7 +192,7 @@ def suite_run(label: str = "ours", n_items: int = 100) -> Run:
     """A run of the whole suite, without samples: accuracies 10% to 60%."""
     tasks = tuple(
         TaskResult(
-            record.task, record.name, "1", "alpaca", 1, n_items, 100, {"acc": Score(0.1 * place, 0.03)}, items=()
+            record.task, record.name, "1", "1.0", "alpaca", 1, n_items, 100, {"acc": Score(0.1 * place, 0.03)}, items=()
         )
         for place, record in enumerate(BENCHMARKS.values(), 1)
     )
