@@ -17,8 +17,6 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from rich.console import Console
-from rich.table import Table
 
 from train.packing import WINDOW, best_fit_decreasing, epoch_packing
 
@@ -101,13 +99,13 @@ def trl_whole(lengths: Lengths) -> int:
 
 
 PACKERS: list[tuple[str, str | None, Callable[[Lengths], int]]] = [
+    (f"ours, shuffled windows of {WINDOW:,}", None, ours),
+    ("ours, one window", None, ours_one_window),
     ("next-fit (the reference)", None, next_fit),
     ("first-fit-decreasing, windows of 1,000", None, first_fit_decreasing_in_thousands),
-    ("binpacking 2, windows of 1,000", "binpacking", binpacking_in_thousands),
-    ("TRL bfd, as SFTTrainer runs it", "trl", trl),
     ("TRL bfd, one window", "trl", trl_whole),
-    ("ours, one window", None, ours_one_window),
-    (f"ours, shuffled windows of {WINDOW:,}", None, ours),
+    ("TRL bfd, as SFTTrainer runs it", "trl", trl),
+    ("binpacking 2, windows of 1,000", "binpacking", binpacking_in_thousands),
 ]
 
 
@@ -120,25 +118,20 @@ def main() -> None:
         f"Python {platform.python_version()}, numpy {np.__version__}, one core; "
         f"{len(lengths):,} samples, {tokens:,} tokens"
     )
-    table = Table("packer", "packs", "efficiency", "CPU seconds", "x ours", box=None)
-    rows = []
+    bound = -(-tokens // CAPACITY)
+    print(f"{'packer':42} {'packs':>8} {'efficiency':>10} {'CPU s':>8} {'x ours':>7}")
+    print(f"{'lower bound':42} {bound:8,} {tokens / (bound * CAPACITY):10.2%}", flush=True)
+    own_seconds = 0.0
     for name, module, packer in PACKERS:
         if module and importlib.util.find_spec(module) is None:
-            rows.append((name, "not installed", None, None))
+            print(f"{name:42} not installed")
             continue
         started = time.process_time()
         packs = packer(lengths)
-        rows.append((name, f"{packs:,}", tokens / (packs * CAPACITY), time.process_time() - started))
-    own_seconds = rows[-1][3]
-    assert own_seconds
-    for name, packs_text, efficiency, seconds in rows:
-        if efficiency is None or seconds is None:
-            table.add_row(name, packs_text, "", "", "")
-        else:
-            table.add_row(name, packs_text, f"{efficiency:.2%}", f"{seconds:.2f}", f"{seconds / own_seconds:.1f}")
-    bound = -(-tokens // CAPACITY)
-    table.add_row("lower bound", f"{bound:,}", f"{tokens / (bound * CAPACITY):.2%}", "", "")
-    Console(width=110).print(table)
+        seconds = time.process_time() - started
+        own_seconds = own_seconds or seconds
+        efficiency = tokens / (packs * CAPACITY)
+        print(f"{name:42} {packs:8,} {efficiency:10.2%} {seconds:8.2f} {seconds / own_seconds:7.1f}", flush=True)
 
 
 if __name__ == "__main__":
