@@ -16,6 +16,7 @@ import os
 import platform
 import random
 import resource
+import statistics
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
@@ -34,9 +35,15 @@ from synth.scheduler import ProbeOutcome, QuerySpec, Scheduler, Target, TrialId
 SAMPLES_PER_S = 11.0  # of one replica: an A100 with DeepSeekMath-7B-RL gives 35,000-40,000 samples an hour
 N_QUERIES = 14_973  # MATH train and GSM8K train
 K_P = 192  # the paper's Prop2Diff
+ANSWERS = (  # reference, an answer that equals it, one that does not
+    ("7", "7", "8"), ("42", "42.0", "24"), ("18", "18", "81"), ("1200", "1,200", "120"),
+    ("\\frac{3}{4}", "0.75", "\\frac{4}{3}"), ("2\\sqrt{3}", "\\sqrt{12}", "3\\sqrt{2}"),
+    ("x^2+2x+1", "(x+1)^2", "x^2+1"), ("(1,\\infty)", "x \\in (1, \\infty)", "[1,\\infty)"),
+    ("\\frac{\\pi}{6}", "\\pi/6", "\\frac{\\pi}{3}"), ("\\{1, 2\\}", "\\{2, 1\\}", "\\{1, 3\\}"),
+)  # fmt: skip
 
 
-def response_text(source: random.Random, right: bool, answer: int) -> tuple[str, int]:
+def response_text(source: random.Random, answer: str) -> tuple[str, int]:
     """A solution of ordinary size: log-normal, median 260 tokens, 3.1 characters a token, at most 2,048 tokens."""
     n_tokens = min(2048, max(20, int(source.lognormvariate(5.56, 0.62))))
     steps = []
@@ -45,7 +52,7 @@ def response_text(source: random.Random, right: bool, answer: int) -> tuple[str,
         a, b = source.randrange(2, 10**6), source.randrange(2, 10**6)
         steps.append(f"Next we compute ${a} + {b} = {a + b}$, so that $x_{{{len(steps)}}} = \\frac{{{a}}}{{{b}}}$.")
         n_chars += len(steps[-1])
-    steps.append(f"The answer is $\\boxed{{{answer if right else answer + 1}}}$.")
+    steps.append(f"The answer is $\\boxed{{{answer}}}$.")
     return " ".join(steps), n_tokens
 
 
@@ -55,9 +62,9 @@ class SimulatedEngine:
     def __init__(self, n_replicas: int, n_slots: int, pass_rates: Sequence[float], seed: int) -> None:
         self._source = random.Random(seed)
         self._pass_rates = pass_rates
-        self._texts = [response_text(self._source, True, 7) for _ in range(2000)]
-        self._wrong = [response_text(self._source, False, 7) for _ in range(2000)]
-        mean = sum(n for _, n in self._texts) / len(self._texts)
+        self._right = [[response_text(self._source, right) for _ in range(300)] for _, right, _ in ANSWERS]
+        self._wrong = [[response_text(self._source, wrong) for _ in range(300)] for _, _, wrong in ANSWERS]
+        mean = statistics.mean(n for texts in self._right for _, n in texts)
         self._s_per_token = n_slots / SAMPLES_PER_S / mean
         self._capacity = n_replicas * n_slots
         self._events: list[tuple[float, TrialId, str, int]] = []
@@ -78,7 +85,8 @@ class SimulatedEngine:
         source = self._source
         for request in requests:
             right = source.random() < self._pass_rates[request.id.query]
-            text, n_tokens = source.choice(self._texts if right else self._wrong)
+            texts = self._right if right else self._wrong
+            text, n_tokens = source.choice(texts[request.id.query % len(ANSWERS)])
             text = f"{request.id.trial} of {source.getrandbits(40)}: {text}"  # no two alike, as in life
             # The first filling starts in the middle of things: else all slots would end together.
             left = source.random() if self._n_submitted < self._capacity else 1.0
@@ -116,9 +124,12 @@ class SuppliedVerdicts:
     _RIGHT = Verdict(True, "7", "boxed", True, "identical")
     _WRONG = Verdict(False, "8", "boxed", True, "different")
 
+    def __init__(self) -> None:
+        self._ends = {reference: f"{{{right}}}$." for reference, right, _ in ANSWERS}
+
     def submit(self, case: Case) -> Future[Verdict]:
         future: Future[Verdict] = Future()
-        future.set_result(self._RIGHT if case.response.endswith("{7}$.") else self._WRONG)
+        future.set_result(self._RIGHT if case.response.endswith(self._ends[str(case.reference)]) else self._WRONG)
         return future
 
 
@@ -187,7 +198,10 @@ def measure(n_replicas: int, n_slots: int, grade: bool, warm_up_s: float, measur
     source = random.Random(0)
     pass_rates = [min(1.0, source.betavariate(0.9, 0.6)) for _ in range(N_QUERIES)]
     text = "A train leaves the station at noon and " * 5
-    queries = [Query(f"q{i}", f"{text}{i}?", "7", "math", "simulated", 1 + i % 5) for i in range(N_QUERIES)]
+    queries = [
+        Query(f"q{i}", f"{text}{i}?", ANSWERS[i % len(ANSWERS)][0], "math", "simulated", 1 + i % 5)
+        for i in range(N_QUERIES)
+    ]
 
     def freeze(index: int, probe: ProbeOutcome) -> Target:
         return Target(max(1, -(-K_P * (probe.n_trials - probe.n_correct) // probe.n_trials)), 8192)

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +27,12 @@ from synth.config import RunConfig, resolve
 from synth.driver import Progress
 from synth.engines import Engine
 from synth.ledger import Ledger, PoolRow
-from synth.run import RunReport, load_run_queries, make_engine, synthesise
+from synth.run import Plan, RunReport, build_plan, load_run_queries, make_engine, restore, synthesise
+from synth.scheduler import Status
 
 pytestmark = pytest.mark.slow
 
-N_QUERIES = 20
+N_QUERIES, QUOTA = 10, 4
 Served = tuple[subprocess.Popen[bytes], str]
 ENVIRONMENT = {
     **os.environ,
@@ -46,7 +46,7 @@ ENVIRONMENT = {
 
 
 def configuration(**overrides: Any) -> RunConfig:
-    values = {"strategy": "uniform", "k": 6, "max_trials": 24, "limit": N_QUERIES, "n_slots": 8, "grade_workers": 1}
+    values = {"strategy": "uniform", "k": QUOTA, "max_trials": 16, "limit": N_QUERIES, "n_slots": 8}
     return resolve("demo", {**values, "dataset_format": "jsonl", **overrides})
 
 
@@ -69,83 +69,80 @@ class Halfway:
 
 @dataclass(frozen=True)
 class Outcome:
-    report: RunReport
+    """A finished run as its folder shows it."""
+
+    plan: Plan
     rows: list[dict[str, Any]]
     files: list[str]
     pool: list[PoolRow]
 
 
-def run(
-    run_dir: Path, config: RunConfig, observer: Halfway | None = None, engines: list[Engine] | None = None
-) -> Outcome:
-    def make(chosen: RunConfig, seed: int) -> Engine:
-        engine = make_engine(chosen, seed)
-        if engines is not None:
-            engines.append(engine)
-        return engine
-
-    with GradingPool(1) as grader:
-        queries = load_run_queries(config)
-        report = synthesise(config, run_dir, queries, make, grader, GRADER_VERSION, observer=observer)
+def read(run_dir: Path) -> Outcome:
+    config = configuration()
+    plan = build_plan(config, load_run_queries(config))
+    with Ledger(run_dir, read_only=True) as ledger:
+        restore(plan, ledger, lenient=False)
+        pool = list(ledger.pool())
     data = run_dir / "dataset"
     files = sorted(str(path.relative_to(data)) for path in data.rglob("*.jsonl"))
-    with Ledger(run_dir, read_only=True) as ledger:
-        pool = list(ledger.pool())
     rows = [json.loads(line) for line in (data / "data" / "train.jsonl").read_text(encoding="utf-8").splitlines()]
-    return Outcome(report, rows, files, pool)
+    return Outcome(plan, rows, files, pool)
+
+
+def run(run_dir: Path, config: RunConfig, observer: Halfway, engines: list[Any]) -> RunReport:
+    def make(chosen: RunConfig, seed: int) -> Engine:
+        engines.append(make_engine(chosen, seed))
+        return engines[-1]  # type: ignore[no-any-return]
+
+    with GradingPool(1) as grader:
+        report = synthesise(
+            config, run_dir, load_run_queries(config), make, grader, GRADER_VERSION, observer=observer
+        )  # fmt: skip
+    assert observer.happened
+    assert report.exported is not None
+    return report
 
 
 def check_complete(outcome: Outcome, reference: Outcome) -> None:
-    """Each query is settled, each trial is there once and without gaps, each kept response is a correct, new one."""
-    scheduler = outcome.report.plan.scheduler
-    assert outcome.report.exported is not None
-    assert (
-        len({(row.query, row.trial) for row in outcome.pool}) == len(outcome.pool) == outcome.report.progress.n_trials
-    )
-    numbers: dict[int, set[int]] = {}
-    for row in outcome.pool:
-        numbers.setdefault(row.query, set()).add(row.trial)
-    assert sorted(numbers) == list(range(N_QUERIES))
-    for query, trials in numbers.items():
-        assert set(range(scheduler.state(query).n_decided)) <= trials
+    """Each query is settled, each trial is there once, each kept response is a correct and new one."""
+    scheduler = outcome.plan.scheduler
+    assert scheduler.done
+    assert len({(row.query, row.trial) for row in outcome.pool}) == len(outcome.pool)
+    accepted = {(query, trial) for query in range(N_QUERIES) for trial in scheduler.accepted(query)}
+    assert accepted <= {(row.query, row.trial) for row in outcome.pool if row.correct}
+    for query in range(N_QUERIES):
         state = scheduler.state(query)
-        assert state.status.value in ("filled", "exhausted", "futile")
-        assert len(scheduler.accepted(query)) <= 6
-    assert len(outcome.rows) == sum(len(scheduler.accepted(query)) for query in range(N_QUERIES)) > N_QUERIES
-    assert len({(row["query_id"], row["response"]) for row in outcome.rows}) == len(outcome.rows)
+        assert (len(scheduler.accepted(query)) == QUOTA) == (state.status is Status.FILLED)
+    assert len({(row["query_id"], row["response"]) for row in outcome.rows}) == len(outcome.rows) == len(accepted)
+    # Nothing but sampling differs: the same files and columns, the same model sampled in the same way.
     assert outcome.files == reference.files
-    assert [list(row) for row in outcome.rows[:1]] == [list(row) for row in reference.rows[:1]]
-    ours, theirs = outcome.report.exported, reference.report.exported
-    assert theirs is not None
-    assert ours.n_queries == theirs.n_queries
-    ours_pass, theirs_pass = (sum(r.correct for r in o.pool) / len(o.pool) for o in (outcome, reference))
-    assert abs(ours_pass - theirs_pass) < 0.2  # the same model, sampled in the same way
-    stops = Counter(row.finish_reason for row in outcome.pool)
-    assert set(stops) <= {"stop", "length"} and stops["stop"] > stops["length"]
-    assert all(row.n_tokens > 0 for row in outcome.pool)
+    assert list(outcome.rows[0]) == list(reference.rows[0])
+    ours, theirs = (sum(row.correct for row in each.pool) / len(each.pool) for each in (outcome, reference))
+    assert abs(ours - theirs) < 0.25
+    assert {row.finish_reason for row in outcome.pool} <= {"stop", "length"}
+    assert all(0 < row.n_tokens <= 256 for row in outcome.pool)
 
 
 @pytest.fixture(scope="module")
 def in_process(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """The run to compare with."""
-    return run(tmp_path_factory.mktemp("in-process") / "run", configuration())
+    """The run to compare with, by the command itself (vLLM would stay in this process's memory)."""
+    run_dir = tmp_path_factory.mktemp("in-process") / "run"
+    options = f"--preset demo --strategy uniform -k {QUOTA} --max-trials 16 --limit {N_QUERIES} --slots 8"
+    program = [sys.executable, "-c", "from synth.cli import main; main()", *options.split(), "--format", "jsonl"]
+    subprocess.run([*program, "--output", str(run_dir)], env=ENVIRONMENT, check=True, timeout=900)
+    return read(run_dir)
 
 
 def test_ray_with_a_replica_killed(in_process: Outcome, tmp_path: Path) -> None:
     engines: list[Any] = []
-    victims: list[int] = []
 
     def kill() -> None:
-        number, info = min(engines[0].replicas.items())
-        os.kill(info.pid, signal.SIGKILL)
-        victims.append(number)
+        os.kill(min(engines[0].replicas.items())[1].pid, signal.SIGKILL)
 
-    halfway = Halfway(40, kill)
     config = configuration(engine="ray", replicas=2, replica_cpus=0.5)
-    outcome = run(tmp_path / "run", config, halfway, engines)
-    assert halfway.happened
-    assert outcome.report.progress.n_lost > 0
-    check_complete(outcome, in_process)
+    report = run(tmp_path / "run", config, Halfway(25, kill), engines)
+    assert report.progress.n_lost > 0
+    check_complete(read(tmp_path / "run"), in_process)
 
 
 # ---------------------------------------------------------------------- servers
@@ -244,13 +241,12 @@ def test_servers_with_one_killed_and_one_failing(in_process: Outcome, servers: l
     (victim, first), (_, second) = servers
     proxy = FaultyProxy(second)
     try:
-        halfway = Halfway(60, victim.kill)
         endpoints = (first, f"http://127.0.0.1:{proxy.port}/v1")
         config = configuration(engine="openai", endpoints=endpoints, engine_args=(), model="tiny")
-        outcome = run(tmp_path / "run", config, halfway)
+        run(tmp_path / "run", config, Halfway(25, victim.kill), [])
     finally:
         proxy.close()
-    assert halfway.happened
     assert proxy.n_errors > 0
+    outcome = read(tmp_path / "run")
     assert {row.replica for row in outcome.pool} == {0, 1}
     check_complete(outcome, in_process)
