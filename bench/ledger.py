@@ -27,18 +27,18 @@ from synth.scheduler import QuerySpec, Scheduler, TrialId
 N_QUERIES = 14_973
 
 
-def record(folder: Path, count: int) -> float:
-    """Seconds to append and commit ``count`` trials of about 1,500 characters."""
+def record(folder: Path, count: int) -> tuple[float, float]:
+    """Seconds, and seconds of CPU, to append and commit ``count`` trials of about 1,500 characters."""
     body = "Let x be the number of apples. " * 48
     with Ledger(folder) as ledger:
         ledger.add_queries(Query(f"q/{i}", f"query {i}", "1", "generic", "bench") for i in range(N_QUERIES))
-        started_s = time.perf_counter()
+        started_s, cpu_s = time.perf_counter(), time.process_time()
         for number in range(count):
             identity = TrialId(number % N_QUERIES, number // N_QUERIES)
             text = f"{number} {body}"
             ledger.append(Trial(identity, text, 400, "stop", "1", True, True, True, "boxed", "same text", (), 0))
         ledger.flush()
-        return time.perf_counter() - started_s
+        return time.perf_counter() - started_s, time.process_time() - cpu_s
 
 
 def fill(folder: Path, count: int) -> None:
@@ -64,9 +64,9 @@ def fill(folder: Path, count: int) -> None:
     database.close()
 
 
-def open_run(folder: Path) -> tuple[float, int]:
-    """Seconds to open the run and rebuild its scheduler, and the trials found."""
-    started_s = time.perf_counter()
+def open_run(folder: Path) -> tuple[float, float, int]:
+    """Seconds, and seconds of CPU, to open the run and rebuild its scheduler, and the trials found."""
+    started_s, cpu_s = time.perf_counter(), time.process_time()
     with Ledger(folder) as ledger:
         queries = ledger.queries()
         scheduler = Scheduler([QuerySpec(quota=40)] * len(queries), 2048)
@@ -74,7 +74,7 @@ def open_run(folder: Path) -> tuple[float, int]:
         for stored in ledger.results():
             scheduler.restore(trial_id(stored), stored.result(False))
             count += 1
-    return time.perf_counter() - started_s, count
+    return time.perf_counter() - started_s, time.process_time() - cpu_s, count
 
 
 def main() -> None:
@@ -87,14 +87,15 @@ def main() -> None:
     root = Path(tempfile.mkdtemp(dir=arguments.folder))
     print(f"{platform.machine()}, Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}")
     try:
-        seconds = record(root / "record", arguments.record)
-        print(f"recorded {arguments.record:,} trials in {seconds:.1f} s: {arguments.record / seconds:,.0f} a second")
+        seconds, cpu_s = record(root / "record", arguments.record)
+        rate = arguments.record / seconds
+        print(f"recorded {arguments.record:,} trials in {seconds:.1f} s ({cpu_s:.1f} s of CPU): {rate:,.0f} a second")
         fill(root / "open", arguments.trials)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        seconds, count = open_run(root / "open")
+        seconds, cpu_s, count = open_run(root / "open")
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         print(
-            f"opened {count:,} trials in {seconds:.1f} s, peak memory {peak / 2**20:.2f} GiB "
+            f"opened {count:,} trials in {seconds:.1f} s ({cpu_s:.1f} s of CPU), peak memory {peak / 2**20:.2f} GiB "
             f"({before / 2**20:.2f} before)"
         )
     finally:

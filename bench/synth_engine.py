@@ -162,6 +162,7 @@ def main() -> None:
     parser.add_argument("--quota", type=int, default=4)
     parser.add_argument("--cap", type=int, default=64)
     parser.add_argument("--slots", type=int, default=64)
+    parser.add_argument("--unique-trials", type=int, default=16, help="trials of a query in the comparison of seeds")
     arguments = parser.parse_args()
     config = resolve("demo", {"limit": arguments.queries, "n_slots": arguments.slots})
     queries = load_run_queries(config)
@@ -180,8 +181,9 @@ def main() -> None:
             f"{row.label:<24}{row.steps:>13,}{row.tokens:>13,}{per_step:>13.1f}{ours / per_step:>12.2f}x"
             f"{row.wall_s:>13.1f}{row.starved_s / row.wall_s:>13.2%}{row.unique:>13.1%}"
         )
-    free, seeded = (unique_at_equal_trials(bench, seeded, 16) for seeded in (False, True))
-    print(f"unique responses of 16 a query: engine's own seed {free:.2%}, independent seed per trial {seeded:.2%}")
+    count = arguments.unique_trials
+    free, seeded = (unique_at_equal_trials(bench, seeded, count) for seeded in (False, True))
+    print(f"unique responses of {count} a query: engine's own seed {free:.2%}, one seed per trial {seeded:.2%}")
 
 
 if __name__ == "__main__":
