@@ -1,7 +1,7 @@
 """What the project carries with it, so that every command runs with no network and no GPU.
 
 - ``MODEL_DIR``: a Llama of about 0.9M parameters, trained from scratch by ``train_tiny.py`` on generated problems.
-- ``BASE_MODEL_DIR``: the same, trained for fewer steps: the student that the demo fine-tunes.
+- ``BASE_MODEL_DIR``: an earlier checkpoint of the same run: the student that the demo fine-tunes.
 - ``TRAIN_PROBLEMS``, ``HELDOUT_PROBLEMS``: JSONL with columns id, query, answer, level (1 to 5), domain.
 - ``MINI_DIR``: about 25 items of our own in each of the six benchmarks' columns, for plumbing and not for scores.
 """
