@@ -13,6 +13,7 @@ from fractions import Fraction
 from dart_tasks.grading.nodes import (
     Based,
     Call,
+    Constant,
     Group,
     Matrix,
     Negative,
@@ -177,9 +178,25 @@ class _Comparison:
         first, second = intervals(_without_name(left)), intervals(_without_name(right))
         if first is None or second is None:
             return None
-        canonical = [self._merged(first), self._merged(second)]
+        canonical = [
+            self._merged(self._overlap(pieces) if isinstance(side, Sequence) else pieces)
+            for side, pieces in ((left, first), (right, second))
+        ]
         a, b = (merged if merged is not None else raw for merged, raw in zip(canonical, (first, second), strict=True))
         return len(a) == len(b) and all(self._same_interval(x, y) for x, y in zip(a, b, strict=True))
+
+    def _overlap(self, pieces: tuple[Interval, ...]) -> tuple[Interval, ...]:
+        """``x > 2`` beside ``x < 3``: as a union they would be the whole line, so what they have in common is meant."""
+        if len(pieces) != 2:
+            return pieces
+        above, below = sorted(pieces, key=lambda piece: piece.low is None)
+        if above.low is None or above.high is not None or below.low is not None or below.high is None:
+            return pieces
+        try:
+            overlapping = evaluate(_bare(above.low), {}, self.budget) < evaluate(_bare(below.high), {}, self.budget)
+        except (UndefinedError, KeyError, TypeError):
+            return pieces
+        return (Interval(above.low, above.low_closed, below.high, below.high_closed),) if overlapping else pieces
 
     def _merged(self, pieces: tuple[Interval, ...]) -> tuple[Interval, ...] | None:
         """Sorted, with touching pieces joined; None where an end has no real value."""
@@ -227,6 +244,8 @@ class _Comparison:
     def _same_collection(
         self, left: Node, right: Node, left_items: tuple[Node, ...] | None, right_items: tuple[Node, ...] | None
     ) -> bool:
+        if _is_half_open(left) != _is_half_open(right):
+            return False
         named = _assignments(left_items), _assignments(right_items)
         if named[0] or named[1]:
             return self._same_assignments(left_items or (), right_items or (), *named)
@@ -263,7 +282,7 @@ class _Comparison:
         }
         expanded: list[Node] = []
         for item in items:
-            if len(names) == 1 and isinstance(item, Relation) and item.operators == ("=",):
+            if len(names) == 1 and isinstance(item, Relation) and item.operands[0] in names:
                 item = item.operands[1]
             expanded.extend(_both_signs(item))
         return expanded
@@ -280,6 +299,8 @@ class _Comparison:
             return left_named.keys() == right_named.keys() and all(
                 self.same(value, right_named[name]) for name, value in left_named.items()
             )
+        if any(isinstance(item, Relation) for item in (left if right_named else right)):
+            return False  # x = 1, x = 2 beside x = 1, y = 2
         a = [left_named[name] for name in sorted(left_named, key=repr)] if left_named else list(left)
         b = [right_named[name] for name in sorted(right_named, key=repr)] if right_named else list(right)
         return self._in_order(a, b)
@@ -322,6 +343,10 @@ class _Comparison:
         if {left_unit, right_unit} == {"$", "cent"}:
             a = Product((a, Number(Fraction(100)))) if left_unit == "$" else a
             b = Product((b, Number(Fraction(100)))) if right_unit == "$" else b
+            return self._same_value(a, b)
+        if {left_unit, right_unit} == {"degree", ""} and any(part == Constant("pi") for part in walk(Sum((a, b)))):
+            half_turn = Quotient(Constant("pi"), Number(Fraction(180)))
+            a, b = (Product((v, half_turn)) if unit else v for v, unit in ((a, left_unit), (b, right_unit)))
             return self._same_value(a, b)
         if left_unit != right_unit and left_unit and right_unit and known_unit(left_unit) and known_unit(right_unit):
             return False
@@ -430,6 +455,10 @@ def _kind(node: Node) -> str:
     if isinstance(node, Group):
         return "(" if node.opening == "<" else node.opening
     return "bare" if isinstance(node, Sequence) else "value"
+
+
+def _is_half_open(node: Node) -> bool:
+    return isinstance(node, Group) and f"{node.opening}{node.closing}" in ("(]", "[)")
 
 
 def _rows(node: Node) -> tuple[tuple[Node, ...], ...] | None:

@@ -43,7 +43,8 @@ _BETWEEN_BOXES = re.compile(
 )
 _HASHES = re.compile(r"(?m)####[ \t]*(?!#)(?:(?:the )?(?:final )?answer(?: is)?:?)?[ \t]*(\S[^\n]*)", re.IGNORECASE)
 _STATED = re.compile(
-    r"""(?:final|correct|right|required|desired|overall)?[ *_]{0,4}(?:answer|ans|solution)s?\b[*_\s]{0,6}
+    r"""(?:final|correct|right|required|desired|overall)?[ *_]{0,4}
+    (?:(?:answer|ans|solution)s?|(?<=correct\ )option|(?<=correct\ )choice)\b[*_\s]{0,6}
     (?:(?:to|for|of)\ (?:the|this|our)\ (?:given\ |original\ )?(?:question|problem|equation|expression)[*_ ]{0,4})?
     (?:(?:is|are|was|will\ be|would\ be|must\ be|should\ be|equals?|becomes|=)\b[*_ ]{0,4}
        (?:therefore|thus|then|simply|just|indeed|given\ by|as\ follows|equal\ to)?[*_ ]{0,4}:?
@@ -52,8 +53,9 @@ _STATED = re.compile(
 )
 _SENTENCE_END = re.compile(r"\.(?=\s+[A-Z*#\"(]|\s*\n|\s*$|\s+I hope)|\n\s*\n|[!?](?=\s)|(?<=[^\\])\n(?![ \t]*[\\$\[])")
 _TAIL = re.compile(
-    r"""(?:,|;|\s)\s*(?:which|because|since|as\ (?:required|desired|we|the|it)|so\ (?:that|the|we)|where\ (?:we|the)
-    |when\ (?:we|the)|after|given\ that|and\ (?:the|this|that|we|it)|but|I\ hope|that\ is|i\.e|based\ on)\b.*""",
+    r"""(?:,|;|\s)\s*\(?(?:which|because|since|as\ (?:required|desired|we|the|it)|so\ (?:that|the|we)|where\ (?:we|the)
+    |when\ (?:we|the)|after|given\ that|and\ (?:the|this|that|we|it)|but|I\ hope|that\ is|i\.e
+    |(?<=[,;]\ )not|rather\ than|instead|based\ on)\b.*""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
 _LEAD = re.compile(
@@ -67,6 +69,7 @@ _NUMBER = re.compile(
 )
 _DELIMITERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ('"', '"'), ("“", "”"))
 MAX_TAIL = 8_000  # characters, from the end, in which a last formula or number is sought
+_NO_ANSWER = frozenset(("right", "wrong", "reasonable", "clear", "obvious", "as follows", "below", "above", "unique"))
 _HEDGED = re.compile(r"\bnot\s*$|n't\s*$", re.IGNORECASE)
 
 
@@ -106,7 +109,8 @@ def _boxed(text: str) -> Extraction | None:
     for before_start, before_end, content in reversed(boxes[:-1]):
         if before_end > start or start - before_end > 60 or not _BETWEEN_BOXES.fullmatch(text, before_end, start):
             break
-        if "\n\n" in text[before_end:start] or content in joined:
+        between = text[before_end:start]
+        if content in joined or ("\n\n" in between and not re.search(r"\b(?:and|or)\b", between)):
             break
         joined.insert(0, content)
         start = before_start
@@ -160,7 +164,7 @@ def _stated(text: str) -> Extraction | None:
         return Extraction(_clause(heading[1]), "final_answer", True) if _clause(heading[1]) else None
     for match in reversed(list(_STATED.finditer(text))[-32:]):
         answer = _clause(text[match.end() : match.end() + 3_000])
-        if answer:
+        if answer and answer.lower() not in _NO_ANSWER:
             source = "final_answer" if match[0].lower().startswith("final") else "answer_is"
             return Extraction(answer[:MAX_ANSWER], source, True)
     return None
@@ -176,6 +180,8 @@ def _clause(text: str) -> str:
     clause = stripped[: end.start()] if end else stripped
     if _HEDGED.search(clause) or clause.lower().startswith("not "):
         return ""
+    if stripped[len(clause) : len(clause) + 1] != "$" and re.search(r"\d!$", clause) and "\\" not in clause:
+        clause = clause[:-1]  # an exclamation, outside of formulas
     clause = _TAIL.sub("", _LEAD.sub("", clause))
     formulas = [next(filter(None, match.groups())) for match in _FORMULA.finditer(clause)]
     outside = _FORMULA.sub(" ", clause)

@@ -207,7 +207,8 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
             return True, "equal to the value that the text gives"
     if any(isinstance(node, Based) and node.numeral == answer.replace(" ", "") for node in expected.nodes):
         return True, "same numeral, base left out"
-    if expected.key and expected.key == given_reading.key and not (expected.nodes and given_reading.nodes):
+    is_text = any(char.isalpha() for char in expected.key)
+    if is_text and expected.key == given_reading.key and not (expected.nodes and given_reading.nodes):
         return True, "same words"
     if not given_reading.nodes:
         return False, "answer is not readable as mathematics, and is other text"

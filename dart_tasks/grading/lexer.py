@@ -82,6 +82,7 @@ _SPACING = "|".join("quad qquad enspace thinspace medspace thickspace space newl
 _SPACES = re.compile(rf"\\(?:{_SPACING})(?![A-Za-z])|\\[hv]space\*?\{{[^{{}}]*\}}|~|(?<!\\)\\[,;: ]")
 _DIGIT_GROUPS = re.compile(r"(?<=\d)(?:\{,\}|(?<!\\)\\[,!;: ]|,\\!|\{\\,\}|(?<!\\)~)\s*(?=\d{3}(?!\d))")
 _DELIMITERS = re.compile(r"(?<!\\)\${1,2}|\\[()\]]|\\\[(?!\d+(?:pt|em|ex|mm)\])")
+_CROSS = re.compile(r"(?<=\d) {1,2}[xX] {1,2}(?=[\d\\$])")
 _MONEY = re.compile(r"(?<!\\)\$(?=\s*-?[\d.])")
 _ESCAPED_COMMAND = re.compile(r"\\\\(?=[A-Za-z(\[{}])")
 
@@ -118,6 +119,7 @@ def plain(text: str) -> str:
     if text.count("$") - text.count(r"\$") == 1:  # no pair, so it is not mathematics between dollars
         text = _MONEY.sub(r"\$", text)
     text = _DELIMITERS.sub(" ", text)
+    text = _CROSS.sub(r" \\times ", text)
     if "." in text:
         text = _GOING_ON.sub(_repeating, _REPEATING.sub(_repeating, text))
     return _SPACES.sub(" ", text)
@@ -164,7 +166,7 @@ def tokenize(text: str) -> list[Token]:
             tokens.append(Token("command", match[0][1:], spaced))
         elif kind == "letters":
             after_number = bool(tokens) and (tokens[-1].kind == "number" or tokens[-1].text in ")}")
-            after_word = bool(tokens) and tokens[-1].kind == "word" and len(match[0]) > 1
+            after_word = bool(tokens) and tokens[-1].kind == "word" and (len(match[0]) > 1 or match[0] == "a")
             tokens.extend([Token("word", match[0], spaced)] if after_word else _letters(match[0], spaced, after_number))
         elif kind is not None:
             tokens.append(Token("number" if kind == "number" else "symbol", match[0], spaced))
@@ -181,7 +183,9 @@ def _letters(run: str, spaced: bool, after_number: bool) -> list[Token]:
         return [Token("letters", run, spaced)]
     if run in FUNCTIONS or lower in CONSTANTS:
         return [Token("command", run if run in FUNCTIONS else CONSTANTS[lower], spaced)]
-    if lower in ("or", "and", "per", "the", "are", "has", "not", "for") or (after_number and is_unit(run)):
+    if lower in ("or", "and", "per", "the", "are", "has", "not", "for", "is", "it", "of", "we") or (
+        after_number and is_unit(run)
+    ):
         return [Token("word", run, spaced)]
     parts = _KNOWN_NAME.split(run)
     if len(parts) > 1 and all(len(part) <= 2 for part in parts):  # xsinx, pir
@@ -201,7 +205,12 @@ def _styled(macro: str, content: str, spaced: bool, after_number: bool) -> list[
     name = content.strip(" ~")
     if name in FUNCTIONS:
         return [Token("command", name, spaced)]
-    if macro in ("mathrm", "mathit", "mathbf") and name.isalpha() and len(name) in (2, 3) and not is_unit(name):
+    if (
+        macro in ("mathrm", "mathit", "mathbf")
+        and name.isalpha()
+        and len(name) in (2, 3)
+        and not (after_number and is_unit(name))
+    ):
         return [Token("letters", letter, spaced and index == 0) for index, letter in enumerate(name)]
     tokens: list[Token] = []
     for match in _TOKEN.finditer(content):

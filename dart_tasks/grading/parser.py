@@ -136,8 +136,11 @@ class _AnswerParser(ExpressionParser):
         if curly and isinstance(inner, Relation) and ":" in inner.operators[:-1]:  # \{ x : x > 0 \}
             position = inner.operators.index(":") + 1
             return Builder(inner.operands[0], (Relation(inner.operands[position:], inner.operators[position:]),))
-        if len(items) == 1 and opening == "(" and closing == ")":
-            return items[0]
+        if len(items) == 1 and opening in "([":
+            if (opening == "(") != (closing == ")"):
+                raise UnreadableError("brackets do not match")
+            if opening == "(":
+                return items[0]
         mark = "<" if opening == "langle" else opening
         return Group(cast(Literal["(", "[", "{", "<"], mark), items, cast(Literal[")", "]", "}", ">"], closing))
 

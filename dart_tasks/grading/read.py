@@ -11,10 +11,21 @@ from fractions import Fraction
 from functools import lru_cache
 
 from dart_tasks.grading.lexer import MAX_CHARACTERS, UnreadableError, plain, tokenize
-from dart_tasks.grading.nodes import Based, Group, Node, Number, Quantity, Quotient, Relation, Sequence, Symbol
+from dart_tasks.grading.nodes import (
+    Based,
+    Group,
+    Node,
+    Number,
+    Quantity,
+    Quotient,
+    Relation,
+    Sequence,
+    SetOperation,
+    Symbol,
+)
 from dart_tasks.grading.parser import parse, parse_tokens
 from dart_tasks.grading.units import NUMBER_WORDS, canonical_unit, is_unit
-from dart_tasks.grading.words import number_in_sentence, spelt_number, text_key
+from dart_tasks.grading.words import bare, number_in_sentence, spelt_number, text_key
 
 __all__ = ["OPAQUE", "Reading", "native", "read"]
 
@@ -46,6 +57,7 @@ _SPACED = re.compile(r"^-?\d+(?:\.\d+)?(?:\s+-?\d+(?:\.\d+)?)+$")
 _LABELS = re.compile(
     r"^(?:the )?(?:solutions?|answers?|ans|final answer|result)(?: set)?(?: is| are)?\s*:?\s+(?=\S)", re.IGNORECASE
 )
+_MARKED = re.compile(r"^\([a-hA-H]\)\s*(?=[\d\\-])([^=]+)$", re.DOTALL)
 _ASIDE = re.compile(r"(?<=\d) \((?:\\text\{)?[a-z][a-z ]+\}?\)$")  # 18 (dollars)
 _NAMES = r"\$?\s*(?:\\[a-z]+|[a-zA-Z])(?:\s*,\s*[a-zA-Z])*\s*\$?\s*"
 _CLAUSE = re.compile(  # ", where $n$ is any integer", ", k \\in \\mathbb{Z}", " for all real numbers $t$"
@@ -62,10 +74,17 @@ _SENTENCE = re.compile(
 )
 MAX_REMEMBERED = 400  # characters: references and short answers come again and again
 OPAQUE = "text:"  # marks the name of a value whose name is no mathematics: P-value = 0.014
+_REALS_EXCEPT = re.compile(
+    r"[Aa]ll (?:real numbers|reals)(?: [a-z])? (?:except|excluding|other than)(?: for)? (?:[a-z] ?= ?)?(.{1,60})"
+)
 _RATIO = re.compile(r"(\d{1,30}) (?:to|out of) (\d{1,30})")
-_MEASURED = re.compile(r"(-?\d{1,30}(?:\.\d{1,30})?) +([A-Za-z]{1,12}(?:\^[23])?(?: ?/ ?[A-Za-z]{1,12}(?:\^[23])?)?)")
+_MEASURED = re.compile(
+    r"(-?\d{1,30}(?:\.\d{1,30})?(?: *(?:\\times|\\cdot|\*) *10 *\^ *\{? *-?\d{1,4} *\}?)?) +"
+    r"([A-Za-z]{1,12}(?:\^[23])?(?: ?/ ?[A-Za-z]{1,12}(?:\^[23])?)?)"
+)
 _REALS = re.compile(
-    r"(?:(?:the )?set of )?all (?:real numbers|reals|real values)(?: of)?(?: [a-z])?|(?:the )?real numbers|reals?"
+    r"(?:(?:the )?set of )?all (?:real numbers|reals|real values)(?: of)?(?: [a-z])?"
+    r"|(?:the )?real numbers|reals?|all real [a-z]"
 )
 
 
@@ -135,6 +154,8 @@ def _trees(text: str) -> list[Node]:
     tokens = tokenize(text)
     if not tokens:
         return []
+    if marked := _MARKED.match(text):  # "(a) 6"
+        return [*_trees(marked[1]), *_tree_or_nothing(text)]
     node = parse_tokens(tokens)
     if isinstance(node, Relation) and ":" in node.operators:
         return _around_colon(node)
@@ -143,10 +164,14 @@ def _trees(text: str) -> list[Node]:
 
 def _phrase(text: str) -> Node | None:
     """Phrases that mean a value: all real numbers, no solution, half, 3 to 1, 7 out of 12, 2nd, twenty-five apples."""
-    words = " ".join(text.lower().split())
+    words = bare(text).lower()
+    if except_ := _REALS_EXCEPT.fullmatch(bare(text)):
+        excluded = _tree_or_nothing(except_[1])
+        items = excluded[0].items if excluded and isinstance(excluded[0], Sequence) else excluded
+        return SetOperation((Symbol("mathbb R"), Group("{", items, "}")), ("minus",)) if items else None
     if _REALS.fullmatch(words):
         return Symbol("mathbb R")
-    if words in ("no solution", "no solutions", "no real solutions", "no real solution", "empty set"):
+    if words in ("no solution", "no solutions", "no real solutions", "no real solution", "empty set", "none"):
         return Group("{", (), "}")
     if words in ("half", "a half", "one half", "one-half"):
         return Quotient(Number(Fraction(1)), Number(Fraction(2)))
@@ -157,7 +182,9 @@ def _phrase(text: str) -> Node | None:
     if measured := _MEASURED.fullmatch(text):
         names = re.findall(r"[A-Za-z]+|\^\d|/", measured[2])
         if all(name in "/^2^3" or is_unit(name, one_letter=True) for name in names):
-            return Quantity(_literal(measured[1]), canonical_unit(["per" if name == "/" else name for name in names]))
+            return Quantity(
+                _tree_or_nothing(measured[1])[0], canonical_unit(["per" if name == "/" else name for name in names])
+            )
     spelt = spelt_number(words)
     if spelt is None:
         return None

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from dart_tasks.grading.nodes import (
     Builder,
@@ -20,6 +21,7 @@ from dart_tasks.grading.nodes import (
     SetOperation,
     Symbol,
 )
+from dart_tasks.grading.numeric import Budget, UndefinedError, evaluate
 
 __all__ = ["REALS", "Interval", "intervals", "is_infinite", "is_region"]
 
@@ -66,7 +68,8 @@ def is_region(node: Node) -> bool:
                 return False
             return any(operator in ("<", ">", "<=", ">=", "!=") for operator in operators)
         case Sequence(items=items):
-            return bool(items) and all(isinstance(item, Relation) and is_region(item) for item in items)
+            excludes = isinstance(items[0], Relation) and items[0].operators == ("!=",)
+            return excludes or all(isinstance(item, Relation) and is_region(item) for item in items)
         case _:
             return False
 
@@ -80,7 +83,9 @@ def intervals(node: Node) -> tuple[Interval, ...] | None:
             return _operation(operands, operators)
         case Group(opening="{", items=items):
             return tuple(Interval(item, True, item, True) for item in items)
-        case Group(items=(low, high), opening="(" | "[" as opening, closing=closing):
+        case Group(items=(low, high), opening="(" | "[" as opening, closing=closing) if (
+            is_infinite(low) <= 0 <= is_infinite(high)
+        ):
             return (
                 Interval(
                     None if is_infinite(low) else low,
@@ -96,6 +101,8 @@ def intervals(node: Node) -> tuple[Interval, ...] | None:
         case Relation(operands=operands, operators=operators):
             return _inequality(operands, operators)
         case Sequence(items=items):
+            if isinstance(items[0], Relation) and items[0].operators == ("!=",):  # x \ne 2, 3
+                return _without(tuple(item.operands[1] if isinstance(item, Relation) else item for item in items))
             parts = [intervals(item) for item in items]
             return (
                 None if any(part is None for part in parts) else tuple(piece for part in parts for piece in part or ())
@@ -110,18 +117,22 @@ def _operation(operands: tuple[Node, ...], operators: tuple[str, ...]) -> tuple[
         return None
     if all(operator == "union" for operator in operators):
         return tuple(piece for part in parts for piece in part or ())
-    first, second = operands[0], operands[1]
+    second = operands[1]
     if operators == ("minus",) and isinstance(second, Group) and second.opening == "{" and parts[0] == REALS:
         return _without(second.items)
-    del first
     return None
 
 
 def _without(points: tuple[Node, ...]) -> tuple[Interval, ...] | None:
-    """The real line without one point (more need their order, which is not known here)."""
-    if len(points) != 1:
-        return None
-    return (Interval(None, False, points[0], False), Interval(points[0], False, None, False))
+    """The real line without some points; None if their order cannot be told."""
+    if len(points) > 1:
+        budget = Budget(1_000)
+        try:
+            points = tuple(sorted(points, key=lambda node: evaluate(node, {}, budget).real))
+        except (UndefinedError, KeyError):
+            return None
+    ends = (None, *points, None)
+    return tuple(Interval(low, False, high, False) for low, high in pairwise(ends))
 
 
 def _is_variable(node: Node) -> bool:

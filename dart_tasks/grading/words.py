@@ -10,7 +10,7 @@ import re
 from dart_tasks.grading.lexer import plain
 from dart_tasks.grading.units import NUMBER_WORDS
 
-__all__ = ["choice_letter", "clock_time", "number_in_sentence", "spelt_number", "text_key", "truth_value"]
+__all__ = ["bare", "choice_letter", "clock_time", "number_in_sentence", "spelt_number", "text_key", "truth_value"]
 
 _MACRO = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|operatorname|textnormal|emph)\s*\{")
 _CHOICE = re.compile(
@@ -53,7 +53,7 @@ _SAYS = re.compile(
 )
 
 
-def _bare(text: str) -> str:
+def bare(text: str) -> str:
     """Without style macros, braces and dollars, white space collapsed."""
     for mark in ("}", "{", "$", "*", "\\"):
         text = _MACRO.sub(" ", text).replace(mark, " ") if mark == "}" else text.replace(mark, " ")
@@ -76,13 +76,13 @@ def truth_value(text: str) -> bool | None:
 
 def choice_letter(text: str) -> str | None:
     """The letter of a multiple-choice answer, in upper case: ``(B)``, ``\\textbf{(B)}\\ 5``, ``option (c)``, ``B``."""
-    match = _CHOICE.match(_bare(text)) if len(text) <= 400 else None
+    match = _CHOICE.match(bare(text)) if len(text) <= 400 else None
     return (match[1] or match[2] or match[3]).upper() if match else None
 
 
 def clock_time(text: str) -> tuple[int, int, str] | None:
     """(hour, minute, "a" or "p") of a time of day on the twelve-hour clock."""
-    match = _CLOCK.fullmatch(_bare(text).strip(" .")) if len(text) <= 60 else None
+    match = _CLOCK.fullmatch(bare(text).strip(" .")) if len(text) <= 60 else None
     return (int(match[1]), int(match[2] or 0), match[3].lower()) if match else None
 
 
@@ -112,7 +112,7 @@ def spelt_number(text: str) -> tuple[int, str] | None:
 
 def number_in_sentence(text: str) -> str | None:
     """The only number of a sentence that merely names it ("Ann makes $18 a day"), not compared or combined."""
-    sentence = _bare(text)
+    sentence = bare(text)
     numbers = _ONE_NUMBER.findall(sentence)
     if (
         len(sentence) > 200
@@ -128,9 +128,11 @@ def number_in_sentence(text: str) -> str | None:
 def text_key(text: str) -> str:
     """Text without what does not tell answers apart: case, spaces, macros, punctuation, articles, synonyms."""
     text = plain(_MACRO.sub(" ", text[:20_000])).lower().replace("}", " ").replace("{", " ")
+    text = re.sub(r"\s*,\s*", ",", re.sub(r"\\[dtc]frac\b", r"\\frac", text))
     text = re.sub(r"(?<=[a-z])\.(?=[a-z]\b)", "", text)
     text = re.sub(r"(?<!\d)\.(?!\d)|[,;:!?\"'`*~](?!\d)|\.(?=\s|$)", " ", text)
     words = " ".join(word for word in text.split() if word not in ("the", "a", "an"))
+    words = re.sub(r"^(?:it|this|that) is (?=.)", "", words)
     if len(words) <= 60:
         words = next((canonical for pattern, canonical in _SAME_WORDS if pattern.fullmatch(words)), words)
     return words.replace(" ", "")
