@@ -221,7 +221,9 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
     # -- scores -------------------------------------------------------------------------------------------------------
     def apply_filters(self) -> list[Instance] | None:
         """Grade all responses of this rank, then look whether sampling gave more than one text per item."""
-        if "bypass" in self._metric_fn_list:  # --predict_only
+        if self._predict_only:
+            for instance in self._instances:
+                instance.filtered_resps["graded"] = instance.resps
             return None
         result: list[Instance] | None = super().apply_filters()
         if self.settings.k > 1:
@@ -239,11 +241,17 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
         return result
 
     @property
+    def _predict_only(self) -> bool:
+        return "bypass" in self._metric_fn_list
+
+    @property
     def _sampling_failed(self) -> bool:
         return self.settings.k > 1 and self._identical_items > 0.5
 
     def process_results(self, doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, float | None]:
         """An item's scores from its verdicts. Lists every metric for every item, as all ranks must agree on them."""
+        if self._predict_only:
+            return {"bypass": None}
         payload = json.loads(results[0])
         correct = [verdict["correct"] for verdict in payload["verdicts"]]
         n, right = len(correct), sum(correct)
@@ -262,7 +270,7 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
 
     def aggregation(self) -> dict[str, Callable[..., float]]:
         """Means over items, whose standard errors lm-eval knows; within a group, the mean over its members."""
-        if "bypass" in self._metric_fn_list:
+        if self._predict_only:
             return super().aggregation()  # type: ignore[no-any-return]
         k = self.settings.k
         names = ["acc", "acc_relative_tolerance", "likely_truncated", f"mean@{k}"]
