@@ -219,6 +219,7 @@ class Scheduler:
         self._speculate = speculate
         self._queries = [_Query(spec, min(max_trials, spec.max_trials or max_trials)) for spec in queries]
         self._heap: list[tuple[float, int]] = []
+        self._restored = False
         self._open: dict[int, None] = {}
         for index, query in enumerate(self._queries):
             if query.quota is None and (freeze is None or not 0 < query.probe <= query.cap):
@@ -237,9 +238,12 @@ class Scheduler:
             query.gaps[:0] = range(trial.trial - 1, query.issued - 1, -1)
             query.issued = trial.trial + 1
         self._take(trial, query, result)
+        self._restored = True
 
     def next_requests(self, n_slots: int) -> list[TrialId]:
         """Up to ``n_slots`` trials to start now; fewer where nothing is left to start."""
+        if self._restored:
+            self._rank_again()
         requests: list[TrialId] = []
         while len(requests) < n_slots and self._heap:
             _, index = heapq.heappop(self._heap)
@@ -258,7 +262,9 @@ class Scheduler:
         """Take in a finished trial; returns trials in flight that are no longer wanted, to be aborted."""
         query = self._queries[trial.query]
         query.in_flight.discard(trial.trial)
-        return self._take(trial, query, result)
+        unwanted = self._take(trial, query, result)
+        self._enqueue(trial.query, query)
+        return unwanted
 
     def on_lost(self, trial: TrialId) -> None:
         """A trial in flight will never finish (its engine died): its number is to be sampled again."""
@@ -321,6 +327,14 @@ class Scheduler:
         )
 
     # ------------------------------------------------------------------ inside
+    def _rank_again(self) -> None:
+        """Order the open queries by what restored trials tell."""
+        self._restored = False
+        self._heap = []
+        for index in self._open:
+            self._queries[index].queued = False
+            self._enqueue(index, self._queries[index])
+
     def _enqueue(self, index: int, query: _Query) -> None:
         if query.queued or query.status not in _OPEN or query.allowance() <= 0:
             return
@@ -363,7 +377,6 @@ class Scheduler:
             query.prefix += 1
             self._decide(trial.query, query)
         unwanted = self._drop_unneeded(query)
-        self._enqueue(trial.query, query)
         return [TrialId(trial.query, number) for number in unwanted]
 
     def _decide(self, index: int, query: _Query) -> None:
