@@ -101,7 +101,9 @@ def test_a_batch_without_targets_is_zero_and_still_has_gradients(model: Any) -> 
     assert gradient(model).abs().max() == 0.0
 
 
-@pytest.mark.parametrize(("loss", "reason"), [(float("nan"), "the loss is nan"), (50.0, "twice as bad as guessing")])
+@pytest.mark.parametrize(
+    ("loss", "reason"), [(float("nan"), "the loss is nan"), (50.0, "the loss is 50.00, twice as bad as guessing")]
+)
 def test_a_loss_that_is_no_number_or_explodes_stops_with_the_samples(loss: float, reason: str) -> None:
     guard = LossGuard(VOCABULARY, lambda sample: f"data:{sample}")
     with pytest.raises(DivergenceError, match=rf"step 3: {reason}.*data:7, data:9"):
