@@ -128,7 +128,8 @@ def number_in_sentence(text: str) -> str | None:
 def text_key(text: str) -> str:
     """Text without what does not tell answers apart: case, spaces, macros, punctuation, articles, synonyms."""
     text = plain(_MACRO.sub(" ", text[:20_000])).lower().replace("}", " ").replace("{", " ")
-    text = re.sub(r"\s*,\s*", ",", re.sub(r"\\[dtc]frac\b", r"\\frac", text))
+    text = " ".join(text.split())  # no pattern may meet a long run of spaces
+    text = re.sub(r" ?, ?", ",", re.sub(r"\\[dtc]frac\b", r"\\frac", text))
     text = re.sub(r"(?<=[a-z])\.(?=[a-z]\b)", "", text)
     text = re.sub(r"(?<!\d)\.(?!\d)|[,;:!?\"'`*~](?!\d)|\.(?=\s|$)", " ", text)
     words = " ".join(word for word in text.split() if word not in ("the", "a", "an"))
