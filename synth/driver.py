@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from dart_tasks.grading import Case, Verdict
@@ -151,7 +152,11 @@ class Driver:
         )
         self._grading.add(completion.id)
         future = self._grader.submit(case)
-        future.add_done_callback(lambda done: self._verdicts.put((completion, seed, done.result())))
+        future.add_done_callback(partial(self._on_verdict, completion, seed))
+
+    def _on_verdict(self, completion: Completion, seed: int | None, done: Future[Verdict]) -> None:
+        if not done.cancelled():  # the pool cancels what is left when the run ends by an error or Ctrl-C
+            self._verdicts.put((completion, seed, done.result()))
 
     def _take_verdicts(self, wait: bool) -> None:
         if wait and self._grading:

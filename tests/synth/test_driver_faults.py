@@ -229,3 +229,29 @@ def test_sampling_waits_for_slow_graders(tmp_path: Path, undisturbed: list[tuple
             QUERIES, scheduler, engine, grader, ledger, prompts, attempt=0, lenient=False, observer=grader
         ).run()  # fmt: skip
     assert kept(scheduler) == undisturbed
+
+
+class Interrupted(SlowGrader):
+    """Ctrl-C while verdicts are out, which are cancelled then."""
+
+    def update(self, progress: Progress, scheduler: Scheduler, n_running: int, n_grading: int) -> None:
+        if n_grading > 20:
+            raise KeyboardInterrupt
+
+    def cancel(self) -> int:
+        return sum(future.cancel() for future, _ in self._held)
+
+
+def test_verdicts_that_are_cancelled_say_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    grader = Interrupted()
+    with Ledger(tmp_path) as ledger:
+        ledger.add_queries(QUERIES)
+        prompts = PromptMaker(render=str, chat=False, run_seed=None)
+        engine = TapeEngine(say, n_slots=24, jitter_seed=0)
+        driver = Driver(
+            QUERIES, make_scheduler(), engine, grader, ledger, prompts, attempt=0, lenient=False, observer=grader
+        )
+        with pytest.raises(KeyboardInterrupt):
+            driver.run()
+        assert grader.cancel() > 20
+    assert caplog.text == ""
