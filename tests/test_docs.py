@@ -18,10 +18,10 @@ PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
 
 
 def shown_commands(page: Path) -> Iterator[list[str]]:
-    """The words of each command in a page's ``bash`` blocks, comments and ``NAME=value`` prefixes left out."""
-    for block in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+    """The words of each command in a page's shell blocks, comments and ``NAME=value`` prefixes left out."""
+    for block in re.findall(r"```(?:bash|console)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
         for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
+            words = shlex.split(line.removeprefix("$ "), comments=True)
             while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
                 words = words[1:]
             if words:
