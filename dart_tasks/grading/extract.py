@@ -220,7 +220,7 @@ def clean(answer: str) -> str:
         before = answer
         answer = answer.strip("*` ").removeprefix("> ").removeprefix("__").removesuffix("__")
         if answer.endswith((".", ",", ";", ":")) and not answer.endswith(("\\,", "\\;", "\\:", ".m.")):
-            answer = answer[:-1].rstrip()
+            answer = answer.rstrip(answer[-1]).rstrip()
         for opening, closing in _DELIMITERS:
             inside = answer[len(opening) : len(answer) - len(closing)]
             if (
