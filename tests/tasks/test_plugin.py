@@ -78,7 +78,7 @@ def test_nothing_is_printed_or_raised_when_our_package_is_gone(repo: Path, tmp_p
 
 def test_start_up_opens_nothing_and_imports_nothing(repo: Path) -> None:
     code = (
-        "import site, sys\nsys.modules.pop('_dart_math_lm_eval', None)  # where it is installed, it is imported already\n"
+        "import site, sys\nsys.modules.pop('_dart_math_lm_eval', None)  # imported already where installed\n"
         "before = set(sys.modules); events = []\n"
         "sys.addaudithook(lambda event, args: events.append(event) if event.split('.')[0] in "
         "('socket', 'subprocess', 'os') else None)\n"
