@@ -26,6 +26,7 @@ def test_accelerate_reads_the_configuration(path: Path) -> None:
     name = path.stem
     expected = {"ddp": "MULTI_GPU", "fsdp2": "FSDP", "zero3": "DEEPSPEED", "cpu": "MULTI_GPU"}[name.split("-")[0]]
     assert config.distributed_type == expected
+    assert config.mixed_precision in ("no", "bf16")  # an unquoted no is a boolean in YAML
     assert config.num_processes == (32 if "4x8" in name else 8 if "8gpu" in name else 2)
     assert config.num_machines == (4 if "4x8" in name else 1)
 
