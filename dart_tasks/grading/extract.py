@@ -1,8 +1,8 @@
 """Response -> answer text, by ranked cue, in time linear in the response.
 
 ``... so $x=4$. The answer is $\\boxed{4}$.`` gives ``4``, found as "boxed". The cues, strongest first: the last filled
-``\\boxed`` (neighbouring final boxes joined), ``####``, "final answer is", "answer is"/"Answer:", and only then what is
-merely last: the whole of a one-line response, the last formula, the last number.
+``\\boxed`` (neighbouring final boxes joined), ``####``, ``<answer>`` tags, "final answer is", "answer is"/"Answer:",
+and only then what is merely last: the whole of a one-line response, the last formula, the last number.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ _BETWEEN_BOXES = re.compile(
     r"[\s$,;.&]*(?:(?:\\text\s*\{\s*)?(?:and|or)\s*\}?)?[\s$,;&]*(?:\\[()\[\]]|\\quad|\s|\$)*", re.IGNORECASE
 )
 _HASHES = re.compile(r"(?m)####[ \t]*(?!#)(?:(?:the )?(?:final )?answer(?: is)?:?)?[ \t]*(\S[^\n]*)", re.IGNORECASE)
+_TAGGED = re.compile(r"<answer>([^<]{1,2000})</answer>", re.IGNORECASE)
 _STATED = re.compile(
     r"""(?:final|correct|right|required|desired|overall)?[ *_]{0,4}
     (?:(?:answer|ans|solution)s?|(?<=correct\ )option|(?<=correct\ )choice)\b[*_\s]{0,6}
@@ -85,7 +86,7 @@ def find_answer(response: str) -> Extraction:
         cut = _RUN_ON.search(text, cut.end())
     if cut is not None:
         text = text[: cut.start()]
-    return _boxed(text) or _hashes(text) or _stated(text) or _last(text) or NONE
+    return _boxed(text) or _hashes(text) or _tagged(text) or _stated(text) or _last(text) or NONE
 
 
 # -- boxes --------------------------------------------------------------------------------------------------------
@@ -156,6 +157,11 @@ def _hashes(text: str) -> Extraction | None:
         return None
     answer = clean(found[1])
     return Extraction(answer, "hashes", True) if answer else None
+
+
+def _tagged(text: str) -> Extraction | None:
+    filled = [content.strip() for content in _TAGGED.findall(text) if content.strip()]
+    return Extraction(filled[-1], "answer_tag", True) if filled else None
 
 
 def _stated(text: str) -> Extraction | None:

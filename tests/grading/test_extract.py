@@ -31,6 +31,8 @@ CASES = [
     ("2 + 2 = 4\n#### 4", "4", "hashes"),
     ("So 4.\n#### $1,000", "$1,000", "hashes"),
     ("#### The answer is 42", "42", "hashes"),
+    ("<think>7?</think> So <answer> 42 </answer>", "42", "answer_tag"),
+    ("<answer></answer> The answer is 42.", "42", "answer_is"),
     # final answer
     ("Final Answer: The final answer is $5$. I hope it is correct.", "5", "final_answer"),
     ("Final Answer: The final answer is 5. I hope it is correct.", "5", "final_answer"),
