@@ -81,7 +81,7 @@ def test_found(response: str, answer: str, source: str) -> None:
     found = find_answer(response)
     assert (found.answer, found.source) == (answer, source)
     assert extract(response) == answer
-    assert found.explicit == (source in ("boxed", "hashes", "final_answer", "answer_is"))
+    assert found.explicit == (source in ("boxed", "hashes", "answer_tag", "final_answer", "answer_is"))
 
 
 def test_truncated_response_is_wrong_unless_it_states_its_answer() -> None:
