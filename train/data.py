@@ -115,8 +115,18 @@ def default_cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dart-math"
 
 
-def load_columns(training_set: TrainingSet) -> tuple[Any, Any]:
+def _files_key(path: Path) -> str:
+    """Changes with any change of the files at ``path``: their names, sizes and times."""
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    facts = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def load_columns(training_set: TrainingSet, cache_dir: Path) -> tuple[Any, Any]:
     """The query and response columns as ``pyarrow.ChunkedArray``.
+
+    ``datasets`` names its cache of a folder by the folder's last name and its card alone, and would answer with the
+    rows of another run's ``dataset`` folder, or of this one before it changed: local files get a cache of their own.
 
     Raises:
         UserError: no such data, split or column, or no rows.
@@ -124,6 +134,7 @@ def load_columns(training_set: TrainingSet) -> tuple[Any, Any]:
     import datasets
 
     path = Path(training_set.source)
+    own = str(cache_dir / "files" / _files_key(path)) if path.exists() else None
     try:
         with _quiet_datasets():
             if (path / "state.json").is_file():
@@ -131,9 +142,9 @@ def load_columns(training_set: TrainingSet) -> tuple[Any, Any]:
                 table = loaded[training_set.split] if isinstance(loaded, datasets.DatasetDict) else loaded
             elif path.is_file():
                 kind = {".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}.get(path.suffix, "json")
-                table = datasets.load_dataset(kind, data_files=str(path), split="train")
+                table = datasets.load_dataset(kind, data_files=str(path), split="train", cache_dir=own)
             else:
-                table = datasets.load_dataset(training_set.source, split=training_set.split)
+                table = datasets.load_dataset(training_set.source, split=training_set.split, cache_dir=own)
     except Exception as error:  # datasets raises a dozen kinds, its own and fsspec's
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"cannot load --data {training_set.source} (split {training_set.split}): {reason}") from error
@@ -229,7 +240,7 @@ def _tokenizer_text(tokenizer: Any) -> str:
 
 def _encode_set(training_set: TrainingSet, tokenizer: Any, cache_dir: Path) -> Path:
     """The folder of one training set's arrays, made unless it is there."""
-    queries, responses = load_columns(training_set)
+    queries, responses = load_columns(training_set, cache_dir)
     template = get_template(training_set.template)
     digest = sha256(f"{CODE_VERSION}\n{template.text}\n{_tokenizer_text(tokenizer)}\n".encode())
     _hash_column(queries, digest)

@@ -32,7 +32,7 @@ def rows(folder: Path, *pairs: tuple[str, str], columns: tuple[str, str] = ("que
 
 
 def encoded_rows(folder: Path, tokenizer: Any, *pairs: tuple[str, str]) -> Any:
-    return encode([TrainingSet(str(rows(folder, *pairs)))], tokenizer, folder / "cache")
+    return encode([TrainingSet(str(rows(folder, *pairs)))], tokenizer, folder.parent / "cache")
 
 
 def test_a_sample_is_bos_prompt_response_eos(tmp_path: Path, tokenizer: Any) -> None:
@@ -43,6 +43,20 @@ def test_a_sample_is_bos_prompt_response_eos(tmp_path: Path, tokenizer: Any) -> 
     assert ids.tolist().count(BOS) == 1 and ids[0] == BOS
     assert ids[-1] == EOS
     assert tokenizer.decode(ids[prompt_length:].tolist()) == "It is 2.</s>"
+
+
+def test_data_sets_of_one_folder_name_and_card_are_not_mistaken_for_each_other(tmp_path: Path, tokenizer: Any) -> None:
+    """``datasets`` caches by folder name and card, and answered with another run's rows."""
+
+    def dataset(run: str, answer: str) -> Any:
+        folder = tmp_path / run / "dataset"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "README.md").write_text("---\nconfigs:\n- config_name: default\n  data_files: train.jsonl\n---\n")
+        rows(folder, ("1+1?", answer))
+        encoded = encode([TrainingSet(str(folder))], tokenizer, tmp_path / "cache")
+        return tokenizer.decode(encoded.tokens[encoded.prompt_lengths[0] :].tolist())
+
+    assert [dataset("a", "2"), dataset("b", "two"), dataset("a", "2.0")] == ["2</s>", "two</s>", "2.0</s>"]
 
 
 def test_the_response_and_eos_are_the_targets_also_where_pad_is_eos(

@@ -33,6 +33,7 @@ def command(processes: int, model: Path, data: Path, output_dir: Path) -> list[s
     if processes > 1:
         start += ["torch.distributed.run", f"--nproc_per_node={processes}", "--standalone", "-m"]
     flags = f"--recipe demo --model {model} --data {data} --output_dir {output_dir} --expect-processes {processes}"
+    flags += " --global-batch 8 --per_device_train_batch_size 1"
     steps = f"--num_train_epochs {EPOCHS} --logging_steps 1 --save_strategy steps --save_steps 3 --save_total_limit 2"
     return [*start, "train.sft", *flags.split(), *steps.split(), "--report_to", "none"]
 
