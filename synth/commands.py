@@ -183,7 +183,7 @@ def curate(
     from synth.card import selection_card
     from synth.config import write_atomically
     from synth.curate import PoolError, open_pool, original_rows, select, selected_rows
-    from synth.export import DATASET_COLUMNS, write_rows
+    from synth.export import DATASET_COLUMNS, configs_block, write_rows
     from synth.ledger import LedgerError
     from synth.strategy import get_strategy
 
@@ -211,17 +211,17 @@ def curate(
         "overlap with test sets": decontaminate,
         "original solutions": f"{len(extra):,} mixed in",
     }
-    configs = f"configs:\n- config_name: default\n  data_files: data/train.{form}\n  default: true\n"
+    title, total = f"DARS {strategy.name} responses", selection.n_kept + len(extra)
     try:
-        total = selection.n_kept + len(extra)
-        card = selection_card(f"DARS {strategy.name} responses", sources, total, settings, configs, licence)
+        card = selection_card(title, sources, total, settings, "", licence)
         if push_to_hub:
             check_licence(card, push_to_hub)
     except CardError as error:
         raise click.ClickException(str(error)) from error
     rows = (row for part in (selected_rows(opened, selection), extra) for row in part)
     count = write_rows(iter(rows), DATASET_COLUMNS, output / "data" / f"train.{form}", form)
-    write_atomically(output / "README.md", card)
+    configs = configs_block(output, form, ("default",))
+    write_atomically(output / "README.md", selection_card(title, sources, total, settings, configs, licence))
     short = sum(len(kept) < quota for kept, quota in zip(selection.kept, selection.quotas, strict=True))
     click.echo(
         f"{count:,} responses to {len(selection.queries):,} queries ({strategy.name}, k = {selection.k}; "

@@ -11,9 +11,11 @@ column as is.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -289,6 +291,9 @@ def _read_datasets(spec: DatasetSpec, path: Path) -> list[dict[str, Any]]:
         known = ", ".join(KNOWN_DATASETS)
         raise DataError(f"no data set {spec.path!r}: give a file, a folder, a hub name (owner/name), or one of {known}")
     rows: list[dict[str, Any]] = []
-    for config in spec.configs or (None,):
-        rows.extend(datasets.load_dataset(spec.path, config, split=spec.split, revision=spec.revision))
+    # A folder gets a cache of its own: `datasets` names its shared one by the folder's last name and card alone.
+    with tempfile.TemporaryDirectory() if path.exists() else contextlib.nullcontext() as cache:
+        for config in spec.configs or (None,):
+            split = datasets.load_dataset(spec.path, config, split=spec.split, revision=spec.revision, cache_dir=cache)
+            rows.extend(split)
     return rows

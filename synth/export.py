@@ -10,10 +10,11 @@ One row of the data set (configuration ``default``)::
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -126,19 +127,25 @@ def export_run(
     n_queries = write_rows(query_rows(), QUERY_COLUMNS, folder / "queries" / f"train.{form}", form)
     for part in ("data", "pool", "queries"):  # an earlier export in the other format
         (folder / part / f"train.{'jsonl' if form == 'parquet' else 'parquet'}").unlink(missing_ok=True)
-    card = make_card(n_responses) if make_card else f"---\n{configs_block(form)}---\n"
+    card = make_card(n_responses) if make_card else f"---\n{configs_block(folder, form)}---\n"
     write_atomically(folder / "README.md", card)
     return ExportCounts(n_responses, n_trials, n_queries)
 
 
-def configs_block(form: Format) -> str:
-    """The card's YAML that tells ``datasets`` which file is which configuration."""
-    return (
-        "configs:\n"
-        f"- config_name: default\n  data_files: data/train.{form}\n  default: true\n"
-        f"- config_name: pool\n  data_files: pool/train.{form}\n"
-        f"- config_name: queries\n  data_files: queries/train.{form}\n"
-    )
+def configs_block(folder: Path, form: Format, names: Sequence[str] = ("default", "pool", "queries")) -> str:
+    """The card's YAML that tells ``datasets`` which file (already written) is which configuration.
+
+    Each is described by its file's checksum: ``datasets`` names its cache by the last name of a folder and by this
+    YAML alone, and would otherwise answer with the rows of another run.
+    """
+    lines = ["configs:"]
+    for name in names:
+        file = f"{'data' if name == 'default' else name}/train.{form}"
+        with (folder / file).open("rb") as content:
+            checksum = hashlib.file_digest(content, "sha256").hexdigest()
+        lines += [f"- config_name: {name}", f"  data_files: {file}", f"  description: sha256 {checksum}"]
+        lines += ["  default: true"] if name == "default" else []
+    return "\n".join([*lines, ""])
 
 
 def write_rows(rows: Iterator[dict[str, Any]], columns: dict[str, str], path: Path, form: Format) -> int:

@@ -162,7 +162,7 @@ def synthesise(
             form = config.dataset_format
             exported = export_run(
                 ledger, plan.scheduler, queries, plan.fail_rates, run_dir / "dataset", form,
-                lambda n_rows: run_card(config, grader_version, n_rows, configs_block(form)),
+                lambda n_rows: run_card(config, grader_version, n_rows, configs_block(run_dir / "dataset", form)),
             )  # fmt: skip
         return RunReport(plan, progress, resumed, exported)
 

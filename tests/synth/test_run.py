@@ -143,6 +143,17 @@ def test_vanilla_keeps_what_is_correct_of_a_fixed_number(configuration: Make, tm
     assert report.exported.n_trials == 200
 
 
+def test_datasets_tells_one_run_s_data_set_from_another_s(configuration: Make, tmp_path: Path, grader: object) -> None:
+    """Its cache knows a folder by its last name and card alone, and both runs write ``dataset``."""
+    import datasets
+
+    for k in (1, 2):
+        report = start(configuration(strategy="uniform", k=k), tmp_path / str(k), grader)
+        folder = str(tmp_path / str(k) / "dataset")
+        rows = datasets.load_dataset(folder, split="train", cache_dir=str(tmp_path / "cache"))
+        assert report.exported is not None and rows.num_rows == report.exported.n_responses
+
+
 def test_datasets_reads_every_part(configuration: Make, tmp_path: Path, grader: object) -> None:
     import datasets
 
