@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 TORCH_CPU := torch==2.13.0+cpu
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: help install demo test lint test-fast test-slow test-pythons clean
+.PHONY: help install demo test lint test-fast test-slow test-pythons gpu-check clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -53,6 +53,9 @@ test-pythons:  ## Test the parts without torch on Python 3.12 and 3.13, where pr
 	    numpy pyarrow datasets huggingface-hub pytest hypothesis matplotlib || exit 1; \
 	  .venv-$$version/bin/python -m pytest -q -p no:cacheprovider $(TORCH_FREE_TESTS) || exit 1; \
 	done
+
+gpu-check: $(INSTALLED)  ## On a machine with GPUs: what CPUs cannot check (FlashAttention, FSDP2, ZeRO-3)
+	@$(BIN)/python -m train.gpu_check
 
 clean:  ## Remove what the demo wrote
 	rm -rf demo
