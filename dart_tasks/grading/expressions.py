@@ -32,7 +32,7 @@ from dart_tasks.grading.nodes import (
     Sum,
     Symbol,
 )
-from dart_tasks.grading.units import SCALES, canonical_unit
+from dart_tasks.grading.units import SCALES, canonical_unit, makes_another_value
 
 __all__ = ["ExpressionParser"]
 
@@ -120,6 +120,8 @@ class ExpressionParser(Cursor, ABC):
                 break
         if not words:
             return value
+        if makes_another_value(words):
+            raise UnreadableError("a number within a phrase")
         unit = canonical_unit(words)
         if isinstance(value, Quantity):  # "$18 per day", "5 cm long": the first unit decides
             return value

@@ -15,6 +15,7 @@ __all__ = ["Extraction", "clean", "find_answer"]
 
 MAX_RESPONSE = 200_000  # characters kept, from the end
 MAX_ANSWER = 20_000
+MAX_CUTS = 8
 MAX_BOXES = 64  # looked at, from the end
 
 
@@ -35,6 +36,7 @@ _RUN_ON = re.compile(
     r"|<\|(?:im_end|im_start|endoftext|eot_id|end_of_text|start_header_id|user|end)\|>|</s>|<｜|\[INST\]"
     r"|\nBelow is an instruction that"
 )
+_ECHO = re.compile(r"question|problem|query|\bq\b", re.IGNORECASE)
 _SPACE = re.compile(r"\s{2,}")
 _HEADING = re.compile(r"final answer[*_:# ]{0,6}\n\s*([^\n]{1,300})", re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?=[{\d A-Za-z\\-])")
@@ -52,11 +54,12 @@ _STATED = re.compile(
     |[*_ ]{0,4}:|=)[*_ \t]*""",
     re.IGNORECASE | re.VERBOSE,
 )
+_AFTER_MARK = re.compile(r"\\(?:boxed|fbox|framebox)\b|####|</answer>", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"\.(?=\s+[A-Z*#\"(]|\s*\n|\s*$|\s+I hope)|\n\s*\n|[!?](?=\s)|(?<=[^\\])\n(?![ \t]*[\\$\[])")
 _TAIL = re.compile(
     r"""(?:,|;|\s)\s*\(?(?:which|because|since|as\ (?:required|desired|we|the|it)|so\ (?:that|the|we)|where\ (?:we|the)
     |when\ (?:we|the)|after|given\ that|and\ (?:the|this|that|we|it)|but|I\ hope|that\ is|i\.e
-    |(?<=[,;]\ )not|rather\ than|instead|based\ on)\b.*""",
+    |(?<=[,;]\ )not|(?<=,\ )so|rather\ than|instead|based\ on)\b.*""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
 _LEAD = re.compile(
@@ -70,6 +73,10 @@ _NUMBER = re.compile(
 )
 _DELIMITERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ('"', '"'), ("“", "”"))
 MAX_TAIL = 8_000  # characters, from the end, in which a last formula or number is sought
+_RETRACTED = re.compile(r"\b(?:wait|actually|mistake|incorrect|wrong|not (?:a )?valid|correction)\b", re.IGNORECASE)
+_SUPPOSED = re.compile(
+    r"\b(?:if|suppose|assume|assuming|whether|(?:might|may|could) think|some say)\b[^.!?]*$", re.IGNORECASE
+)
 _NO_ANSWER = frozenset(("right", "wrong", "reasonable", "clear", "obvious", "as follows", "below", "above", "unique"))
 _HEDGED = re.compile(r"\bnot\s*$|n't\s*$", re.IGNORECASE)
 
@@ -82,11 +89,26 @@ def find_answer(response: str) -> Extraction:
     """The answer that a response states, or the best guess at it; never raises."""
     text = _SPACE.sub(_shorter, response[-MAX_RESPONSE:])  # so that no pattern below meets a long run of spaces
     cut = _RUN_ON.search(text, 1)
-    while cut is not None and not text[: cut.start()].strip():
+    for _ in range(MAX_CUTS):
+        before = text[: cut.start()] if cut is not None else ""
+        # A problem that is repeated before anything is answered is no run-on.
+        if cut is None or (before.strip() and (not _ECHO.search(cut[0]) or _answers(before))):
+            break
         cut = _RUN_ON.search(text, cut.end())
     if cut is not None:
         text = text[: cut.start()]
-    return _boxed(text) or _hashes(text) or _tagged(text) or _stated(text) or _last(text) or NONE
+    marked = _boxed(text) or _hashes(text) or _tagged(text)
+    if marked is not None:
+        after = _AFTER_MARK.split(text)[-1]
+        if not _RETRACTED.search(after):
+            return marked
+        return _stated(after) or Extraction(marked.answer, marked.source, False)  # taken back: no longer explicit
+    return _stated(text) or _last(text) or NONE
+
+
+def _answers(text: str) -> bool:
+    """Whether a text states an answer explicitly."""
+    return bool(_boxed(text) or _hashes(text) or _tagged(text) or _stated(text))
 
 
 # -- boxes --------------------------------------------------------------------------------------------------------
@@ -169,6 +191,8 @@ def _stated(text: str) -> Extraction | None:
     if heading is not None and not _STATED.search(text, heading.start() + 12):
         return Extraction(_clause(heading[1]), "final_answer", True) if _clause(heading[1]) else None
     for match in reversed(list(_STATED.finditer(text))[-32:]):
+        if _SUPPOSED.search(text[max(0, match.start() - 60) : match.start()]):
+            continue
         answer = _clause(text[match.end() : match.end() + 3_000])
         if answer and answer.lower() not in _NO_ANSWER:
             source = "final_answer" if match[0].lower().startswith("final") else "answer_is"

@@ -24,7 +24,7 @@ from dart_tasks.grading.nodes import (
     Symbol,
 )
 from dart_tasks.grading.parser import parse, parse_tokens
-from dart_tasks.grading.units import NUMBER_WORDS, canonical_unit, is_unit
+from dart_tasks.grading.units import NUMBER_WORDS, canonical_unit, is_unit, makes_another_value
 from dart_tasks.grading.words import bare, number_in_sentence, spelt_number, text_key
 
 __all__ = ["OPAQUE", "Reading", "native", "read"]
@@ -59,7 +59,7 @@ _LABELS = re.compile(
 )
 _MARKED = re.compile(r"^\([a-hA-H]\)\s*(?=[\d\\-])([^=]+)$", re.DOTALL)
 _ASIDE = re.compile(r"(?<=\d) \((?:\\text\{)?[a-z][a-z ]+\}?\)$")  # 18 (dollars)
-_NAMES = r"\$?\s*(?:\\[a-z]+|[a-zA-Z])(?:\s*,\s*[a-zA-Z])*\s*\$?\s*"
+_NAMES = r"\$?\s*(?:\\[a-z]+|[a-zA-Z])(?:\s*,\s*[a-zA-Z]){0,8}\s*\$?\s*"
 _CLAUSE = re.compile(  # ", where $n$ is any integer", ", k \\in \\mathbb{Z}", " for all real numbers $t$"
     r"(?:[,;(]\s*|\s(?=\\?(?:text\s*\{\s*)?(?:for|where|with)\b))(?:\\(?:text|mathrm|quad)\s*\{?\s*|\$\s*)*"
     r"(?:(?:for|where|with)\s+)?"
@@ -186,7 +186,7 @@ def _phrase(text: str) -> Node | None:
                 _tree_or_nothing(measured[1])[0], canonical_unit(["per" if name == "/" else name for name in names])
             )
     spelt = spelt_number(words)
-    if spelt is None:
+    if spelt is None or makes_another_value(spelt[1].split()) or spelt[1].startswith("quarter"):
         return None
     value = Number(Fraction(spelt[0]), None, len(str(spelt[0])))
     return Quantity(value, canonical_unit(spelt[1].split())) if spelt[1] else value

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-__all__ = ["NUMBER_WORDS", "SCALES", "canonical_unit", "is_unit", "known_unit"]
+__all__ = ["NUMBER_WORDS", "SCALES", "canonical_unit", "is_unit", "known_unit", "makes_another_value"]
 
 # canonical name: spellings (plural "s" is removed before look-up)
 _SPELLINGS = {
@@ -116,6 +116,20 @@ def _lookup(word: str) -> str | None:
 def is_unit(word: str, one_letter: bool = False) -> bool:
     """Whether a run of letters after a number is a unit, not a product of variables."""
     return len(word) > 1 - one_letter and _lookup(word) is not None
+
+
+# Words after a number that make it another value, or deny it: "3 quarters", "7 squared", "5 is wrong", "3 in base 5".
+_NOT_UNITS = frozenset(
+    "is isn't not no wrong invalid incorrect rejected factorial tenth tenths hundredth hundredths thousandths half "
+    "halves third thirds fourths fifth fifths sixth sixths seventh sevenths eighth eighths ninth ninths "
+    "plus minus off base below".split()
+)
+
+
+def makes_another_value(words: list[str]) -> bool:
+    """Whether words after a number are no unit of it but change or deny it."""
+    lower = [word.lower() for word in words]
+    return bool(_NOT_UNITS.intersection(lower)) or lower[:1] in (["squared"], ["cubed"])
 
 
 def canonical_unit(words: list[str]) -> str:

@@ -405,3 +405,27 @@ def test_same(reference: str, answer: str) -> None:
 @pytest.mark.parametrize(("reference", "answer"), DIFFERENT)
 def test_different(reference: str, answer: str) -> None:
     assert not equal(reference, answer)
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        ("2", "two thirds"),
+        ("3", "3 tenths"),
+        ("5", "5 sixths"),
+        ("7", "7 squared"),
+        ("3", "3 factorial"),
+        ("3", "3 cubed"),
+        ("5", "5 is wrong"),
+        ("5", "x=5 is not a solution"),
+        ("3", "3 in base 5"),
+        ("5", "5 below zero"),
+    ],
+)
+def test_words_that_change_or_deny_a_number_are_no_unit(reference: str, answer: str) -> None:
+    assert not equal(reference, answer)
+
+
+@pytest.mark.parametrize("answer", ["5 apples", "5 cm squared", "5 cubic feet", "5 more apples", "5 times", "five"])
+def test_words_that_name_what_is_counted_are_a_unit(answer: str) -> None:
+    assert equal("5", answer)

@@ -67,6 +67,13 @@ CASES = [
     ("The answer is $\\boxed{5}$.\nUser: and 2+2?\nAssistant: $\\boxed{4}$", "5", "boxed"),
     ("The answer is 5.<|im_end|>\nThe answer is 6.", "5", "answer_is"),
     # what is merely last
+    ("\\boxed{12}\n\nActually, I made a mistake. The correct answer is 15.", "15", "answer_is"),
+    ("#### 12\n\nWait, the correct answer is 15.", "15", "answer_is"),
+    ("\\boxed{12}. This is the number of ways.", "12", "boxed"),
+    ("Let us see.\nProblem: find x.\nSolution: we add. The answer is 12", "12", "answer_is"),
+    ("I give up.</s>\nThe answer is 12.", "I give up", "whole"),
+    ("The answer is 5 apples, so Tom is happy.", "5 apples", "answer_is"),
+    ("If the answer is 7 then we get a contradiction.\nSo it must be\n$8$", "8", "last_formula"),
     ("x = 5", "x = 5", "whole"),
     ("5", "5", "whole"),
     ("We add and get $2+3=5$.\nThat is all that we need to know here.", "5", "last_formula"),
