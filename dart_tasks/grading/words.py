@@ -40,7 +40,8 @@ _SAME_WORDS = tuple(
 )
 _ONE_NUMBER = re.compile(r"(?<![\w.,])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?(?![\w/])%?")
 _COMPARES = re.compile(
-    r"\b(?:at least|at most|more|less|fewer|greater|than|over|under|between|not|never|or|minus|negative|to|from|wrong|incorrect|invalid|base"
+    r"\b(?:at least|at most|more|less|fewer|greater|than|over|under|between|not|never|or|minus|negative|to|from"
+    r"|wrong|incorrect|invalid"
     r"|hundreds?|thousands?|millions?|billions?|half|halves|thirds?|quarters?|dozens?|times|per ?cent|point|squared"
     r"|plus|and)\b|n't",
     re.IGNORECASE,
