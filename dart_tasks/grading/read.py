@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from dart_tasks.grading.lexer import MAX_CHARACTERS, UnreadableError, plain, tokenize
+from dart_tasks.grading.lexer import MAX_CHARACTERS, MAX_NUMBER_CHARACTERS, UnreadableError, plain, tokenize
 from dart_tasks.grading.nodes import (
     Based,
     Group,
@@ -193,6 +193,8 @@ def _phrase(text: str) -> Node | None:
 
 
 def _literal(text: str) -> Number:
+    if len(text) > MAX_NUMBER_CHARACTERS:
+        raise UnreadableError("a number with too many digits")
     value = Fraction(text)
     return Number(value, len(text.partition(".")[2]) if "." in text else None, len(text.replace(".", "").lstrip("-0")))
 

@@ -72,7 +72,7 @@ def test_accuracy_falls_from_near_one_to_near_zero_with_the_level() -> None:
     accuracy = _greedy_accuracy(MODEL_DIR, per_level=50)
     assert accuracy[0] > 0.9
     assert accuracy[4] < 0.5
-    assert sorted(accuracy, reverse=True) == accuracy
+    assert min(accuracy[:3]) > accuracy[3] > accuracy[4]
 
 
 @pytest.mark.slow

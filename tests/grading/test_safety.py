@@ -67,6 +67,8 @@ HOSTILE = {
     "dunder": "().__class__.__bases__[0].__subclasses__()",
     "repeating": "0." + "12" * 5_000 + "...",
     "thousands": "1" + r"\,000" * 10_000,
+    "names": ", a" * 1_300,
+    "names in": "a," * 1_900 + " in ",
     "text": r"\text{" * 10_000 + "a" + "}" * 10_000,
     "words": "one two three " * 10_000,
     "quotes": "'" * 50_000,
