@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 import re
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -62,7 +65,7 @@ class Pool(Protocol):
         """Every trial without its text, by query and trial number."""
 
     def texts(self, wanted: Callable[[str, int], bool]) -> Iterator[tuple[str, int, str, str, int]]:
-        """(query id, trial, response, answer, tokens) of the wanted trials, in the same order."""
+        """(query id, trial, response, answer, tokens) of the wanted trials, in the pool's order of queries."""
 
 
 class RunPool:
@@ -124,17 +127,43 @@ class FilePool:
         return list(found.values())
 
     def trials(self) -> Iterator[PoolTrial]:
+        # A file may hold trials in any order, and a row twice: 17 bytes of each trial are kept to sort them.
+        found: dict[str, tuple[array[int], array[int], bytearray]] = defaultdict(
+            lambda: (array("q"), array("q"), bytearray())
+        )
         for row in self._rows(["query_id", "trial", "correct", "explicit", "graded", "response"]):
-            graded, explicit = row.get("graded", True), row.get("explicit", True)
-            yield PoolTrial(
-                row["query_id"], row["trial"], row["correct"], explicit is not False, graded is not False,
-                text_key(row["response"]) if row["correct"] else 0,
-            )  # fmt: skip
+            query_id, trial, response = row["query_id"], row["trial"], row["response"]
+            if not isinstance(trial, int) or not 0 <= trial < 2**31 or not isinstance(response, str):
+                raise PoolError(f"pool {self._path}: query {query_id!r} has a row without trial number or response")
+            numbers, keys, flags = found[query_id]
+            numbers.append(trial)
+            keys.append(text_key(response))
+            flags.append(
+                bool(row["correct"]) + 2 * (row.get("explicit") is not False) + 4 * (row.get("graded") is not False)
+            )
+        for query_id, (numbers, keys, flags) in found.items():
+            last = -1
+            for i in sorted(range(len(numbers)), key=numbers.__getitem__):
+                if last >= 0 and numbers[i] == numbers[last]:
+                    if (keys[i], flags[i]) != (keys[last], flags[last]):
+                        raise PoolError(
+                            f"pool {self._path} has two different rows for trial {numbers[i]} of query {query_id!r}"
+                        )
+                    continue
+                last = i
+                yield PoolTrial(
+                    query_id, numbers[i], bool(flags[i] & 1), bool(flags[i] & 2), bool(flags[i] & 4), keys[i]
+                )
 
     def texts(self, wanted: Callable[[str, int], bool]) -> Iterator[tuple[str, int, str, str, int]]:
-        for row in self._rows(["query_id", "trial", "response", "answer", "n_tokens"]):
-            if wanted(row["query_id"], row["trial"]):
-                yield row["query_id"], row["trial"], row["response"], row.get("answer") or "", row.get("n_tokens") or 0
+        columns = ["query_id", "trial", "response", "answer", "n_tokens"]
+        rows = (row for row in self._rows(columns) if wanted(row["query_id"], row["trial"]))
+        seen: set[tuple[str, int]] = set()
+        for query_id, group in groupby(rows, key=itemgetter("query_id")):
+            for row in sorted(group, key=itemgetter("trial")):
+                if (query_id, row["trial"]) not in seen:
+                    seen.add((query_id, row["trial"]))
+                    yield query_id, row["trial"], row["response"], row.get("answer") or "", row.get("n_tokens") or 0
 
 
 def open_pool(path: Path) -> Pool:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from synth.cli import command
 from synth.config import RunConfig
-from synth.curate import PoolError, find_overlaps, largest_k, open_pool, select
+from synth.curate import PoolError, find_overlaps, largest_k, open_pool, select, selected_rows
 from synth.engines.tape import TapeEngine
 from synth.records import Query
 from synth.run import load_run_queries, synthesise
@@ -66,6 +66,32 @@ def test_merged_pools_count_a_trial_once(run_dir: Path) -> None:
     assert twice.kept == once.kept
     assert twice.n_trials == 2 * once.n_trials
     assert twice.n_duplicates > once.n_duplicates
+
+
+def write_pool(path: Path, trials: list[tuple[str, int, str]]) -> Path:
+    """A pool file of correct responses, given as (query id, trial, response)."""
+    rows = [
+        {"query_id": q, "query": f"Query {q}?", "reference": "1", "trial": n, "response": text, "correct": True}
+        for q, n, text in trials
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_a_pool_file_may_be_out_of_order_and_hold_a_row_twice(tmp_path: Path) -> None:
+    trials = [("a", 2, "z"), ("a", 0, "x"), ("b", 1, "v"), ("a", 1, "x"), ("b", 0, "u"), ("a", 0, "x")]
+    pools = [open_pool(write_pool(tmp_path / "pool.jsonl", trials))]
+    selection = select(pools, get_strategy("uniform"), 2)
+    assert selection.kept == [(0, 2), (0, 1)]
+    assert (selection.n_trials, selection.n_duplicates) == (5, 1)
+    rows = [(row["query_id"], row["trial"], row["response"]) for row in selected_rows(pools, selection)]
+    assert sorted(rows) == [("a", 0, "x"), ("a", 2, "z"), ("b", 0, "u"), ("b", 1, "v")]
+
+
+def test_two_different_rows_of_one_trial_are_an_error(tmp_path: Path) -> None:
+    pool = open_pool(write_pool(tmp_path / "pool.jsonl", [("a", 3, "x"), ("a", 3, "y")]))
+    with pytest.raises(PoolError, match=r"pool\.jsonl has two different rows for trial 3 of query 'a'"):
+        select([pool], get_strategy("uniform"), 2)
 
 
 def test_size_is_met_from_below(run_dir: Path) -> None:
