@@ -262,6 +262,9 @@ def select(
     """Apply a strategy to pools; with ``size`` instead of ``k``, the largest k that keeps no more than that.
 
     ``leave_out``: ids of queries to drop.
+
+    Raises:
+        PoolError: a pool is unreadable or contradicts itself or another, or k = 1 keeps more than ``size``.
     """
     found, offsets, n_duplicates = read_trials(pools, lenient)
     trials = [t for query_id, t in found.items() if query_id not in leave_out]
@@ -284,6 +287,8 @@ def select(
 
     if size is not None:
         k = largest_k(total, size, max((t.end for t in trials), default=1))
+        if (least := total(k)) > size:
+            raise PoolError(f"--size {size} is too small: k = {k} keeps {least:,}")
     k = k if k is not None else strategy.default_k
     chosen = quotas(k)
     return Selection(

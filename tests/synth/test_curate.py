@@ -101,6 +101,14 @@ def test_size_is_met_from_below(run_dir: Path) -> None:
     assert select([pool], get_strategy("uniform"), selection.k + 1).n_kept > 50
 
 
+@pytest.mark.parametrize("strategy", ["uniform", "prop2diff"])
+def test_a_size_below_one_response_a_query_is_an_error(tmp_path: Path, strategy: str) -> None:
+    pool = open_pool(write_pool(tmp_path / "pool.jsonl", [(q, n, f"{q}{n}") for q in "abc" for n in (0, 1)]))
+    assert select([pool], get_strategy(strategy), size=3).n_kept == 3
+    with pytest.raises(PoolError, match="^--size 2 is too small: k = 1 keeps 3$"):
+        select([pool], get_strategy(strategy), size=2)
+
+
 @pytest.mark.parametrize(("size", "expected"), [(0, 1), (6, 2), (8, 2), (9, 3), (10**9, None)])
 def test_largest_k(size: int, expected: int | None) -> None:
     found = largest_k(lambda k: 3 * min(k, 40), size, 40)
