@@ -195,7 +195,7 @@ def curate(
         raise click.UsageError(str(error)) from error
     try:
         opened = [open_pool(path) for path in pools]
-        leave_out = _decontaminate(opened, decontaminate)
+        leave_out, overlap = _decontaminate(opened, decontaminate)
         selection = select(opened, strategy, k, size, lenient_extraction, leave_out)
         extra = original_rows(originals) if originals else []
     except (PoolError, LedgerError) as error:
@@ -208,7 +208,7 @@ def curate(
         "pools": ", ".join(path.resolve().name for path in pools),
         "answers": "any extracted answer" if lenient_extraction else "explicitly stated only",
         "duplicates": f"{selection.n_duplicates:,} left out",
-        "overlap with test sets": decontaminate,
+        "overlap with test sets": overlap,
         "original solutions": f"{len(extra):,} mixed in",
     }
     title, total = f"DARS {strategy.name} responses", selection.n_kept + len(extra)
@@ -246,10 +246,10 @@ def _sources(pools: Sequence[Path]) -> list[tuple[str, str]]:
     return list(found)
 
 
-def _decontaminate(pools: Sequence[Any], mode: str) -> frozenset[str]:
-    """Report queries that overlap with test problems; returns those to leave out."""
+def _decontaminate(pools: Sequence[Any], mode: str) -> tuple[frozenset[str], str]:
+    """Report queries that overlap with test problems; returns those to leave out, and what the card says of it."""
     if mode == "off":
-        return frozenset()
+        return frozenset(), "not checked"
     from dart_tasks import benchmarks
     from synth.curate import find_overlaps
 
@@ -261,20 +261,25 @@ def _decontaminate(pools: Sequence[Any], mode: str) -> frozenset[str]:
         except Exception as error:  # no network raises whatever the hub's client raises
             missing.append(name)
             del error
+    unchecked = ""
     if missing:
-        click.echo(f"overlap not checked against {', '.join(missing)}: not available here (set DART_MATH_DATA)")
+        unchecked = f"not checked against {', '.join(missing)} (not available)"
+        if mode == "drop":
+            unchecked += ": queries that overlap with them were not dropped"
+        click.echo(f"overlap {unchecked}; DART_MATH_DATA names a folder of test sets")
     if not tests:
-        return frozenset()
+        return frozenset(), unchecked
     queries = {query.query_id: query for pool in pools for query in pool.queries()}
     overlaps = find_overlaps(list(queries.values()), tests)
     exact = sum(overlap.exact for overlap in overlaps)
-    fate = "left out" if mode == "drop" else "kept (--decontaminate drop leaves them out)"
-    click.echo(
-        f"{len(overlaps):,} of {len(queries):,} queries overlap with test problems ({exact:,} are the same): {fate}"
-    )
+    found = f"{len(overlaps):,} of {len(queries):,} queries overlap with test problems ({exact:,} are the same)"
+    fate = "left out" if mode == "drop" else "kept"
+    click.echo(f"{found}: {fate}{'' if mode == 'drop' else ' (--decontaminate drop leaves them out)'}")
     for overlap in overlaps[:10]:
         click.echo(f"  {printable(overlap.query_id)}: {overlap.problem_id}{' (same text)' if overlap.exact else ''}")
-    return frozenset(overlap.query_id for overlap in overlaps) if mode == "drop" else frozenset()
+    checked = ", ".join(name for name in _TEST_SETS if name not in missing)
+    note = f"{found}: {fate}; checked against {checked}{f'; {unchecked}' if unchecked else ''}"
+    return frozenset(overlap.query_id for overlap in overlaps) if mode == "drop" else frozenset(), note
 
 
 def _push(folder: Path, name: str) -> None:

@@ -138,6 +138,31 @@ def test_the_card_hides_local_paths_and_push_wants_a_licence(run_dir: Path, tmp_
     assert "licence" in result.output
 
 
+@pytest.mark.parametrize("available", [True, False])
+def test_card_and_output_name_test_sets_that_were_not_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, available: bool
+) -> None:
+    from types import SimpleNamespace
+
+    from dart_tasks import benchmarks
+
+    def load(name: str) -> list[object]:
+        if available and name == "gsm8k":
+            return [SimpleNamespace(id="gsm8k/1", query="Query a?")]
+        raise benchmarks.DataError("no network")
+
+    monkeypatch.setattr(benchmarks, "load", load)
+    pool = write_pool(tmp_path / "pool.jsonl", [("a", 0, "x"), ("b", 0, "y")])
+    output = curate(pool, "-k", 1, "--output", tmp_path / "o", "--format", "jsonl", "--decontaminate", "drop")
+    names = ["math", *([] if available else ["gsm8k"]), "college_math"]
+    statement = f"not checked against {', '.join(names)}"
+    for text in (output, (tmp_path / "o/README.md").read_text()):
+        assert statement in text
+        assert "queries that overlap with them were not dropped" in text
+        assert ("1 of 2 queries overlap" in text) is available
+    assert len(data(tmp_path / "o")) == (1 if available else 2)
+
+
 def test_overlap_with_a_test_problem_is_found() -> None:
     text = "A farmer has seventeen sheep and sells nine of them at the market on Tuesday for 30 dollars each."
     queries = [
