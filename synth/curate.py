@@ -91,6 +91,28 @@ class RunPool:
             yield ids[row.query], row.trial, row.response, row.answer, row.n_tokens
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSONL file with their line numbers; blank lines are passed over."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                try:
+                    row = json.loads(line.decode("utf-8"))
+                except (ValueError, RecursionError) as error:
+                    raise PoolError(f"line {number} of {path} is not JSON in UTF-8: {_first_line(error)}") from error
+                if not isinstance(row, dict):
+                    raise PoolError(f"line {number} of {path} is not a JSON object")
+                yield number, row
+    except OSError as error:
+        raise PoolError(f"cannot read {path}: {_first_line(error)}") from error
+
+
 class FilePool:
     """An exported pool: ``pool/train.parquet`` or ``.jsonl``, or any file with those columns."""
 
@@ -101,20 +123,29 @@ class FilePool:
         first = next(self._rows(), None)
         if first is None:
             raise PoolError(f"pool {path} is empty")
-        if missing := [column for column in self._NEEDED if column not in first]:
-            raise PoolError(f"pool {path} has no column {', '.join(missing)}")
+        if missing := self._missing(first):
+            raise PoolError(f"pool {path} has no column {missing}")
+
+    def _missing(self, row: dict[str, Any]) -> str:
+        return ", ".join(column for column in self._NEEDED if column not in row)
 
     def _rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         if self._path.suffix == ".jsonl":
-            with self._path.open(encoding="utf-8") as file:
-                yield from map(json.loads, file)
+            for number, row in _json_lines(self._path):
+                if missing := self._missing(row):
+                    raise PoolError(f"line {number} of {self._path} has no {missing}")
+                yield row
             return
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        with pq.ParquetFile(self._path) as file:
-            present = None if columns is None else [c for c in columns if c in file.schema_arrow.names]
-            for batch in file.iter_batches(batch_size=8192, columns=present):
-                yield from batch.to_pylist()
+        try:
+            with pq.ParquetFile(self._path) as file:
+                present = None if columns is None else [c for c in columns if c in file.schema_arrow.names]
+                for batch in file.iter_batches(batch_size=8192, columns=present):
+                    yield from batch.to_pylist()
+        except (OSError, pa.ArrowException) as error:
+            raise PoolError(f"cannot read {self._path}: {_first_line(error)}") from error
 
     def queries(self) -> list[Query]:
         found: dict[str, Query] = {}
@@ -331,15 +362,10 @@ def selected_rows(pools: Sequence[Pool], selection: Selection) -> Iterator[dict[
 def original_rows(path: Path) -> list[dict[str, Any]]:
     """Rows of a JSONL file with ``query`` and ``response`` (other columns of the data set where it has them)."""
     rows = []
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
-                row = json.loads(line)
-                if not isinstance(row.get("query"), str) or not isinstance(row.get("response"), str):
-                    raise PoolError(f"line {number} of {path} has no query and response")
-                rows.append({**dict.fromkeys(DATASET_COLUMNS), "dataset": path.stem, **row})
-    except (OSError, json.JSONDecodeError, AttributeError) as error:
-        raise PoolError(f"cannot read original solutions from {path}: {error}") from error
+    for number, row in _json_lines(path):
+        if not isinstance(row.get("query"), str) or not isinstance(row.get("response"), str):
+            raise PoolError(f"line {number} of {path} has no query and response")
+        rows.append({**dict.fromkeys(DATASET_COLUMNS), "dataset": path.stem, **row})
     return rows
 
 

@@ -177,6 +177,26 @@ def test_overlap_with_a_test_problem_is_found() -> None:
     assert found == {"same": ("gsm8k/1", True), "part": ("gsm8k/1", False), "short": ("math/1", True)}
 
 
+@pytest.mark.parametrize("broken", [b'{"query": "a"', b'{"query": "\xff"}', b"[1]", b"{}"])
+@pytest.mark.parametrize("what", ["pool", "originals"])
+def test_a_broken_line_is_named_in_one_line(tmp_path: Path, broken: bytes, what: str) -> None:
+    files = {name: write_pool(tmp_path / f"{name}.jsonl", [("a", 0, "x")]) for name in ("pool", "originals")}
+    files[what].write_bytes(files[what].read_bytes() + b"\n" + broken + b"\n")
+    arguments = [
+        "curate", files["pool"], "-k", 1, "--originals", files["originals"], "--output", tmp_path / "o",
+        "--decontaminate", "off",
+    ]  # fmt: skip
+    result = CliRunner().invoke(command, list(map(str, arguments)))
+    assert (result.exit_code, result.output.count("\n")) == (1, 1), result.output
+    assert f"line 3 of {files[what]}" in result.output
+
+
+def test_a_broken_parquet_pool_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "pool.parquet").write_bytes(b"PAR1 but not really")
+    with pytest.raises(PoolError, match=r"cannot read .*pool\.parquet"):
+        open_pool(tmp_path / "pool.parquet")
+
+
 def test_no_pool(tmp_path: Path) -> None:
     with pytest.raises(PoolError, match="no pool in"):
         open_pool(tmp_path)
