@@ -34,7 +34,7 @@ class SamplingSettings:
 
 
 class SetAside(NamedTuple):
-    """A query that cannot be sampled (it keeps killing replicas, or every server refuses it), and why."""
+    """A query that cannot be sampled (too long for the model, refused everywhere, a killer of replicas), and why."""
 
     query: int
     reason: str

@@ -64,6 +64,9 @@ class Replica:
                 self._running.add(request.id)
             except EngineError as error:
                 refused.append(SetAside(request.id.query, str(error)))
+        refused += self._engine.health().set_aside
+        gone = {query for query, _ in refused}
+        self._running = {trial for trial in self._running if trial.query not in gone}
         completions: list[Completion] = []
         deadline_s = time.monotonic() + budget_s
         while self._running and (left_s := deadline_s - time.monotonic()) > 0:

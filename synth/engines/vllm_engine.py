@@ -12,11 +12,17 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from synth.engines import EngineError, Health, SamplingSettings
+from synth.engines import EngineError, Health, SamplingSettings, SetAside
 from synth.records import Completion, Request
 from synth.scheduler import TrialId
 
 __all__ = ["VllmEngine"]
+
+_REFUSALS_AT_START = 8  # prompts too long while none fits: then it is the model's length that is wrong
+
+
+class _TooLongError(Exception):
+    """A prompt that leaves the model no room for an answer."""
 
 
 class VllmEngine:
@@ -70,6 +76,8 @@ class VllmEngine:
         self._description = f"vllm {getattr(vllm, '__version__', '?')} {model}"
         self._prompts: dict[tuple[int, bool], list[int]] = {}
         self._names: dict[TrialId, str] = {}  # vLLM's own request names, needed to abort
+        self._refused: set[int] = set()
+        self._set_aside: dict[int, str] = {}  # not reported yet
         self.steps = 0
         self.use(settings)
 
@@ -100,10 +108,15 @@ class VllmEngine:
 
     def submit(self, requests: Sequence[Request]) -> None:
         for request in requests:
+            try:
+                prompt = {"prompt_token_ids": self._prompt_ids(request)}
+            except _TooLongError as error:
+                self._refused.add(request.id.query)
+                self._set_aside[request.id.query] = str(error)
+                continue
             params = self._params.clone()
             params.seed = request.seed
             name = f"{request.id.query}-{request.id.trial}"
-            prompt = {"prompt_token_ids": self._prompt_ids(request)}
             self._names[request.id] = self._engine.add_request(name, prompt, params)
 
     def poll(self, timeout_s: float) -> list[Completion]:
@@ -130,7 +143,13 @@ class VllmEngine:
             self._engine.abort_request(names, internal=True)
 
     def health(self) -> Health:
-        return Health(ok=True, n_replicas=1)
+        set_aside = tuple(SetAside(query, reason) for query, reason in self._set_aside.items())
+        self._set_aside.clear()
+        if len(self._refused) >= _REFUSALS_AT_START and not self._prompts:
+            return Health(
+                False, 1, set_aside=set_aside, message=set_aside[-1].reason if set_aside else "no prompt fits"
+            )
+        return Health(ok=True, n_replicas=1, set_aside=set_aside)
 
     def close(self) -> None:
         self.abort(list(self._names))
@@ -154,7 +173,7 @@ class VllmEngine:
             else:
                 ids = tokenizer(request.prompt)["input_ids"]
             if len(ids) >= self._max_model_len:
-                raise EngineError(
+                raise _TooLongError(
                     f"the prompt of query {request.id.query} has {len(ids)} tokens, "
                     f"the model takes {self._max_model_len}"
                 )
