@@ -125,9 +125,9 @@ print(json.dumps([sent, results["results"][task]["acc,graded"]]))
 def test_vllm_sends_them(tiny_model: Path, task_manager: Callable[..., Any], repo: Path, tmp_path: Path) -> None:
     """In a process of its own. The CPU build has no distribution named vllm, which lm-eval looks for."""
     pytest.importorskip("vllm")
-    metadata = tmp_path / "vllm-0.32.0.dist-info" / "METADATA"
+    metadata = tmp_path / "vllm-0.32.0+cpu.dist-info" / "METADATA"
     metadata.parent.mkdir()
-    metadata.write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0\n")
+    metadata.write_text("Metadata-Version: 2.1\nName: vllm\nVersion: 0.32.0+cpu\n")
     environment = {
         **os.environ,
         "PYTHONPATH": str(tmp_path),
