@@ -74,7 +74,11 @@ def publish(staged: Path, output_dir: Path) -> Path:
 def checkpoints(output_dir: Path) -> list[Path]:
     """All checkpoint folders, the newest step first, complete or not."""
     found = [path for path in output_dir.glob("checkpoint-*") if path.is_dir() and _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(path.name.removeprefix("checkpoint-")), reverse=True)
+    return sorted(found, key=_step, reverse=True)
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
 def problem(checkpoint: Path) -> str:
@@ -105,7 +109,15 @@ def latest_complete(output_dir: Path) -> tuple[Path | None, list[str]]:
     return None, skipped
 
 
-def rotate(output_dir: Path, keep: int | None) -> None:
-    """Delete all but the newest ``keep`` checkpoints (None keeps all)."""
-    for checkpoint in checkpoints(output_dir)[max(keep, 1) :] if keep else []:
+def rotate(output_dir: Path, keep: int | None, published: Path) -> None:
+    """Delete all but ``published``, just written, and the ``keep - 1`` whole checkpoints before it (None: keep all).
+
+    Torn ones do not count. Later steps than the published one are of a course that the run has left.
+    """
+    if not keep:
+        return
+    later_first = [checkpoint for checkpoint in checkpoints(output_dir) if checkpoint != published]
+    before = [checkpoint for checkpoint in later_first if _step(checkpoint) < _step(published)]
+    whole = [checkpoint for checkpoint in before if (checkpoint / _MANIFEST).is_file()]
+    for checkpoint in set(later_first) - set(whole[: keep - 1]):
         shutil.rmtree(checkpoint, ignore_errors=True)

@@ -159,8 +159,8 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         self.accelerator.wait_for_everyone()  # every rank's random state is part of it
         if self.args.should_save:
             output_dir = Path(self.args.output_dir)
-            publish(output_dir / STAGING / f"checkpoint-{self.state.global_step}", output_dir)
-            rotate(output_dir, self.args.save_total_limit)
+            published = publish(output_dir / STAGING / f"checkpoint-{self.state.global_step}", output_dir)
+            rotate(output_dir, self.args.save_total_limit, published)
         self.accelerator.wait_for_everyone()
 
 

@@ -186,7 +186,10 @@ if __name__ == "__main__":
 @pytest.mark.parametrize(("mode", "end"), [("exit", None), ("wait", signal.SIGINT), ("wait", signal.SIGKILL)])
 def test_workers_end_with_a_parent_that_never_closed_its_pool(mode: str, end: signal.Signals | None) -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", _ABANDONED, mode], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", _ABANDONED, mode],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a shell's background jobs
     )
     assert parent.stdout is not None
     pids = [int(pid) for pid in parent.stdout.readline().split()]

@@ -45,7 +45,15 @@ def test_what_is_being_written_is_no_checkpoint(tmp_path: Path) -> None:
 
 
 def test_rotation_keeps_the_newest_by_step(tmp_path: Path) -> None:
-    for step in (9, 10, 8):
-        publish_one(tmp_path, step)
-    rotate(tmp_path, 2)
+    paths = {step: publish_one(tmp_path, step) for step in (9, 8, 10)}
+    rotate(tmp_path, 2, paths[10])
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-10", "checkpoint-9"]
+
+
+def test_rotation_never_counts_a_torn_checkpoint_nor_deletes_the_one_just_written(tmp_path: Path) -> None:
+    publish_one(tmp_path, 100)
+    (publish_one(tmp_path, 200) / "complete.json").unlink()
+    published = publish_one(tmp_path, 150)
+    rotate(tmp_path, 1, published)
+    assert list(tmp_path.glob("checkpoint-*")) == [published]
+    assert latest_complete(tmp_path) == (published, [])
