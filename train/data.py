@@ -154,6 +154,8 @@ def load_columns(training_set: TrainingSet, cache_dir: Path) -> tuple[Any, Any]:
                 f"--data {training_set.source} has no column {column!r} (it has {', '.join(table.column_names)}): "
                 f"name them, as in --data {training_set.source},query=COLUMN,response=COLUMN"
             )
+        if getattr(table.features[column], "dtype", None) not in ("string", "large_string"):
+            raise UserError(f"--data {training_set.source}: column {column!r} holds {table.features[column]}, not text")
     if not len(table):
         raise UserError(f"--data {training_set.source} has no rows")
     table = table.with_format("arrow")

@@ -352,22 +352,22 @@ def _resume_point(arguments: Any, output_dir: Path, identity: dict[str, Any], ma
 
     from train.checkpoints import checkpoints, latest_complete, problem
 
-    if arguments.resume_from_checkpoint:
-        chosen = Path(arguments.resume_from_checkpoint)
-        if reason := problem(chosen):
-            raise UserError(f"--resume_from_checkpoint {chosen} is not a complete checkpoint: {reason}")
-        return chosen
-    if not checkpoints(output_dir):
+    chosen = Path(arguments.resume_from_checkpoint) if arguments.resume_from_checkpoint else None
+    if chosen and (reason := problem(chosen)):
+        raise UserError(f"--resume_from_checkpoint {chosen} is not a complete checkpoint: {reason}")
+    if chosen is None and not checkpoints(output_dir):
         return None
-    record = output_dir / "run.json"
+    record = (chosen.resolve().parent if chosen else output_dir) / "run.json"
     recorded = json.loads(record.read_text(encoding="utf-8"))["identity"] if record.is_file() else {}
     different = sorted(name for name in identity if recorded.get(name) != identity[name])
     if different:
         first = different[0]
         raise UserError(
-            f"{output_dir} holds the checkpoints of another run ({', '.join(different)} differ; {first} was "
+            f"{record.parent} holds the checkpoints of another run ({', '.join(different)} differ; {first} was "
             f"{recorded.get(first)}, is {identity[first]}): choose another --output_dir, or delete it"
         )
+    if chosen:
+        return chosen
     checkpoint, skipped = latest_complete(output_dir)
     if main:
         for text in skipped:

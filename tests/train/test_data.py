@@ -142,3 +142,9 @@ def test_missing_columns_and_folders_are_one_line(tmp_path: Path, tokenizer: Any
         encode([wrong], tokenizer, tmp_path / "cache")
     with pytest.raises(UserError, match="cannot load --data"):
         encode([TrainingSet(str(tmp_path / "nowhere.jsonl"))], tokenizer, tmp_path / "cache")
+
+
+def test_a_column_that_is_not_text_is_named(tmp_path: Path, tokenizer: Any) -> None:
+    (tmp_path / "train.jsonl").write_text('{"query": "1+1?", "response": 2}\n')
+    with pytest.raises(UserError, match="column 'response' holds"):
+        encode([TrainingSet(str(tmp_path / "train.jsonl"))], tokenizer, tmp_path / "cache")
