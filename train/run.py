@@ -192,7 +192,8 @@ def _check_launch(options: Options, arguments: Any) -> str:
 
 
 def _seed_of_order(options: Options) -> int:
-    return int(options.training.get("data_seed") or options.training.get("seed", 42))
+    data_seed = options.training.get("data_seed")
+    return int(options.training.get("seed", 42) if data_seed is None else data_seed)
 
 
 def run(options: Options) -> int:
