@@ -2,7 +2,7 @@
 
 Usage::
 
-    python -m dart_tasks.embedded.train_tiny [--steps 2200] [--output DIR]
+    python -m dart_tasks.embedded.train_tiny [--steps 2200] [--base-at 0.8] [--only-base] [--output DIR]
 
 Without ``--output`` it replaces the checked-in ``model`` and ``base_model`` folders. About 15 minutes on one core. What
 made so small a model learn: Muon on the matrices with AdamW on the rest (AdamW alone stays near zero), single digits
@@ -30,7 +30,7 @@ TEMPLATE = get_template("alpaca")
 VOCABULARY_SIZE = 512
 TOKENS_PER_STEP = 2048
 LEVEL_WEIGHTS = (1, 2, 3, 4, 4)
-BASE_MODEL_AT = 0.8  # the share of all steps at which the student's checkpoint is taken
+BASE_MODEL_AT = 0.8  # the share of all steps at which the demo's student is taken
 MUON_LR, ADAMW_LR = 0.02, 3e-3
 IGNORED = -100
 
@@ -179,8 +179,11 @@ def _save(model: Any, tokenizer: Any, folder: Path) -> None:
     temporary.replace(folder)
 
 
-def train(steps: int, output: Path, base_output: Path, seed: int = 0) -> None:
-    """Train for ``steps`` steps of about 2,048 tokens; write the final model and the earlier checkpoint."""
+def train(steps: int, output: Path | None, base_output: Path, base_at: float = BASE_MODEL_AT, seed: int = 0) -> None:
+    """Train for ``steps`` steps of about 2,048 tokens; write the final model and the earlier checkpoint.
+
+    Without ``output`` the same run ends at that checkpoint, after the share ``base_at`` of its steps.
+    """
     import torch
     from rich.progress import track
 
@@ -217,18 +220,29 @@ def train(steps: int, output: Path, base_output: Path, seed: int = 0) -> None:
         recent = loss.item() if step == 1 else 0.95 * recent + 0.05 * loss.item()
         if step % 50 == 0:
             print(f"step {step}: loss {recent:.4f}, {tokens / (time.monotonic() - started):,.0f} tokens/s", flush=True)
-        if step == round(BASE_MODEL_AT * steps):
+        if step == round(base_at * steps):
             _save(model, tokenizer, base_output)
-    _save(model, tokenizer, output)
+            if output is None:
+                return
+    if output is not None:
+        _save(model, tokenizer, output)
 
 
 @click.command(help=__doc__.split("\n\n")[0] if __doc__ else None)
 @click.option("--steps", default=2200, show_default=True, help="Optimizer steps of about 2,048 tokens.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write OUTPUT/model and OUTPUT/base_model instead.")
-def main(steps: int, output: Path | None) -> None:
+@click.option(
+    "--base-at",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=BASE_MODEL_AT,
+    show_default=True,
+    help="Share of the steps after which base_model is taken.",
+)
+@click.option("--only-base", is_flag=True, help="Stop there: write base_model alone.")
+def main(steps: int, output: Path | None, base_at: float, only_base: bool) -> None:
     model, base = (output / "model", output / "base_model") if output else (MODEL_DIR, BASE_MODEL_DIR)
     model.parent.mkdir(parents=True, exist_ok=True)
-    train(steps, model, base)
+    train(steps, None if only_base else model, base, base_at)
 
 
 if __name__ == "__main__":
