@@ -1,0 +1,1 @@
+"""Experiments that use nothing but the commands of the product."""
