@@ -61,11 +61,18 @@ def seal(folder: Path) -> None:
 
 
 def publish(staged: Path, output_dir: Path) -> Path:
-    """Seal a staged checkpoint and move it to its place."""
-    seal(staged)
+    """Seal a staged checkpoint and move it to its place.
+
+    A whole one of the same step stays instead: it is of the same run, and to replace it would leave a moment with
+    neither. (It happens where a signal arrives in the step of a regular checkpoint.)
+    """
     target = output_dir / staged.name
-    if target.exists():  # a torn or older one of the same step
-        shutil.rmtree(target)
+    if target.exists():
+        if not problem(target):
+            shutil.rmtree(staged)
+            return target
+        _delete(target)
+    seal(staged)
     staged.rename(target)
     _sync(output_dir)
     return target
@@ -81,8 +88,8 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
-def problem(checkpoint: Path) -> str:
-    """Why a checkpoint cannot be used; empty if it is complete."""
+def problem(checkpoint: Path, *, contents: bool = True) -> str:
+    """Why a checkpoint cannot be used; empty if it is complete. Without ``contents``, by the sizes of its files."""
     manifest = checkpoint / _MANIFEST
     if not manifest.is_file():
         return f"{_MANIFEST} is missing"
@@ -92,9 +99,9 @@ def problem(checkpoint: Path) -> str:
             path = checkpoint / name
             if not path.is_file():
                 return f"{name} is missing"
-            if _describe(path) != expected:
+            if path.stat().st_size != expected[0] or (contents and _describe(path) != expected):
                 return f"{name} is not as it was written"
-    except (ValueError, OSError, AttributeError) as error:
+    except (ValueError, OSError, AttributeError, TypeError, LookupError) as error:
         return f"{_MANIFEST} is unreadable ({type(error).__name__})"
     return ""
 
@@ -112,12 +119,19 @@ def latest_complete(output_dir: Path) -> tuple[Path | None, list[str]]:
 def rotate(output_dir: Path, keep: int | None, published: Path) -> None:
     """Delete all but ``published``, just written, and the ``keep - 1`` whole checkpoints before it (None: keep all).
 
-    Torn ones do not count. Later steps than the published one are of a course that the run has left.
+    Torn ones do not count (by their files' sizes: to read them at every save would cost as much as the save). Later
+    steps than the published one are of a course that the run has left.
     """
     if not keep:
         return
     later_first = [checkpoint for checkpoint in checkpoints(output_dir) if checkpoint != published]
     before = [checkpoint for checkpoint in later_first if _step(checkpoint) < _step(published)]
-    whole = [checkpoint for checkpoint in before if (checkpoint / _MANIFEST).is_file()]
+    whole = [checkpoint for checkpoint in before if not problem(checkpoint, contents=False)]
     for checkpoint in set(later_first) - set(whole[: keep - 1]):
-        shutil.rmtree(checkpoint, ignore_errors=True)
+        _delete(checkpoint)
+
+
+def _delete(checkpoint: Path) -> None:
+    """Delete a checkpoint, its list first: killed half-way, what is left is plainly torn."""
+    (checkpoint / _MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(checkpoint, ignore_errors=True)

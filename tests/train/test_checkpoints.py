@@ -50,6 +50,27 @@ def test_rotation_keeps_the_newest_by_step(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-10", "checkpoint-9"]
 
 
+def test_rotation_does_not_count_one_that_lost_a_file_or_a_byte(tmp_path: Path) -> None:
+    paths = {step: publish_one(tmp_path, step) for step in (6, 7, 8, 9, 10)}
+    (paths[9] / "optimizer.pt").write_bytes(b"cut")
+    (paths[8] / "model.safetensors").unlink()
+    rotate(tmp_path, 2, paths[10])
+    assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == ["checkpoint-10", "checkpoint-7"]
+
+
+def test_a_whole_checkpoint_is_never_replaced_by_one_of_the_same_step(tmp_path: Path) -> None:
+    """There would be a moment with neither."""
+    first = publish_one(tmp_path, 3)
+    inode = first.stat().st_ino
+    assert publish_one(tmp_path, 3).stat().st_ino == inode
+    assert problem(first) == "" and not list((tmp_path / ".saving").iterdir())
+
+
+def test_a_torn_checkpoint_is_replaced_by_one_of_the_same_step(tmp_path: Path) -> None:
+    (publish_one(tmp_path, 3) / "optimizer.pt").unlink()
+    assert problem(publish_one(tmp_path, 3)) == ""
+
+
 def test_rotation_never_counts_a_torn_checkpoint_nor_deletes_the_one_just_written(tmp_path: Path) -> None:
     publish_one(tmp_path, 100)
     (publish_one(tmp_path, 200) / "complete.json").unlink()
