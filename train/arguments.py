@@ -22,6 +22,25 @@ __all__ = ["DistributedName", "Options", "parse", "training_arguments"]
 DEFAULT_RECIPE = "mistral-7b"
 DistributedName = Literal["no", "ddp", "fsdp", "deepspeed"]
 
+_OURS = "the order of packs is a function of the seed and the epoch"
+_NO_EVALUATION = "there is no evaluation during training: judge the exported model with lm_eval"
+_IMPOSSIBLE: Mapping[str, tuple[tuple[Any, ...], str]] = {
+    "auto_find_batch_size": (
+        (False,),
+        "the batch is the recipe's; use --per_device_train_batch_size for a smaller part",
+    ),
+    "average_tokens_across_devices": ((True,), "the loss is a mean over the target tokens of all processes"),
+    "eval_on_start": ((False,), _NO_EVALUATION),
+    "eval_strategy": (("no",), _NO_EVALUATION),
+    "ignore_data_skip": ((False,), "a resumed run would train samples of the epoch twice"),
+    "label_smoothing_factor": ((0, None), "the loss is plain cross-entropy"),
+    "load_best_model_at_end": ((False,), _NO_EVALUATION),
+    "save_only_model": ((False,), "a checkpoint without optimizer could not be resumed"),
+    "train_sampling_strategy": (("random",), _OURS),
+    "use_liger_kernel": ((False,), "it replaces the loss, which is ours"),
+}
+"""``TrainingArguments`` that this trainer could only ignore, or would train wrongly with: what is harmless, and why."""
+
 _EPILOG = """\
 Every name of transformers.TrainingArguments is a flag too (--learning_rate, --bf16, ...): see --help-all.
 
@@ -180,10 +199,16 @@ def parse(arguments: Sequence[str]) -> Options:
     flags = _training_flags(rest)
     template = own.prompt_template or recipe.prompt_template
     sources = [DATASETS.get(source, source) for source in own.data or [recipe.data]]
-    max_length = own.max_length or recipe.max_length
-    global_batch = own.global_batch or recipe.global_batch
+    max_length = recipe.max_length if own.max_length is None else own.max_length
+    global_batch = recipe.global_batch if own.global_batch is None else own.global_batch
     if max_length < 2 or global_batch < 1:
         raise UsageError("--max-length must be at least 2 and --global-batch at least 1")
+    if not 0 < own.utilisation <= 1:
+        raise UsageError(f"--utilisation must be above 0 and at most 1 (got {own.utilisation:g})")
+    training = {**recipe.training, **flags}
+    for name, (harmless, reason) in _IMPOSSIBLE.items():
+        if name in training and training[name] not in harmless:
+            raise UsageError(f"--{name} {getattr(training[name], 'value', training[name])}: {reason}")
     return Options(
         recipe=recipe,
         data=tuple(TrainingSet.parse(source, template) for source in sources),
@@ -201,7 +226,7 @@ def parse(arguments: Sequence[str]) -> Options:
         expect_processes=own.expect_processes,
         expect_distributed=cast("DistributedName | None", own.expect_distributed),
         output_dir=flags.get("output_dir") or f"runs/{recipe.name}",
-        training={**recipe.training, **flags},
+        training=training,
         given=frozenset(flags),
     )
 

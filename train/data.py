@@ -137,12 +137,11 @@ def load_columns(training_set: TrainingSet, cache_dir: Path) -> tuple[Any, Any]:
     own = str(cache_dir / "files" / _files_key(path)) if path.exists() else None
     try:
         with _quiet_datasets():
-            if (path / "state.json").is_file():
-                loaded = datasets.load_from_disk(str(path))
-                table = loaded[training_set.split] if isinstance(loaded, datasets.DatasetDict) else loaded
+            if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
+                table = _saved_split(datasets.load_from_disk(str(path)), training_set.split)
             elif path.is_file():
                 kind = {".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}.get(path.suffix, "json")
-                table = datasets.load_dataset(kind, data_files=str(path), split="train", cache_dir=own)
+                table = datasets.load_dataset(kind, data_files=str(path), split=training_set.split, cache_dir=own)
             else:
                 table = datasets.load_dataset(training_set.source, split=training_set.split, cache_dir=own)
     except Exception as error:  # datasets raises a dozen kinds, its own and fsspec's
@@ -162,7 +161,17 @@ def load_columns(training_set: TrainingSet, cache_dir: Path) -> tuple[Any, Any]:
     if table._indices is not None:
         table = table.flatten_indices()
     columns = table.data.table.select([training_set.query, training_set.response])
+    if nulls := columns.column(0).null_count:  # an empty response is counted by the preflight; a query it cannot see
+        raise UserError(f"--data {training_set.source}: {nulls:,} rows have no {training_set.query!r}: leave them out")
     return columns.column(0), columns.column(1)
+
+
+def _saved_split(saved: Any, split: str) -> Any:
+    """A split of what ``save_to_disk`` wrote, which is one table or a table per split."""
+    tables = saved if isinstance(saved, dict) else {"train": saved}
+    if split not in tables:
+        raise ValueError(f"it has {', '.join(tables)}")
+    return tables[split]
 
 
 class _quiet_datasets:  # noqa: N801 - used as a statement
@@ -260,8 +269,10 @@ def _encode_set(training_set: TrainingSet, tokenizer: Any, cache_dir: Path) -> P
             os.fsync(file.fileno())
     try:
         aside.rename(folder)  # whole or not at all
-    except OSError:  # another process was first: its arrays are the same
+    except OSError:
         shutil.rmtree(aside)
+        if not folder.is_dir():  # else another process was first: its arrays are the same
+            raise
     return folder
 
 

@@ -16,9 +16,10 @@ from train import show
 from train.arguments import Options
 from train.errors import UserError
 from train.estimate import PEAK_FLOPS, flops_per_epoch, memory_per_gpu, model_size
+from train.model import load_config, load_tokenizer
 from train.packing import pack_count
-from train.recipe import Batching, split_batch
-from train.run import load_config, load_tokenizer, prepare
+from train.prepare import prepare
+from train.processes import batching
 
 __all__ = ["dry_run"]
 
@@ -40,7 +41,8 @@ class _Lengths:
 def _measured(options: Options, model_name: str, config: Any) -> _Lengths:
     tokenizer = load_tokenizer(model_name)
     epochs = float(options.training.get("num_train_epochs", 3))
-    prepared = prepare(options, tokenizer, config.get_text_config().vocab_size, _SEED, epochs, -1)
+    max_steps = int(options.training.get("max_steps", -1))
+    prepared = prepare(options, tokenizer, config, epochs, max_steps)
     return _Lengths(prepared.lengths, prepared.targets, prepared.packs, "counted")
 
 
@@ -83,15 +85,17 @@ def dry_run(options: Options, model_name: str) -> int:
     size = model_size(config)
     gpus = options.expect_processes or options.recipe.gpus
     training = options.training
-    batching: Batching = split_batch(options.global_batch, gpus, int(training.get("per_device_train_batch_size", 1)))
+    spread = batching(options, gpus)
     epochs = float(training.get("num_train_epochs", 3))
-    steps = lengths.packs // batching.global_batch
+    steps = lengths.packs // options.global_batch
     warm_up = float(training.get("warmup_steps", 0))
-    total = int(steps * epochs)
+    max_steps = int(training.get("max_steps", -1))
+    total = max_steps if max_steps > 0 else int(np.ceil(steps * epochs))
+    epochs = total / steps
     flops = flops_per_epoch(size, lengths.tokens, lengths.targets)
     checkpointing = bool(training.get("gradient_checkpointing", False))
     half = bool(training.get("bf16")) or bool(training.get("fp16"))
-    micro_tokens = batching.micro_batch * options.max_length
+    micro_tokens = spread.micro_batch * options.max_length
     rows = [
         ("recipe", f"{options.recipe.name}: {options.recipe.description}"),
         ("model", f"{options.model}: {size.parameters / 1e9:.3g} B parameters"),
@@ -104,8 +108,8 @@ def dry_run(options: Options, model_name: str) -> int:
         ),
         (
             "step",
-            f"{batching.global_batch} packs = {gpus} processes x {batching.accumulation} micro-batches x "
-            f"{batching.micro_batch}",
+            f"{options.global_batch} packs = {gpus} processes x {spread.accumulation} micro-batches x "
+            f"{spread.micro_batch}",
         ),
         ("steps", f"{steps:,} an epoch, {total:,} in all"),
         ("warm-up", f"{int(np.ceil(warm_up * total)) if warm_up < 1 else int(warm_up):,} steps"),

@@ -93,6 +93,8 @@ def export_model(
     tokenizer.save_pretrained(aside)
 
     (output_dir / "config.json").unlink(missing_ok=True)
+    for stale in output_dir.glob("model*.safetensors*"):  # an earlier export in other parts would be read instead
+        stale.unlink()
     for path in sorted(aside.iterdir(), key=lambda path: path.name == "config.json"):
         with path.open("rb") as file:
             os.fsync(file.fileno())

@@ -28,18 +28,20 @@ def _projected_cross_entropy(head: torch.nn.Module, hidden: torch.Tensor, target
 
 
 def chunked_cross_entropy(
-    head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor, chunk_tokens: int
+    head: torch.nn.Module, hidden: torch.Tensor, targets: torch.Tensor, chunk_tokens: int, least_chunks: int = 1
 ) -> torch.Tensor:
-    """Sum of cross-entropy over ``targets`` (tokens,) given ``hidden`` (tokens, size), ``chunk_tokens`` at a time.
+    """Sum of cross-entropy over ``targets`` (tokens,) given ``hidden`` (tokens, size), by ``chunk_tokens`` at most.
 
     No targets give a zero that still has a gradient, so that every rank takes part in the backward pass.
+
+    Args:
+        least_chunks: chunks to make even of few targets: ranks whose ``head`` is sharded must call it equally often.
     """
-    if len(targets) <= chunk_tokens:
-        if not len(targets):
-            return torch.sum(head(hidden).float()) * 0.0
-        return _projected_cross_entropy(head, hidden, targets)
+    chunks = max(-(-len(targets) // chunk_tokens), least_chunks)
+    if chunks == 1:
+        return _projected_cross_entropy(head, hidden, targets)  # of nothing: a zero with a gradient
     total = hidden.new_zeros((), dtype=torch.float32)
-    for h, t in zip(torch.split(hidden, chunk_tokens), torch.split(targets, chunk_tokens), strict=True):
+    for h, t in zip(hidden.tensor_split(chunks), targets.tensor_split(chunks), strict=True):
         total = total + checkpoint(_projected_cross_entropy, head, h, t, use_reentrant=False)
     return total
 
@@ -91,11 +93,15 @@ def projects_plainly(model: Any, input_ids: torch.Tensor, position_ids: torch.Te
     return float((own.logits[0].float() - packed_logits(model, input_ids, position_ids)).abs().max())
 
 
-def install(model: Any, chunk_elements: int = CHUNK_ELEMENTS) -> None:
+def install(model: Any, row_tokens: int = 0, chunk_elements: int = CHUNK_ELEMENTS) -> None:
     """Give ``model`` the forward pass ``(input_ids, position_ids, labels, num_items_in_batch) -> loss``.
 
     It replaces ``forward`` on this one object, so that DDP, FSDP2 and ZeRO-3, which hook the module's call, still work.
     ``num_items_in_batch`` is the number of target tokens in the whole optimizer step, across micro-batches and ranks.
+
+    Args:
+        row_tokens: the most tokens of a row. Every rank then projects in the same number of chunks, whatever its row
+            holds: ZeRO-3 gathers the projection's weights at each call, and would wait for a rank with fewer for ever.
     """
     from transformers.modeling_outputs import CausalLMOutput
 
@@ -112,7 +118,8 @@ def install(model: Any, chunk_elements: int = CHUNK_ELEMENTS) -> None:
         counted = targets != IGNORE
         head = self.get_output_embeddings()
         chunk_tokens = max(1, chunk_elements // self.config.get_text_config().vocab_size)
-        total = chunked_cross_entropy(head, hidden[counted], targets[counted], chunk_tokens)
+        least_chunks = max(1, -(-row_tokens // chunk_tokens))
+        total = chunked_cross_entropy(head, hidden[counted], targets[counted], chunk_tokens, least_chunks)
         items = counted.sum() if num_items_in_batch is None else num_items_in_batch
         return CausalLMOutput(loss=total / max(int(items), 1))
 

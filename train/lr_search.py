@@ -29,8 +29,6 @@ __all__ = ["PAPER_RATES", "Trial", "best", "main", "read_accuracy"]
 PAPER_RATES = (1e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4)
 """DART-Math, arXiv 2407.13690, Appendix A.1."""
 
-_CHECKOUT = Path(__file__).resolve().parent.parent
-
 
 @dataclass(frozen=True)
 class Trial:
@@ -67,7 +65,7 @@ def read_accuracy(folder: Path, tasks: Sequence[str]) -> float:
 
 def _run(command: Sequence[str], log: Path) -> None:
     with log.open("ab") as file:
-        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False, cwd=_CHECKOUT).returncode
+        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
     if code:
         raise UserError(f"{shlex.join(command[:6])} ... failed with exit code {code}: see {log}")
 
@@ -126,10 +124,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check_same_search(record: Path, options: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Accuracies of another model, dataset or task must not be compared with this search's.
+
+    Raises:
+        UserError: the output folder holds another search. Other rates are the same search.
+    """
+    names = ("recipe", "tasks", "eval_model", "eval_model_args", "eval_args")
+    search = {**{name: getattr(options, name) for name in names}, "flags": list(rest)}
+    if record.is_file() and (found := json.loads(record.read_text(encoding="utf-8"))) != search:
+        different = ", ".join(sorted(name for name in search if found.get(name) != search[name]))
+        raise UserError(f"{record.parent} holds another search ({different} differ): choose another --output_dir")
+    record.parent.mkdir(parents=True, exist_ok=True)
+    write_json(record, search)
+
+
 def _search(arguments: Sequence[str]) -> int:
     options, rest = _parser().parse_known_args(list(arguments))
     output: Path = options.output_dir
     load_recipe(options.recipe)
+    _check_same_search(output / "search.json", options, rest)
     trials = []
     for rate in sorted(set(options.rates)):
         print(f"learning rate {rate:g} ...", flush=True)

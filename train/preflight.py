@@ -20,7 +20,7 @@ from train.data import Encoded
 from train.errors import UserError
 from train.loss import IGNORE, packed_logits, projects_plainly
 
-__all__ = ["DataReport", "check_data", "check_loss", "check_model", "check_tokenizer", "show_example"]
+__all__ = ["DataReport", "check_data", "check_loss", "check_model", "check_tokenizer", "is_partitioned", "show_example"]
 
 _NAMED = 3  # samples named in a message
 
@@ -38,6 +38,16 @@ class DataReport:
     def left_out(self) -> int:
         """Samples that do not train."""
         return self.over_long + self.empty + self.special
+
+    @property
+    def reasons(self) -> str:
+        """How many were left out for which reason; empty if none was."""
+        counts = (
+            (self.over_long, "too long"),
+            (self.empty, "with an empty response"),
+            (self.special, "that spell BOS or EOS"),
+        )
+        return ", ".join(f"{count:,} {reason}" for count, reason in counts if count)
 
 
 def check_tokenizer(tokenizer: Any, vocab_size: int) -> None:
@@ -57,28 +67,34 @@ def check_tokenizer(tokenizer: Any, vocab_size: int) -> None:
         raise UserError("the tokenizer ends every prompt with EOS; use one that does not (add_eos_token=False)")
 
 
-def check_data(encoded: Encoded, tokenizer: Any, max_length: int, policy: str) -> DataReport:
+def check_data(
+    encoded: Encoded, tokenizer: Any, max_length: int, policy: str, positions: int | None = None
+) -> DataReport:
     """Which samples can train as they should.
 
     Samples with an empty response, and samples whose text spells a BOS or EOS token, are left out and counted.
+    ``positions`` is the most that the model can take: beyond it a model fails, or extrapolates without a word.
 
     Raises:
         UserError: a sample is longer than ``max_length`` tokens and ``policy`` is not ``drop``; or none is left.
     """
     lengths, targets = encoded.lengths, encoded.target_lengths
-    over_long = lengths > max_length
+    limit = max_length if positions is None else min(max_length, positions)
+    over_long = lengths > limit
     if over_long.any() and policy != "drop":
         names = ", ".join(encoded.name(int(i)) for i in np.flatnonzero(over_long)[:_NAMED])
         raise UserError(
-            f"{int(over_long.sum()):,} of {len(encoded):,} samples exceed {max_length} tokens (longest "
+            f"{int(over_long.sum()):,} of {len(encoded):,} samples exceed {limit} tokens"
+            f"{' (all the positions that the model has)' if limit < max_length else ''} (longest "
             f"{int(lengths.max()):,}; first {names}). Pass --max-length-policy drop to leave them out."
         )
     special = _spells_special(encoded, tokenizer) & ~over_long
     empty = (targets <= 1) & ~over_long & ~special
     kept = np.flatnonzero(~(over_long | empty | special))
+    report = DataReport(kept, int(over_long.sum()), int(empty.sum()), int(special.sum()))
     if not len(kept):
-        raise UserError(f"none of the {len(encoded):,} samples can train: see the counts above")
-    return DataReport(kept, int(over_long.sum()), int(empty.sum()), int(special.sum()))
+        raise UserError(f"none of the {len(encoded):,} samples can train: {report.reasons}")
+    return report
 
 
 def _spells_special(encoded: Encoded, tokenizer: Any) -> npt.NDArray[np.bool_]:
@@ -159,6 +175,11 @@ def check_model(model: Any, attentions: Sequence[str], tolerance: float = 1e-4) 
     finally:
         model.set_attn_implementation(own)
         model.train(training)
+
+
+def is_partitioned(model: Any) -> bool:
+    """Whether this process holds only parts of the weights, or none: ZeRO-3 and FSDP load models so."""
+    return any(parameter.device.type == "meta" or hasattr(parameter, "ds_id") for parameter in model.parameters())
 
 
 @torch.no_grad()

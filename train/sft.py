@@ -29,18 +29,19 @@ __all__ = ["main"]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program. Exit codes: 0 done, 1 failed, 2 wrong usage, 143 stopped by SIGTERM, 130 by Ctrl-C."""
-    rank_zero = os.environ.get("RANK", "0") == "0"
+    # One process of each machine speaks: what is wrong may be that machine's alone.
+    speaks = os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0"
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         from train.run import run
 
         return run(options)
     except UserError as error:
-        if rank_zero or error.every_rank:
+        if speaks or error.every_rank:
             print(f"train/sft.py: {' '.join(printable(str(error)).split())}", file=sys.stderr, flush=True)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
-        if rank_zero:
+        if speaks:
             print("train/sft.py: interrupted", file=sys.stderr, flush=True)
         return 130
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -18,8 +19,8 @@ from dart_tasks.console import printable
 
 if TYPE_CHECKING:
     from train.arguments import Options
+    from train.prepare import Prepared
     from train.recipe import Batching
-    from train.run import Prepared
 
 __all__ = ["Progress", "card_rows", "example", "line", "plan", "recipe", "summary", "table"]
 
@@ -74,16 +75,7 @@ def plan(
     """The whole plan, resolved."""
     report, lengths = prepared.report, prepared.lengths
     steps = prepared.packs // batching.global_batch
-    total = arguments.max_steps if arguments.max_steps > 0 else int(steps * arguments.num_train_epochs)
-    left_out = ", ".join(
-        f"{count:,} {reason}"
-        for count, reason in (
-            (report.over_long, "too long"),
-            (report.empty, "with an empty response"),
-            (report.special, "that spell BOS or EOS"),
-        )
-        if count
-    )
+    total = arguments.max_steps if arguments.max_steps > 0 else math.ceil(steps * arguments.num_train_epochs)
     precision = "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "float32"
     table(
         "plan",
@@ -91,7 +83,7 @@ def plan(
             ("recipe", f"{options.recipe.name}: {options.recipe.description}"),
             ("model", model),
             *(("data", f"{s.source} ({s.query} -> {s.response}, {s.template} prompt)") for s in options.data),
-            ("samples", f"{len(lengths):,}" + (f" (left out: {left_out})" if left_out else "")),
+            ("samples", f"{len(lengths):,}" + (f" (left out: {report.reasons})" if report.left_out else "")),
             ("tokens", f"{int(lengths.sum()):,}, of which targets {int(prepared.targets.sum()):,}"),
             ("packs", f"{prepared.packs:,} of up to {options.max_length:,} tokens, {prepared.efficiency:.2%} full"),
             (

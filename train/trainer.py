@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from transformers import Trainer, TrainerCallback
@@ -23,11 +23,12 @@ from train.loader import PackDataset, StepSampler
 from train.preflight import check_loss
 from train.recipe import Batching
 
-__all__ = ["LossGuard", "PackedTrainer", "StopOnSignal", "WrappedProbe"]
+__all__ = ["LossGuard", "PackedTrainer", "StopOnSignal"]
 
 
 class LossGuard:
-    """Stops a run whose loss is not finite or explodes, and names the samples of the micro-batch where it happened.
+    """Stops a run whose loss is not finite or explodes, and names the samples of the micro-batch where it happened
+    (where only the gradient is not finite: those of the step on that rank).
 
     *Explodes* means twice as bad as guessing among all tokens alike, or, after a warm-up, more than two nats and four
     times above the running mean.
@@ -42,12 +43,14 @@ class LossGuard:
         self._mean = 0.0
         self._seen = 0
 
-    def check(self, loss: float, samples: list[int], step: int) -> None:
-        """One micro-batch's mean loss per target token, in nats.
+    def check(self, loss: float, targets: int, samples: list[int], step: int) -> None:
+        """One micro-batch's mean loss over its ``targets`` tokens, in nats.
 
         Raises:
             DivergenceError: see the class.
         """
+        if not targets:  # an empty pack's zero says nothing, and would pull the running mean down
+            return
         if not math.isfinite(loss):
             problem = f"the loss is {loss}"
         elif loss > self._limit:
@@ -58,9 +61,21 @@ class LossGuard:
             self._seen += 1
             self._mean = loss if self._seen == 1 else self.decay * self._mean + (1 - self.decay) * loss
             return
+        self._stop(problem, "the micro-batch", samples, step)
+
+    def check_gradient(self, norm: float, samples: list[int], step: int) -> None:
+        """The norm of a step's gradient, before it is applied: one that is not finite would spoil every weight.
+
+        Raises:
+            DivergenceError: it is not finite.
+        """
+        if not math.isfinite(norm):
+            self._stop(f"the gradient's norm is {norm}", "the step on this process", samples, step)
+
+    def _stop(self, problem: str, part: str, samples: list[int], step: int) -> NoReturn:
         named = ", ".join(self._name(sample) for sample in samples[:20])
         more = f" and {len(samples) - 20} more" if len(samples) > 20 else ""
-        raise DivergenceError(f"stopped in step {step}: {problem}. Samples of the micro-batch: {named}{more}")
+        raise DivergenceError(f"stopped in step {step}: {problem}. Samples of {part}: {named}{more}")
 
 
 class PackedTrainer(Trainer):  # type: ignore[misc]
@@ -77,6 +92,9 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         super().__init__(train_dataset=dataset, data_collator=Collator(encoded), **kwargs)
+        self._signal = StopOnSignal()
+        self.add_callback(self._signal)
+        self.add_callback(_WrappedProbe(self))
         self._packs = dataset
         self._batching = batching
         self._guard = LossGuard(self.model.config.get_text_config().vocab_size, encoded.name)
@@ -86,7 +104,18 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         self._targets: torch.Tensor | int = 0
         self._metered_since = 0.0
         self._staging = False
-        self.target_tokens_seen = 0
+        self._step_samples: list[int] = []
+        self._logged_targets = 0
+
+    @property
+    def stopped_by(self) -> int:
+        """The signal that ended training early; 0 if none did."""
+        return self._signal.received
+
+    @property
+    def target_tokens_seen(self) -> int:
+        """Target tokens of all ranks since this process started."""
+        return self._logged_targets + int(self._targets)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -110,6 +139,13 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
             prefetch_factor=self.args.dataloader_prefetch_factor if workers else None,
         )
 
+    def _run_epoch(self, *arguments: Any, **options: Any) -> None:
+        # Resumed from its last step in the middle of an epoch, the Trainer would take one step more.
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*arguments, **options)
+
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """The step's micro-batches and its target tokens over all ranks, counted for the meters as well."""
         if not self._metered_since:
@@ -117,27 +153,36 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
         self._tokens += sum(batch["input_ids"].numel() for batch in batches)
         self._targets = self._targets + items
+        self._step_samples = []
         return batches, items
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """This micro-batch's share of the step's loss, scaled so that the mean over ranks is the whole."""
-        samples = inputs.pop("sample_ids")
+        samples = inputs.pop("sample_ids").tolist()
+        self._step_samples += samples
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         loss = result[0] if return_outputs else result
         targets = int((inputs["labels"][..., 1:] != -100).sum())
         share = float(loss.detach()) / self.accelerator.num_processes
         mean = share * int(num_items_in_batch) / max(targets, 1)
-        self._guard.check(mean, samples.tolist(), self.state.global_step + 1)
+        self._guard.check(mean, targets, samples, self.state.global_step + 1)
         return result
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        if not self.args.fp16:  # there the scaler expects such steps, and skips them
+            value = float(norm.item() if isinstance(norm, torch.Tensor) else norm)
+            self._guard.check_gradient(value, self._step_samples, self.state.global_step + 1)
+        return norm
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add throughput since the last log: target tokens/s over all ranks; MFU where the peak is known."""
         if "loss" in logs:
             elapsed = max(time.monotonic() - self._metered_since, 1e-9)
             targets = int(self._targets)
-            self.target_tokens_seen += targets
+            self._logged_targets += targets
             logs["target_tokens_per_s"] = targets / elapsed
             if self._peak_flops and self._flops_per_token:
                 logs["mfu"] = self._tokens * self._flops_per_token / elapsed / self._peak_flops
@@ -190,14 +235,13 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
         return control
 
 
-class WrappedProbe(TrainerCallback):  # type: ignore[misc]
+class _WrappedProbe(TrainerCallback):  # type: ignore[misc]
     """Runs the neighbour-swap probe on the wrapped model, in the run's own precision, before the first step."""
 
-    def __init__(self) -> None:
-        self.trainer: PackedTrainer | None = None
+    def __init__(self, trainer: PackedTrainer) -> None:
+        self._trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        assert self.trainer is not None
-        model = self.trainer.model_wrapped
-        vocab_size = self.trainer.accelerator.unwrap_model(model).config.get_text_config().vocab_size
+        model = self._trainer.model_wrapped
+        vocab_size = self._trainer.accelerator.unwrap_model(model).config.get_text_config().vocab_size
         check_loss(model, vocab_size, args.device)

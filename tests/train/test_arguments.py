@@ -8,6 +8,7 @@ import pytest
 
 from train.arguments import parse
 from train.errors import UsageError
+from train.prepare import seed_of_order
 from train.recipe import Batching, load_recipe, recipe_names, split_batch
 
 PAPER = {  # learning rate, epochs, GPUs (DART-Math, Appendix A.1)
@@ -91,6 +92,35 @@ def test_what_is_not_understood_is_an_error(flags: list[str], message: str) -> N
     with pytest.raises(UsageError) as error:
         parse(flags)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--global-batch", "0"], "--max-length must be at least 2 and --global-batch at least 1"),
+        (["--max-length", "0"], "--max-length must be at least 2"),
+        (["--utilisation", "0"], "--utilisation must be above 0"),
+        (["--label_smoothing_factor", "0.1"], "--label_smoothing_factor 0.1: the loss is plain cross-entropy"),
+        (["--save_only_model"], "could not be resumed"),
+        (["--eval_strategy", "steps"], "--eval_strategy steps: there is no evaluation during training"),
+        (["--average_tokens_across_devices", "false"], "a mean over the target tokens of all processes"),
+        (["--train_sampling_strategy", "group_by_length"], "the order of packs is a function of the seed"),
+    ],
+)
+def test_what_could_only_be_ignored_is_an_error(flags: list[str], message: str) -> None:
+    with pytest.raises(UsageError) as error:
+        parse(flags)
+    assert message in str(error.value)
+
+
+def test_the_same_flags_at_their_harmless_values_are_not() -> None:
+    harmless = ["--eval_strategy", "no", "--label_smoothing_factor", "0", "--save_only_model", "false"]
+    assert parse(harmless).training["label_smoothing_factor"] == 0
+
+
+@pytest.mark.parametrize(("flags", "seed"), [([], 42), (["--seed", "7"], 7), (["--seed", "7", "--data_seed", "0"], 0)])
+def test_the_order_is_drawn_from_the_data_seed_also_where_it_is_zero(flags: list[str], seed: int) -> None:
+    assert seed_of_order(parse(flags)) == seed
 
 
 def test_every_name_of_training_arguments_is_a_flag() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 
@@ -142,6 +143,46 @@ def test_missing_columns_and_folders_are_one_line(tmp_path: Path, tokenizer: Any
         encode([wrong], tokenizer, tmp_path / "cache")
     with pytest.raises(UserError, match="cannot load --data"):
         encode([TrainingSet(str(tmp_path / "nowhere.jsonl"))], tokenizer, tmp_path / "cache")
+
+
+def test_a_sample_beyond_the_models_positions_is_too_long(tmp_path: Path, tokenizer: Any) -> None:
+    encoded = encoded_rows(tmp_path / "d", tokenizer, ("q", "short"), ("q", "x" * 500))
+    with pytest.raises(UserError, match=r"exceed 300 tokens \(all the positions that the model has\)"):
+        check_data(encoded, tokenizer, 4096, "error", positions=300)
+    assert check_data(encoded, tokenizer, 4096, "drop", positions=300).over_long == 1
+
+
+def test_where_none_can_train_the_reasons_are_counted(tmp_path: Path, tokenizer: Any) -> None:
+    encoded = encoded_rows(tmp_path / "d", tokenizer, ("q", ""), ("q", "x</s>y"))
+    with pytest.raises(UserError, match="1 with an empty response, 1 that spell BOS or EOS"):
+        check_data(encoded, tokenizer, 1000, "error")
+
+
+@pytest.mark.parametrize("saved", [False, True], ids=["file", "save_to_disk"])
+def test_the_split_asked_for_is_the_one_that_trains(saved: bool, tmp_path: Path, tokenizer: Any) -> None:
+    """It was ignored for a file, and for a table that ``save_to_disk`` wrote."""
+    path = rows(tmp_path / "d", *[(f"q{i}", "r") for i in range(10)]) / "train.jsonl"
+    if saved:
+        datasets.Dataset.from_json(str(path), cache_dir=str(tmp_path / "hf")).save_to_disk(tmp_path / "saved")
+        path = tmp_path / "saved"
+    else:
+        assert len(encode([TrainingSet(str(path), split="train[:3]")], tokenizer, tmp_path / "cache")) == 3
+    with pytest.raises(UserError, match=r"cannot load --data .* \(split test\)"):
+        encode([TrainingSet(str(path), split="test")], tokenizer, tmp_path / "cache")
+
+
+def test_splits_that_save_to_disk_wrote(tmp_path: Path, tokenizer: Any) -> None:
+    path = rows(tmp_path / "d", ("q1", "r1"), ("q2", "r2")) / "train.jsonl"
+    table = datasets.Dataset.from_json(str(path), cache_dir=str(tmp_path / "hf"))
+    datasets.DatasetDict({"train": table, "few": table.select([1])}).save_to_disk(tmp_path / "saved")
+    encoded = encode([TrainingSet(str(tmp_path / "saved"), split="few")], tokenizer, tmp_path / "cache")
+    assert tokenizer.decode(encoded.sample(0)[0].tolist()).endswith("r2</s>") and len(encoded) == 1
+
+
+def test_a_row_without_a_query_is_named_not_trained_on_nothing(tmp_path: Path, tokenizer: Any) -> None:
+    (tmp_path / "train.jsonl").write_text('{"query": null, "response": "2"}\n{"query": "1+1?", "response": "2"}\n')
+    with pytest.raises(UserError, match="1 rows have no 'query'"):
+        encode([TrainingSet(str(tmp_path / "train.jsonl"))], tokenizer, tmp_path / "cache")
 
 
 def test_a_column_that_is_not_text_is_named(tmp_path: Path, tokenizer: Any) -> None:

@@ -7,12 +7,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 
+from train.arguments import parse
+from train.errors import UserError
 from train.lr_search import PAPER_RATES, Trial, best, read_accuracy
+from train.lr_search import main as search
+from train.processes import check_launch
 
 LAUNCH = Path(__file__).resolve().parents[2] / "train" / "launch"
 TIME_LIMIT_S = 240
@@ -42,6 +47,22 @@ def test_the_search_takes_the_best_rate_and_of_equals_the_smaller() -> None:
     trials = [Trial(1e-6, 0.1), Trial(5e-5, 0.4), Trial(1e-5, 0.4)]
     assert best(trials) == trials[2]
     assert PAPER_RATES == (1e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4)
+
+
+def test_a_search_does_not_mix_with_another_ones_accuracies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--output_dir", str(tmp_path), "--rates", "1e-5", "--data", "d"]
+    (tmp_path / "lr-1e-05").mkdir()
+    (tmp_path / "lr-1e-05" / "trial.json").write_text('{"learning_rate": 1e-05, "accuracy": 0.5}')
+    assert search([*flags, "--tasks", "one"]) == 0
+    assert search([*flags, "--tasks", "two"]) == 1
+    assert "holds another search (tasks differ)" in capsys.readouterr().err
+
+
+def test_one_process_with_several_gpus_is_refused() -> None:
+    """The Trainer would cut packed rows apart with DataParallel."""
+    arguments = SimpleNamespace(world_size=1, n_gpu=2, device=SimpleNamespace(type="cuda"))
+    with pytest.raises(UserError, match="one process sees 2 GPUs: start one for each"):
+        check_launch(parse(["--recipe", "demo"]), arguments)
 
 
 def test_accuracy_is_the_mean_over_tasks(tmp_path: Path) -> None:

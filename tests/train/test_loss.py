@@ -62,6 +62,22 @@ def test_chunks_change_neither_loss_nor_gradient(chunk: int) -> None:
         assert (ours - whole).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("n_targets", [0, 1, 5, 23])
+def test_every_rank_projects_equally_often_whatever_its_targets(n_targets: int) -> None:
+    """ZeRO-3 gathers the projection's weights at every call, on all ranks together."""
+    torch.manual_seed(0)
+    head = torch.nn.Linear(8, VOCABULARY, bias=False)
+    calls = []
+    head.register_forward_hook(lambda *_: calls.append(1))
+    hidden, labels = torch.randn(n_targets, 8, requires_grad=True), torch.randint(0, VOCABULARY, (n_targets,))
+    loss = chunked_cross_entropy(head, hidden, labels, chunk_tokens=8, least_chunks=3)
+    assert len(calls) == 3
+    loss.backward()
+    assert len(calls) == 6  # recomputed
+    whole = torch.nn.functional.cross_entropy(head(hidden), labels, reduction="sum")
+    assert abs(loss.item() - whole.item()) <= 1e-6 * whole.item()
+
+
 def test_the_loss_is_that_of_full_logits(model: Any) -> None:
     batch = row([9, 14], 1)
     logits = (
@@ -107,12 +123,26 @@ def test_a_batch_without_targets_is_zero_and_still_has_gradients(model: Any) -> 
 def test_a_loss_that_is_no_number_or_explodes_stops_with_the_samples(loss: float, reason: str) -> None:
     guard = LossGuard(VOCABULARY, lambda sample: f"data:{sample}")
     with pytest.raises(DivergenceError, match=rf"step 3: {reason}.*data:7, data:9"):
-        guard.check(loss, [7, 9], 3)
+        guard.check(loss, 5, [7, 9], 3)
 
 
 def test_a_jump_after_warm_up_stops() -> None:
     guard = LossGuard(32_000, str)
     for step in range(20):
-        guard.check(0.3, [step], step)
+        guard.check(0.3, 5, [step], step)
     with pytest.raises(DivergenceError, match=r"jumped from about 0\.30 to 4\.00"):
-        guard.check(4.0, [1], 21)
+        guard.check(4.0, 5, [1], 21)
+
+
+def test_micro_batches_without_targets_do_not_count() -> None:
+    """Their loss is 0: a run of more packs than samples was stopped for a jump from 0 to where it had always been."""
+    guard = LossGuard(32_000, str)
+    for step in range(40):
+        guard.check(*((0.0, 0) if step % 4 else (4.0, 5)), [step], step)
+
+
+def test_a_gradient_that_is_no_number_stops_before_it_is_applied() -> None:
+    guard = LossGuard(VOCABULARY, lambda sample: f"data:{sample}")
+    guard.check_gradient(3.0, [7], 1)
+    with pytest.raises(DivergenceError, match=r"step 2: the gradient's norm is inf.*on this process: data:7"):
+        guard.check_gradient(float("inf"), [7], 2)

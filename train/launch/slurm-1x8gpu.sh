@@ -4,6 +4,7 @@
 #SBATCH --nodes=1 --ntasks-per-node=1 --gpus-per-node=8 --cpus-per-task=64
 #SBATCH --time=12:00:00 --signal=TERM@120 --requeue --open-mode=append
 set -euo pipefail
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=110  # seconds to save a checkpoint in; the launcher kills after 30 otherwise
 
 exec srun accelerate launch --config_file train/launch/fsdp2-8gpu.yaml train/sft.py \
     --recipe "$RECIPE" --output_dir "$OUTPUT" --expect-processes 8 --expect-distributed fsdp

@@ -4,6 +4,7 @@
 #SBATCH --nodes=4 --ntasks-per-node=1 --gpus-per-node=8 --cpus-per-task=64
 #SBATCH --time=24:00:00 --signal=TERM@300 --requeue --open-mode=append
 set -euo pipefail
+export TORCH_ELASTIC_SHUTDOWN_TIMEOUT=290  # seconds to save a checkpoint in; the launcher kills after 30 otherwise
 
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 export first

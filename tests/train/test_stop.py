@@ -1,0 +1,103 @@
+"""Runs that must not start, or not go on: one line that says why, and nothing half-written. In this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from train.sft import main
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, about how it was built
+
+Sft = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def sft(tiny_llama: Path, sums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Sft:
+    """Runs ``train/sft.py`` with one thread to ``tmp_path / name``; its exit code, and what it said of errors."""
+
+    def run(name: str, *flags: str, model: Path = tiny_llama, data: Path = sums) -> tuple[int, str]:
+        paths = ["--recipe", "demo", "--model", str(model), "--data", str(data), "--output_dir", str(tmp_path / name)]
+        code = main([*paths, "--report_to", "none", "--logging_steps", "1", *flags])
+        return code, capsys.readouterr().err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("rate", "reason"), [("1e36", "the loss is nan"), ("30", "the loss is")], ids=["not a number", "explodes"]
+)
+def test_a_diverging_run_stops_with_the_samples_by_name(rate: str, reason: str, sft: Sft, tmp_path: Path) -> None:
+    steps = ["--max_steps", "8", "--lr_scheduler_type", "constant", "--warmup_steps", "0", "--save_strategy", "no"]
+    code, error = sft("out", "--learning_rate", rate, *steps, "--max-length", "512")
+    assert code == 1
+    assert len(error.strip().splitlines()) == 1
+    assert error.startswith("train/sft.py: stopped in step ") and reason in error
+    named = error.split("Samples of the micro-batch: ")[1]
+    assert "sums" in named and ":" in named
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_checkpoint_of_another_run_is_refused(sft: Sft, tmp_path: Path) -> None:
+    saving = ["--max_steps", "1", "--save_strategy", "steps", "--save_steps", "1"]
+    assert sft("one", *saving) == (0, "")
+    code, error = sft(
+        "two", *saving, "--learning_rate", "1e-4", "--resume_from_checkpoint", str(tmp_path / "one" / "checkpoint-1")
+    )
+    assert code == 1
+    assert "holds the checkpoints of another run (learning_rate differ; learning_rate was 0.001, is 0.0001)" in error
+    assert not (tmp_path / "two").exists()
+
+
+def test_a_finished_run_started_again_changes_nothing(sft: Sft, tmp_path: Path) -> None:
+    """Resumed at its last step, in the middle of an epoch, the Trainer took one step more."""
+    flags = ["--max_steps", "2", "--max-length", "512", "--global-batch", "2", "--lr_scheduler_type", "constant"]
+    flags += ["--save_strategy", "steps", "--save_steps", "2", "--export-dtype", "float32"]
+    assert sft("out", *flags) == (0, "")
+    weights = (tmp_path / "out" / "model.safetensors").read_bytes()
+    assert sft("out", *flags) == (0, "")
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == weights
+    assert [path.name for path in (tmp_path / "out").glob("checkpoint-*")] == ["checkpoint-2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "is not a results file of lm-eval (FileNotFoundError)"),
+        ("{", "is not a results file of lm-eval (JSONDecodeError)"),
+        ("[]", "is not a results file of lm-eval (TypeError)"),
+        (json.dumps({"results": {"task": {"perplexity": 3.0}}}), "holds no accuracy (acc or exact_match) of any task"),
+        (json.dumps({"results": {"task": 3}}), "is not a results file of lm-eval (TypeError)"),
+    ],
+    ids=["missing", "no JSON", "a list", "no accuracy", "a number"],
+)
+def test_scores_are_read_before_training(content: str | None, message: str, sft: Sft, tmp_path: Path) -> None:
+    path = tmp_path / "scores.json"
+    if content is not None:
+        path.write_text(content)
+    code, error = sft("out", "--scores", str(path))
+    assert code == 1
+    assert message in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_licence_that_drops_inherited_terms_is_refused_before_training(
+    sft: Sft, tmp_path: Path, build_model: Callable[..., Path], build_dataset: Callable[..., Path]
+) -> None:
+    model, data = build_model(tmp_path / "model"), build_dataset(tmp_path / "data", rows=8)
+    (model / "README.md").write_text("---\nlicense: cc-by-sa-4.0\n---\n")
+    (data / "README.md").write_text("---\nlicense: mit\n---\n")
+    code, error = sft("out", "--licence", "mit", model=model, data=data)
+    assert code == 1
+    assert "--licence" in error and "would drop" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_is_a_file_is_one_line(sft: Sft, tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    code, error = sft("out")
+    assert code == 1
+    assert "cannot write to --output_dir" in error

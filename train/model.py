@@ -1,0 +1,88 @@
+"""The base model: where it is, its configuration, tokenizer and weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from train.arguments import Options
+from train.errors import UserError
+
+__all__ = ["load_config", "load_model", "load_tokenizer", "missing", "resolve_model"]
+
+
+def resolve_model(name: str) -> str:
+    """The folder of the embedded base model for ``embedded``; any other name as it is."""
+    if name != "embedded":
+        return name
+    from dart_tasks import embedded
+
+    return str(embedded.BASE_MODEL_DIR)
+
+
+def missing(options: Options, model: str) -> str:
+    """What keeps this run from starting without a download, on a machine without an accelerator; empty if nothing."""
+    import torch
+
+    if torch.cuda.is_available() or options.dry_run:
+        return ""
+    remote = [s.source for s in options.data if not Path(s.source).exists()]
+    if not Path(model).is_dir():
+        return f"no GPU here, and {model} is not a local folder"
+    if remote:
+        return f"no GPU here, and {remote[0]} is not a local file or folder"
+    return ""
+
+
+def load_tokenizer(model: str) -> Any:
+    """The model's tokenizer.
+
+    Raises:
+        UserError: there is none, or it cannot be had.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(model)
+    except Exception as error:
+        raise UserError(f"cannot load the tokenizer of --model {model}: {_first_line(error)}") from error
+
+
+def load_config(model: str) -> Any:
+    """The model's configuration, with sliding-window attention off for Mistral, as the paper trained.
+
+    Raises:
+        UserError: there is none, or it cannot be had.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(model)
+    except Exception as error:
+        raise UserError(f"cannot load --model {model}: {_first_line(error)}") from error
+    if config.model_type == "mistral":
+        config.sliding_window = None
+    return config
+
+
+def load_model(model: str, config: Any, attention: str) -> Any:
+    """The model with float32 master weights.
+
+    Raises:
+        UserError: it cannot be had, or does not know the attention.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            model, config=config, dtype=torch.float32, attn_implementation=attention
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise UserError(f"cannot load --model {model} with {attention} attention: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

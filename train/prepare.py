@@ -1,0 +1,69 @@
+"""The data of a run: tokenised, checked and packed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from train.arguments import Options
+from train.data import Encoded, encode
+from train.packing import Packing, epoch_packing, pack_count
+from train.preflight import DataReport, check_data, check_tokenizer
+
+__all__ = ["Prepared", "prepare", "seed_of_order"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data of a run, ready to train on."""
+
+    encoded: Encoded
+    report: DataReport
+    packing: Packing
+    """The first epoch's packs, of indices into ``report.kept``."""
+    packs: int
+    """Packs per epoch."""
+    epochs: int
+    efficiency: float
+
+    @property
+    def lengths(self) -> Any:
+        """Tokens of every sample that trains."""
+        return self.encoded.lengths[self.report.kept]
+
+    @property
+    def targets(self) -> Any:
+        """Target tokens of every sample that trains."""
+        return self.encoded.target_lengths[self.report.kept]
+
+
+def seed_of_order(options: Options) -> int:
+    """The seed of which sample is in which pack, and when: ``--data_seed``, else ``--seed``."""
+    data_seed = options.training.get("data_seed")
+    return int(options.training.get("seed", 42) if data_seed is None else data_seed)
+
+
+def prepare(options: Options, tokenizer: Any, config: Any, epochs: float, max_steps: int) -> Prepared:
+    """Tokenise (or read the cache), check and pack.
+
+    Raises:
+        UserError: tokenizer or data are such that the run would train wrongly.
+    """
+    text_config = config.get_text_config()
+    positions = getattr(text_config, "max_position_embeddings", None)
+    seed = seed_of_order(options)
+    check_tokenizer(tokenizer, text_config.vocab_size)
+    encoded = encode(options.data, tokenizer, options.cache_dir)
+    report = check_data(encoded, tokenizer, options.max_length, options.max_length_policy, positions)
+    lengths = encoded.lengths[report.kept]
+    if max_steps > 0:
+        fewest_packs = max(-(-int(lengths.sum()) // options.max_length), 1)
+        fewest_steps = -(-fewest_packs // options.global_batch)
+        whole_epochs = -(-max_steps // fewest_steps)
+    else:
+        whole_epochs = max(int(np.ceil(epochs)), 1)
+    packs = pack_count(lengths, options.max_length, seed, whole_epochs, options.global_batch)
+    packing = epoch_packing(lengths, options.max_length, seed, 0, packs)
+    return Prepared(encoded, report, packing, packs, whole_epochs, packing.efficiency(lengths, options.max_length))
