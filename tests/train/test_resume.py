@@ -1,4 +1,4 @@
-"""kill -9 at any moment: the resumed run ends with bitwise the weights of one that was never killed."""
+"""kill -9 and SIGTERM at any moment: the resumed run ends with bitwise the weights of one that was never killed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from train.checkpoints import problem
 
 pytestmark = pytest.mark.slow
 
@@ -125,3 +128,37 @@ def test_a_killed_run_ends_with_the_weights_of_an_unkilled_one(
     assert text.count("resuming from") == 2
     print(f"{processes} process(es), killed in step {first} and in a save after step {second}: {weights(killed)}")
     assert weights(killed) == weights(reference)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_sigterm_saves_and_exits_and_the_same_command_goes_on(
+    processes: int, repo: Path, tiny_llama: Path, data: Path, tmp_path: Path
+) -> None:
+    """As a scheduler pre-empts: one process is signalled itself, two through their launcher."""
+    steps = EPOCHS * STEPS_PER_EPOCH
+    arguments = [*command(processes, tiny_llama, data, tmp_path / "out"), "--save_strategy", "epoch"]
+    log = tmp_path / "log"
+    log.touch()
+    process = start(arguments, repo, log)
+    try:
+        deadline = time.monotonic() + TIME_LIMIT_S
+        while f"step 3/{steps} " not in log.read_text():
+            assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-4000:]
+            time.sleep(0.005)
+        os.kill(process.pid, signal.SIGTERM)
+        code = process.wait(timeout=60)
+    finally:
+        kill_group(process)
+    text = log.read_text()
+    found = re.search(r"stopped by signal 15 at step (\d+): the same command resumes", text)
+    assert found and int(found[1]) >= 3, text[-4000:]
+    checkpoint = tmp_path / "out" / f"checkpoint-{found[1]}"
+    assert problem(checkpoint) == "" and not (tmp_path / "out" / "model.safetensors").exists()
+    if processes == 2:  # torchrun's own exit code says nothing of its workers'
+        assert code != 0
+        return
+    assert code == 128 + signal.SIGTERM
+    finish(arguments, repo, log)
+    assert f"resuming from {checkpoint}" in log.read_text()
+    finish([*command(1, tiny_llama, data, tmp_path / "reference"), "--save_strategy", "no"], repo, tmp_path / "log2")
+    assert weights(tmp_path / "out") == weights(tmp_path / "reference")
