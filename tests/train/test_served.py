@@ -1,0 +1,184 @@
+"""An exported model, served and evaluated as it is: every backend gives it the prompt tokens that training gave it.
+
+The embedded base model is fine-tuned for two steps on the queries of a benchmark, exported, and served by vLLM.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dart_tasks import embedded
+from train.data import TrainingSet, encode
+from train.sft import main
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
+
+TASK, N_DOCS, TIME_LIMIT_S = "dart_math_mini_gsm8k", 3, 600
+
+
+@pytest.fixture(scope="module")
+def task_manager(repo: Path) -> Callable[..., Any]:
+    """A task manager that knows our tasks only."""
+    from lm_eval.tasks import TaskManager
+
+    def make(**metadata: Any) -> Any:
+        return TaskManager(include_path=str(repo / "task_configs"), include_defaults=False, metadata=metadata)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def queries(task_manager: Callable[..., Any]) -> list[str]:
+    """The first queries of the benchmark."""
+    docs = task_manager().load([TASK])["tasks"][TASK].eval_docs
+    return [docs[index]["query"] for index in range(N_DOCS)]
+
+
+@pytest.fixture(scope="module")
+def data(queries: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of the queries, each with an answer."""
+    path = tmp_path_factory.mktemp("served") / "train.jsonl"
+    path.write_text("".join(json.dumps({"query": q, "response": "The answer is \\boxed{7}."}) + "\n" for q in queries))
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(data: Path) -> Path:
+    """The fine-tuned model, straight from ``train/sft.py``."""
+    paths = ["--recipe", "demo", "--data", str(data), "--output_dir", str(data.parent / "model")]
+    assert main([*paths, "--max_steps", "2", "--save_strategy", "no", "--report_to", "none"]) == 0
+    return data.parent / "model"
+
+
+@pytest.fixture(scope="module")
+def trained_ids(data: Path) -> list[list[int]]:
+    """The prompts' tokens as they were trained on: those of the base model's tokenizer."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(embedded.BASE_MODEL_DIR)
+    encoded = encode([TrainingSet(str(data))], tokenizer, data.parent / "cache")
+    samples = [encoded.sample(index) for index in range(len(encoded))]
+    return [ids[:prompt_length].tolist() for ids, prompt_length in samples]
+
+
+@pytest.fixture(scope="module")
+def server(exported: Path) -> Iterator[str]:
+    """vLLM's API server on the exported folder; its address."""
+    pytest.importorskip("vllm")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(exported)),
+        *("--served-model-name", "tuned", "--host", "127.0.0.1", "--port", str(port)),
+        *("--enforce-eager", "--max-model-len", "1024", "--max-num-seqs", "4"),
+    ]
+    environment = {
+        **os.environ,
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+        "VLLM_NO_USAGE_STATS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    log = exported.parent / "server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + TIME_LIMIT_S
+        while True:
+            try:
+                urllib.request.urlopen(f"{url}/health", timeout=5).close()
+                break
+            except (urllib.error.URLError, OSError):
+                assert process.poll() is None and time.monotonic() < deadline, log.read_text(errors="replace")[-2000:]
+                time.sleep(0.5)
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ask(url: str, **body: Any) -> dict[str, Any]:
+    """One greedy request that asks for the prompt's tokens as the engine got them."""
+    content = {"model": "tuned", "temperature": 0, "max_tokens": 4, "return_token_ids": True, **body}
+    request = urllib.request.Request(url, json.dumps(content).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return dict(json.load(answer))
+
+
+def test_the_chat_endpoint_gives_the_engine_the_trained_tokens(
+    server: str, queries: list[str], trained_ids: list[list[int]]
+) -> None:
+    url = f"{server}/v1/chat/completions"
+    answers = [ask(url, messages=[{"role": "user", "content": query}]) for query in queries]
+    assert [answer["prompt_token_ids"] for answer in answers] == trained_ids
+    assert all(answer["choices"][0]["message"]["content"] for answer in answers)
+
+
+def evaluate(model: Any, manager: Any) -> float:
+    import lm_eval
+
+    results = lm_eval.simple_evaluate(
+        model, tasks=[TASK], task_manager=manager, limit=N_DOCS, bootstrap_iters=0, gen_kwargs="max_gen_toks=4"
+    )
+    assert results is not None
+    return float(results["results"][TASK]["acc,graded"])
+
+
+def test_local_completions_sends_them_and_the_server_takes_them_as_they_are(
+    server: str, exported: Path, trained_ids: list[list[int]], task_manager: Callable[..., Any]
+) -> None:
+    from lm_eval.models.openai_completions import LocalCompletionsAPI
+
+    sent: list[list[int]] = []
+
+    class Recording(LocalCompletionsAPI):  # type: ignore[misc]
+        def _create_payload(self, messages: Any, *arguments: Any, **options: Any) -> Any:
+            sent.extend(messages)
+            return super()._create_payload(messages, *arguments, **options)
+
+    arguments = {
+        "model": "tuned",
+        "tokenizer": str(exported),
+        "base_url": f"{server}/v1/completions",
+        "tokenizer_backend": "huggingface",
+        "add_bos_token": True,
+        "max_length": 1024,
+    }
+    assert 0.0 <= evaluate(Recording(**arguments), task_manager(**arguments)) <= 1.0
+    assert sorted(sent) == sorted(trained_ids)
+    answers = [ask(f"{server}/v1/completions", prompt=ids) for ids in trained_ids]
+    assert [answer["choices"][0]["prompt_token_ids"] for answer in answers] == trained_ids
+
+
+def test_hf_loads_the_folder_and_sends_them(
+    exported: Path, trained_ids: list[list[int]], task_manager: Callable[..., Any]
+) -> None:
+    from lm_eval.models.huggingface import HFLM
+
+    model = HFLM(pretrained=str(exported), device="cpu", batch_size=1)
+    sent: list[list[int]] = []
+    generate = model._model_generate
+
+    def recording(context: Any, **options: Any) -> Any:
+        sent.extend(context.tolist())
+        return generate(context=context, **options)
+
+    model._model_generate = recording
+    assert 0.0 <= evaluate(model, task_manager(pretrained=str(exported))) <= 1.0
+    assert sorted(sent) == sorted(trained_ids)
+    assert str(model.model.dtype) == "torch.bfloat16" and model.model.config.use_cache
