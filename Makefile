@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 TORCH_CPU := torch==2.13.0+cpu
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: help install demo test lint test-fast test-slow test-pythons gpu-check clean
+.PHONY: help install demo miniature miniature-full test lint test-fast test-slow test-pythons gpu-check clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,6 +28,12 @@ $(INSTALLED): pyproject.toml
 
 demo: $(INSTALLED)  ## Synthesise, fine-tune and evaluate with the embedded model (under 10 minutes on 2 cores)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python experiments/demo.py
+
+miniature: $(INSTALLED)  ## The paper's claim in miniature: 3 strategies, 5 seeds, about an hour on 2 cores; resumes
+	@$(BIN)/python -m experiments.miniature --page docs/miniature.md
+
+miniature-full: $(INSTALLED)  ## The same with three sizes and ablations: many hours; resumes
+	@$(BIN)/python -m experiments.miniature --full --page docs/miniature.md
 
 test: lint test-fast  ## Lint, type-check and run the fast tests
 
@@ -58,5 +64,5 @@ test-pythons:  ## Test the parts without torch on Python 3.12 and 3.13, where pr
 gpu-check: $(INSTALLED)  ## On a machine with GPUs: what CPUs cannot check (FlashAttention, FSDP2, ZeRO-3)
 	@$(BIN)/python -m train.gpu_check
 
-clean:  ## Remove what the demo wrote
-	rm -rf demo
+clean:  ## Remove what the demo and the miniature experiment wrote
+	rm -rf demo miniature

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import click
 
-from experiments.miniature.design import EQUAL_TRIALS, PROP2DIFF, Grid, Settings
+from experiments.miniature.design import EQUAL_TRIALS, Grid, Settings
 from experiments.miniature.stages import (
     COMMAND_SETTINGS,
     Stage,
@@ -118,17 +118,11 @@ def _in_order(grid: Grid, full: bool) -> list[Stage]:
 
 
 def equal_trials(grid: Grid) -> list[Stage]:
-    """Vanilla with as many trials as Prop2Diff has used, where that has run."""
-    from experiments.miniature.results import read_pool
+    """Vanilla with as many trials as Prop2Diff has used: known when that has run."""
+    from experiments.miniature.results import equal_trials_k
 
-    stages = []
-    for seed in range(grid.settings.seeds):
-        pool = grid.pool(PROP2DIFF, grid.settings.main_size, seed).folder(grid.root)
-        if pool.is_dir():
-            queries = read_pool(pool)
-            k = max(1, round(sum(query.n_trials for query in queries) / len(queries)))
-            stages.append(grid.result(EQUAL_TRIALS, grid.settings.main_size, seed, k))
-    return stages
+    ks = {seed: equal_trials_k(grid, seed) for seed in range(grid.settings.seeds)}
+    return [grid.result(EQUAL_TRIALS, grid.settings.main_size, seed, k) for seed, k in ks.items() if k]
 
 
 if __name__ == "__main__":

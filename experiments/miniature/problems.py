@@ -26,7 +26,15 @@ import click
 
 from dart_tasks.embedded.problems import LEVELS, GeneratedProblem, generate
 
-__all__ = ["TEST_SETS", "Row", "longer_problem", "problem_of_level", "reworded_problem", "test_rows", "train_rows"]
+__all__ = [
+    "TEST_SETS",
+    "Row",
+    "heldout_rows",
+    "longer_problem",
+    "problem_of_level",
+    "reworded_problem",
+    "training_rows",
+]
 
 TEST_SETS = ("levels", "longer", "wording")
 TEST_SEED, TRAIN_SEED = 7_000, 8_000
@@ -114,7 +122,7 @@ def _row(name: str, index: int, problem: GeneratedProblem, level: int) -> Row:
     return Row(f"{name}-{level}-{index:04d}", problem.query, str(problem.answer), level, problem.domain)
 
 
-def test_rows(per_level: int, per_variation: int) -> list[Row]:
+def heldout_rows(per_level: int, per_variation: int) -> list[Row]:
     """The held-out problems: ``per_level`` of each level and ``per_variation`` of each of the two variations."""
     rng, seen = Random(TEST_SEED), set[str]()
     rows = []
@@ -128,7 +136,7 @@ def test_rows(per_level: int, per_variation: int) -> list[Row]:
     return rows
 
 
-def train_rows(per_level: int, seed: int, exclude: frozenset[str]) -> list[Row]:
+def training_rows(per_level: int, seed: int, exclude: frozenset[str]) -> list[Row]:
     """Queries to synthesise from, none of them in ``exclude``; each seed has its own."""
     rng, seen = Random(TRAIN_SEED + seed), set(exclude)
     rows = []
@@ -148,10 +156,10 @@ def train_rows(per_level: int, seed: int, exclude: frozenset[str]) -> list[Row]:
 def main(part: str, per_level: int, per_variation: int, seed: int, exclude: Path | None, output: Path) -> None:
     """Write generated problems as JSONL."""
     if part == "test":
-        rows = test_rows(per_level, per_variation)
+        rows = heldout_rows(per_level, per_variation)
     else:
         lines = exclude.read_text(encoding="utf-8").splitlines() if exclude else []
-        rows = train_rows(per_level, seed, frozenset(json.loads(line)["query"] for line in lines))
+        rows = training_rows(per_level, seed, frozenset(json.loads(line)["query"] for line in lines))
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows), encoding="utf-8")
     click.echo(f"{len(rows):,} problems are in {output}")

@@ -1,0 +1,282 @@
+"""The miniature experiment: problems, cuts, quotas, stages, intervals; and the page, from made-up outcomes."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments.miniature import cut, stages
+from experiments.miniature.__main__ import main
+from experiments.miniature.design import (
+    ABLATIONS,
+    EQUAL_TRIALS,
+    MAIN_ARMS,
+    PLUGIN,
+    PROP2DIFF,
+    UNIFORM_TOKENS,
+    Grid,
+    Settings,
+    expected_yield,
+    k_for,
+)
+from experiments.miniature.problems import (
+    heldout_rows,
+    longer_problem,
+    problem_of_level,
+    reworded_problem,
+    training_rows,
+)
+from experiments.miniature.report import write_report
+from experiments.miniature.stages import Stage, StageError, pending, run_stages
+from experiments.miniature.statistics import Bootstrap
+from synth.strategy import STRATEGIES
+
+
+# ---------------------------------------------------------------------- problems
+@pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
+def test_a_level_is_its_number_of_steps(level: int) -> None:
+    rng = Random(level)
+    assert {len(problem_of_level(level, rng).steps) for _ in range(30)} == {level}
+
+
+def test_variations_are_longer_or_worded_otherwise() -> None:
+    rng = Random(0)
+    assert len(longer_problem(rng).steps) == 6
+    for _ in range(30):
+        problem = reworded_problem(rng)
+        value = problem.start
+        for step in problem.steps:
+            value = step.apply(value)
+            assert str(step.operand) in problem.query
+        assert value == problem.answer
+
+
+def test_training_queries_are_never_test_problems_and_differ_by_seed() -> None:
+    tests = frozenset(row.query for row in heldout_rows(60, 20))
+    first, second = (training_rows(60, seed, tests) for seed in (0, 1))
+    assert len(tests) == 5 * 60 + 2 * 20
+    assert not tests & {row.query for row in first + second}
+    assert {row.query for row in first} != {row.query for row in second}
+    assert first == training_rows(60, 0, tests)
+
+
+# ---------------------------------------------------------------------- cuts
+def _rows(count: int) -> list[dict[str, Any]]:
+    return [{"query_id": f"q/{i % 7}", "trial": i, "training_tokens": 10 + i % 5} for i in range(count)]
+
+
+def test_a_cut_keeps_the_size_whatever_the_order_of_rows() -> None:
+    rows = _rows(50)
+    kept = cut.cut_to_size(rows, 20, seed=3)
+    assert len(kept) == 20
+    assert kept == cut.cut_to_size(rows[::-1], 20, seed=3)
+    assert kept != cut.cut_to_size(rows, 20, seed=4)
+    assert len(cut.cut_to_size(rows, 60, seed=3)) == 50
+
+
+def test_a_cut_to_tokens_comes_as_near_as_one_row() -> None:
+    total = sum(row["training_tokens"] for row in cut.cut_to_tokens(_rows(50), 300, seed=0))
+    assert 300 - 14 <= total <= 300
+
+
+# ---------------------------------------------------------------------- quotas
+@pytest.mark.parametrize("name", ["vanilla", "uniform", "prop2diff"])
+@pytest.mark.parametrize("size", [1750, 3500, 7000])
+def test_k_is_the_smallest_that_is_expected_to_give_the_size(name: str, size: int) -> None:
+    strategy, per_query = STRATEGIES[name], size / 1250
+    k = k_for(strategy, per_query, 8, 64)
+    assert expected_yield(strategy, k, 8, 64) >= 1.05 * per_query
+    assert k == 1 or expected_yield(strategy, k - 1, 8, 64) < 1.05 * per_query
+
+
+def test_dart_synth_finds_the_ablations_strategies_on_pythonpath() -> None:
+    code = (
+        "from synth.strategy import get_strategy as g; print(g('miniature-log-odds').name, g('miniature-or-none').name)"
+    )
+    environment = {**stages.environment_of_commands(), "PYTHONPATH": str(PLUGIN)}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["miniature-log-odds", "miniature-or-none"]
+
+
+# ---------------------------------------------------------------------- stages
+def _python(code: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", code, stages.OUTPUT)
+
+
+WRITE = _python("import sys, pathlib; pathlib.Path(sys.argv[1], 'made').write_text('x')")
+
+
+def _run(wanted: list[Stage], root: Path) -> list[str]:
+    said: list[str] = []
+    run_stages(wanted, root, 2, stages.environment_of_commands(), said.append)
+    return [line.split()[-1] for line in said if re.match(r"\[\d", line)]
+
+
+def test_stages_run_in_order_once_and_again_after_a_change(tmp_path: Path) -> None:
+    first = Stage("a/first", (WRITE,))
+    second = Stage("a/second", (WRITE,), after=(first,))
+    assert _run([second], tmp_path) == ["a/first", "a/second"]
+    assert (second.folder(tmp_path) / "made").is_file()
+    assert _run([second], tmp_path) == []
+    changed = replace(second, versions=("grader 2",))
+    assert pending([changed], tmp_path) == [changed]
+
+
+def test_a_change_of_an_earlier_stage_changes_the_later_ones() -> None:
+    grid = Grid(Settings())
+    warmer = Grid(replace(grid.settings, temperature=1.0))
+    assert grid.result(PROP2DIFF, 3500, 0).key != warmer.result(PROP2DIFF, 3500, 0).key
+    assert grid.student().key == warmer.student().key
+
+
+def test_a_failed_stage_leaves_no_output_and_stops_what_needs_it(tmp_path: Path) -> None:
+    failing = Stage("failing", (WRITE, _python("raise SystemExit('sorry')")))
+    after = Stage("after", (WRITE,), after=(failing,))
+    with pytest.raises(StageError, match=r"exit code 1.*\n(.*\n)*sorry"):
+        _run([after], tmp_path)
+    assert not failing.folder(tmp_path).exists()
+    assert not after.folder(tmp_path).exists()
+
+
+def test_only_a_stage_that_resumes_finds_what_it_had_written(tmp_path: Path) -> None:
+    for resumes in (False, True):
+        stage = Stage(f"stage-{resumes}", (WRITE,), resumes=resumes)
+        left = stage.folder(tmp_path).with_name(stage.folder(tmp_path).name + ".tmp")
+        left.mkdir(parents=True)
+        (left / "half").touch()
+        _run([stage], tmp_path)
+        assert (stage.folder(tmp_path) / "half").exists() == resumes
+
+
+def test_the_default_grid_is_three_strategies_and_an_equal_token_arm_in_five_seeds() -> None:
+    grid = Grid(Settings())
+    cells = grid.cells(full=False)
+    assert len(cells) == 4 * 5
+    pools = {grid.pool(arm, size, seed).key for arm, size, seed in cells}
+    assert len(pools) == 3 * 5  # Prop2Diff's two arms share a run
+    assert len({stage.key for stage in (grid.result(*cell) for cell in cells)}) == len(cells)
+
+
+# ---------------------------------------------------------------------- intervals
+def test_a_bootstrap_of_equal_outcomes_has_no_width_and_a_clear_difference_is_resolved() -> None:
+    random = np.random.default_rng(0)
+    bootstrap = Bootstrap(5, {"a": range(200), "b": range(200, 400)}, n_draws=500)
+    low = (random.random((5, 400)) < 0.4).astype(float)
+    high = np.maximum(low, random.random((5, 400)) < 0.2)
+    assert bootstrap.difference(low, low, ["a", "b"]).verdict == "unresolved"
+    difference = bootstrap.difference(low, high, ["a", "b"])
+    assert difference.verdict == "higher"
+    assert difference.low < difference.mean < difference.high
+    assert bootstrap.difference(high, low, ["b"]).verdict == "lower"
+    ones = bootstrap.accuracy(np.ones((5, 400)), ["a"])
+    assert (ones.mean, ones.low, ones.high) == pytest.approx((1.0, 1.0, 1.0))
+
+
+def test_strata_weigh_the_same_whatever_their_size() -> None:
+    outcomes = np.array([[1.0] * 10 + [0.0] * 90])
+    estimate = Bootstrap(1, {"a": range(10), "b": range(10, 100)}, n_draws=10).accuracy(outcomes, ["a", "b"])
+    assert estimate.mean == pytest.approx(0.5)
+
+
+def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    """Seeds with effects of their own: the interval has to be wider than one over problems alone."""
+    random = np.random.default_rng(1)
+    covered = 0
+    for trial in range(100):
+        chance = np.clip(0.5 + random.normal(0, 0.03, size=(10, 1)) + random.normal(0, 0.2, size=(1, 100)), 0, 1)
+        outcomes = (random.random((10, 100)) < chance).astype(float)
+        estimate = Bootstrap(10, {"a": range(100)}, n_draws=200, seed=trial).accuracy(outcomes, ["a"])
+        covered += estimate.low <= 0.5 <= estimate.high
+    assert 88 <= covered <= 100
+
+
+# ---------------------------------------------------------------------- the page
+def _finish(stage: Stage, root: Path) -> Path:
+    folder = stage.folder(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    record = stages.Record(stage.name, [["command", stage.name]], 1.0)
+    (folder / "stage.json").write_text(json.dumps(asdict(record)))
+    return folder
+
+
+def _made_up_grid(root: Path, sizes: tuple[int, ...], full: bool) -> Grid:
+    """Finished stages with outcomes by chance, to see that the page can be written from them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    settings = replace(Settings(), seeds=2, queries_per_level=4, sizes=sizes, main_size=40, test_per_level=6)
+    grid, random = Grid(settings, root=root), Random(0)
+    problems = [row.id for row in heldout_rows(6, 5)]
+
+    def evaluated(stage: Stage) -> None:
+        rows = [{"id": problem, "correct": random.random() < 0.5} for problem in problems]
+        pq.write_table(pa.Table.from_pylist(rows), _finish(stage, root) / "outcomes.parquet")
+
+    _finish(grid.student(), root)
+    for stage in grid.references().values():
+        evaluated(stage)
+
+    def cell(arm: Any, size: int, seed: int, k: int | None) -> None:
+        queries = [
+            {"query_id": f"q/{level}-{i}", "level": level, "n_trials": 8, "n_correct": random.randint(0, 8)}
+            for level in range(1, 6)
+            for i in range(4)
+        ]
+        pool = _finish(grid.pool(arm, size, seed, k), root) / "dataset" / "queries"
+        if not pool.is_dir():
+            pool.mkdir(parents=True)
+            pq.write_table(pa.Table.from_pylist(queries), pool / "train.parquet")
+        kept = [{**query, "training_tokens": 60, "response_tokens": 30} for query in queries for _ in range(2)]
+        data = _finish(grid.data(arm, size, seed, k), root)
+        (data / "summary.json").write_text(json.dumps(asdict(cut.summarise(kept, len(kept)))))
+        _finish(grid.model(arm, size, seed, k), root)
+        evaluated(grid.result(arm, size, seed, k))
+
+    for arm, size, seed in grid.cells(full):
+        cell(arm, size, seed, None)
+    if full:
+        for seed in range(2):
+            cell(EQUAL_TRIALS, 40, seed, 8)
+    return grid
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_the_page_is_written_from_what_is_there(tmp_path: Path, full: bool) -> None:
+    grid = _made_up_grid(tmp_path / "grid", (20, 40, 80) if full else (40,), full)
+    page = tmp_path / "docs" / "page.md"
+    write_report(grid, full, page)
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"!\[[^]]*\]\(([^)]*)\)", text):
+        assert (page.parent / name).stat().st_size > 5000
+    labels = [arm.label for arm in (*MAIN_ARMS, *((UNIFORM_TOKENS, EQUAL_TRIALS, *ABLATIONS) if full else ()))]
+    assert all(f"| {label} |" in text for label in labels)
+    assert ("## Scaling" in text) == full
+    assert str(tmp_path) not in text.replace(str(grid.root), "")
+
+
+def test_an_unfinished_seed_is_left_out(tmp_path: Path) -> None:
+    from experiments.miniature.results import read_results
+
+    grid = _made_up_grid(tmp_path, (40,), full=False)
+    (grid.result(PROP2DIFF, 40, 1).folder(tmp_path) / "outcomes.parquet").unlink()
+    (grid.result(PROP2DIFF, 40, 1).folder(tmp_path) / "stage.json").unlink()
+    grid.result(PROP2DIFF, 40, 1).folder(tmp_path).rmdir()
+    assert read_results(grid, full=False).seeds == [0]
+
+
+def test_outside_a_checkout_the_command_says_where_to_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from click.testing import CliRunner
+
+    monkeypatch.chdir(tmp_path)
+    ended = CliRunner().invoke(main, ["--dry-run"])
+    assert ended.exit_code == 1
+    assert "root of a checkout" in ended.output
