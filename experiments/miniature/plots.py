@@ -69,12 +69,13 @@ def figure_one(
                     linewidth=1, label=None if position else "student before")  # fmt: skip
     left.set_xticks(range(len(accuracy)), list(accuracy))
     left.set(ylabel="accuracy on held-out problems, %", title="Accuracy at equal data set size")
-    left.legend(fontsize=8)
+    left.legend(fontsize=8, loc="upper right")
     for curve in responses:
         right.plot(curve.x, curve.y, marker="o", markersize=4, color=curve.colour, label=curve.label)
     right.set(
         xlabel="fail rate of the query", ylabel="responses per query", title="Responses per query against difficulty"
     )
+    right.set_xlim(0, 1)
     right.set_ylim(bottom=0)
     right.legend(fontsize=8)
     _save(figure, path)
