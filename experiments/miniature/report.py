@@ -280,7 +280,7 @@ def design(study: Study) -> str:
             f"{s.queries_per_level} training queries a level, other ones for every seed; {s.test_per_level} test "
             "problems a level. No test problem is among the training queries.",
             "- **Synthesiser**: the embedded model. **Student**: the same training after "
-            f"{s.student_at:.0%} of its steps, run anew by `make miniature` (the same bits on one machine, not on all).",
+            f"{s.student_at:.0%} of its steps, run anew by `make miniature` (the same bits only on the same machine).",
             f"- **Pools**: a run of its own for every strategy and seed, at temperature {s.temperature:g}; Prop2Diff "
             f"probes with {s.probe} trials; at most {s.max_trials} trials a query; duplicates do not count. k is the "
             "smallest expected to give the wanted size from the pass rates of a pilot, so that little is left to cut.",
@@ -288,9 +288,9 @@ def design(study: Study) -> str:
             f"- **Training**: `train/sft.py`, {s.epochs} epochs, packs of 1,024 tokens, 4 packs a step, learning rate "
             "1e-3, cosine; seeds differ in queries, samples and order of training.",
             "- **Judged by** `lm_eval`, greedy, by the same grader for all.",
-            "- **Limits**: test problems come from the generator that the models were trained on, and the easiest may have "
-            "occurred there, for all arms alike; one synthesiser, one student and one family of problems; a bootstrap over five seeds is "
-            "somewhat too narrow, so see the seeds themselves; queries are few and much alike, and a student this "
-            "small is far from one that knows its mathematics from pretraining.",
+            "- **Limits**: test problems come from the generator that the models were trained on, where the easiest "
+            "may have occurred (for all arms alike); one synthesiser, one student and one family of problems; a "
+            "bootstrap over five seeds is somewhat too narrow, so see the seeds themselves; queries are few and much "
+            "alike, and a student this small is far from one that knows its mathematics from pretraining.",
         )
     )
