@@ -23,4 +23,4 @@ __all__ = [
     "grade",
 ]
 
-GRADER_VERSION = "1.0"
+GRADER_VERSION = "1.1"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import product
 
 from dart_tasks.grading.nodes import (
     Based,
@@ -30,17 +31,29 @@ from dart_tasks.grading.nodes import (
     rebuilt,
     walk,
 )
-from dart_tasks.grading.numeric import Budget, UndefinedError, Value, evaluate, exact, free_symbols, is_discrete, point
+from dart_tasks.grading.numeric import (
+    Budget,
+    UndefinedError,
+    Value,
+    evaluate,
+    exact,
+    free_symbols,
+    integer,
+    is_discrete,
+    is_rounded,
+    point,
+)
 from dart_tasks.grading.read import OPAQUE
 from dart_tasks.grading.renaming import renamed, renamings
 from dart_tasks.grading.sets import Interval, intervals, is_infinite, is_region
-from dart_tasks.grading.units import known_unit
+from dart_tasks.grading.units import conversion, known_unit
 
 __all__ = ["Rules", "same"]
 
 MAX_ITEMS = 200
 AGREEMENT = 30  # digits to which equal expressions agree
 POINTS = 5
+SMALL = 33  # floors of one variable are compared up to here
 SIGNIFICANT_DIGITS = 6  # a decimal stands for an exact value only from this many on
 
 
@@ -54,6 +67,8 @@ class Rules:
         absolute: numbers may differ by this much (OlympiadBench's ``error``).
         relative: numbers may differ by this fraction of the reference (TheoremQA).
         percent: the question asks for a percentage, so 20 and 20% are the same.
+        base: the question speaks of a base, so an answer may carry one that the reference leaves out.
+        choices: the question lists choices, so a lone small letter is one of them.
     """
 
     ordered: bool = False
@@ -61,6 +76,8 @@ class Rules:
     absolute: Fraction | None = None
     relative: Fraction | None = None
     percent: bool = False
+    base: bool = True
+    choices: bool = False
 
 
 def same(reference: Node, answer: Node, rules: Rules, budget: Budget) -> bool:
@@ -80,6 +97,8 @@ class _Comparison:
         if left == right:
             return True
         left, right = _unwrapped(left), _unwrapped(right)
+        left, right = _without_condition(left, right), _without_condition(right, left)
+        left, right = _as_vector(left, right), _as_vector(right, left)
         if is_region(left) or is_region(right):
             verdict = self._same_region(left, right)
             if verdict is not None:
@@ -205,6 +224,8 @@ class _Comparison:
             for piece in pieces:
                 low = float("-inf") if piece.low is None else evaluate(_bare(piece.low), {}, self.budget)
                 high = float("inf") if piece.high is None else evaluate(_bare(piece.high), {}, self.budget)
+                if low > high:
+                    return None  # (3, -2) is a point
                 if low < high or (low == high and piece.low_closed and piece.high_closed):
                     keyed.append((low, high, piece))
         except (UndefinedError, KeyError, TypeError):
@@ -253,22 +274,22 @@ class _Comparison:
         b = self._expanded(right_items if right_items is not None else (right,))
         if max(len(a), len(b)) > MAX_ITEMS:
             return False
-        left_kind, right_kind = _kind(left), _kind(right)
+        kinds = {_kind(left), _kind(right)}
         if self.rules.any_bracket:
-            return self._in_order(a, b)
+            return self._in_order(a, b) if self.rules.ordered else self._in_any_order(a, b, distinct=False)
+        if kinds == {"value", "bare"} and left_items is None and self._is_one_value(b):
+            b = b[:1]
         if left_items is None or right_items is None:  # one value against a list of one
-            return (
-                len(a) == len(b) == 1
-                and {left_kind, right_kind} <= {"value", "bare", "{", "["}
-                and self.same(a[0], b[0])
-            )
-        kinds = {left_kind, right_kind}
+            return len(a) == len(b) == 1 and kinds <= {"value", "bare", "{", "["} and self.same(a[0], b[0])
+        if kinds == {"{", "("} and 1 in (len(a), len(b)):  # a set of one point
+            return self._in_order(a if _kind(left) == "{" else [left], b if _kind(right) == "{" else [right])
         if kinds in ({"bare"}, {"bare", "{"}, {"{"}):
             if self.rules.ordered and "bare" in kinds:
                 return self._in_order(a, b)
             return self._in_any_order(a, b, distinct="{" in kinds)
-        if kinds == {"(", "["} and len(a) == 2:
-            return False  # an open and a closed interval
+        is_vector = any(isinstance(side, Group) and side.opening == "<" for side in (left, right))
+        if "[" in kinds and kinds != {"["} and len(a) == 2 and not is_vector and not self.rules.ordered:
+            return False  # a closed interval
         if "{" in kinds:
             return False
         return self._in_order(a, b)
@@ -305,6 +326,12 @@ class _Comparison:
         b = [right_named[name] for name in sorted(right_named, key=repr)] if right_named else list(right)
         return self._in_order(a, b)
 
+    def _is_one_value(self, items: list[Node]) -> bool:
+        """``3/4 or 0.75``: one value, in different ways of writing it."""
+        return len(items) > 1 and all(
+            item != items[0] and self._same_quantity(items[0], item) and not free_symbols(item) for item in items[1:]
+        )
+
     def _in_order(self, left: list[Node], right: list[Node]) -> bool:
         return len(left) == len(right) and all(self.same(a, b) for a, b in zip(left, right, strict=True))
 
@@ -332,7 +359,7 @@ class _Comparison:
 
     def _same_quantity(self, left: Node, right: Node) -> bool:
         if isinstance(left, Based) or isinstance(right, Based):
-            return _same_based(left, right)
+            return _same_based(left, right, self.rules.base)
         (a, left_unit), (b, right_unit) = _split(left), _split(right)
         if "%" in (left_unit, right_unit) and left_unit != right_unit:
             if self.rules.percent and self._same_value(a, b):
@@ -340,13 +367,13 @@ class _Comparison:
             a = Quotient(a, Number(Fraction(100))) if left_unit == "%" else a
             b = Quotient(b, Number(Fraction(100))) if right_unit == "%" else b
             return self._same_value(a, b)
-        if {left_unit, right_unit} == {"$", "cent"}:
-            a = Product((a, Number(Fraction(100)))) if left_unit == "$" else a
-            b = Product((b, Number(Fraction(100)))) if right_unit == "$" else b
-            return self._same_value(a, b)
-        if {left_unit, right_unit} == {"degree", ""} and any(part == Constant("pi") for part in walk(Sum((a, b)))):
+        if left_unit != right_unit and (size := conversion(left_unit, right_unit)) is not None:
+            return self._same_value(Product((a, Number(size))), b)
+        if {left_unit, right_unit} in ({"degree", ""}, {"degree", "radian"}) and any(
+            part == Constant("pi") for part in walk(Sum((a, b)))
+        ):
             half_turn = Quotient(Constant("pi"), Number(Fraction(180)))
-            a, b = (Product((v, half_turn)) if unit else v for v, unit in ((a, left_unit), (b, right_unit)))
+            a, b = (Product((v, half_turn)) if unit == "degree" else v for v, unit in ((a, left_unit), (b, right_unit)))
             return self._same_value(a, b)
         if left_unit != right_unit and left_unit and right_unit and known_unit(left_unit) and known_unit(right_unit):
             return False
@@ -410,6 +437,10 @@ class _Comparison:
     def _points(self, left: Node, right: Node, negative: bool = False) -> Iterable[dict[str, Value]]:
         names = sorted(free_symbols(left, right))
         discrete = is_discrete(left, right)
+        if len(names) <= 2 and is_rounded(left, right):  # floors differ at few points: at each small one then
+            values = [[one] for one in range(1, SMALL + 1)] if len(names) == 1 else product(range(1, 7), repeat=2)
+            for chosen in values:
+                yield {name: integer(value) for name, value in zip(names, chosen, strict=True)}
         for index in range(POINTS):
             yield {name: point(name, index, discrete, negative) for name in names}
 
@@ -432,10 +463,66 @@ def _unwrapped(node: Node) -> Node:
         value = node.operands[1]
         if node.operators == ("in",) or (node.operators == ("=",) and isinstance(value, Group | PlusMinus | Matrix)):
             node = _unwrapped(value)
+    elif (  # A^{-1} = M
+        isinstance(node, Relation)
+        and node.operators == ("=",)
+        and isinstance(node.operands[1], Matrix)
+        and not any(isinstance(part, Matrix) for part in walk(node.operands[0]))
+    ):
+        node = node.operands[1]
     if isinstance(node, Sequence | Matrix | Relation) or (isinstance(node, Group) and node.opening == "{"):
         return node
     signs = _both_signs(node)
     return node if len(signs) == 1 else Sequence(signs)
+
+
+def _without_condition(node: Node, other: Node) -> Node:
+    """``x - 1, x \\ne 2`` without the condition on its variable, beside an answer that leaves it out."""
+    if not isinstance(node, Sequence) or isinstance(other, Sequence | Group):
+        return node
+    first, *rest = node.items
+    names = free_symbols(first)
+    is_condition = all(
+        isinstance(item, Relation)
+        and not {"=", "~", ":"}.intersection(item.operators)
+        and free_symbols(item)
+        and free_symbols(item) <= names
+        for item in rest
+    )
+    stands_alone = not isinstance(first, Relation | Symbol) or (
+        isinstance(first, Relation) and first.operators == ("=",) and bool(free_symbols(first.operands[-1]))
+    )
+    return first if is_condition and stands_alone and not is_region(first) else node
+
+
+UNIT_VECTORS: tuple[Node, ...] = (Constant("i"), Symbol("j"), Symbol("k"))
+
+
+def _as_vector(node: Node, other: Node) -> Node:
+    """``2i - 3j`` as its components, beside a vector in brackets or a matrix."""
+    rows = _rows(other) if isinstance(other, Matrix | Group) and not _is_half_open(other) else None
+    if rows is None or not _is_vector(rows) or isinstance(node, Group | Matrix | Sequence | Relation):
+        return node
+    size = max(len(rows), len(rows[0]))
+    used = {part for part in walk(node) if part in UNIT_VECTORS}
+    if (
+        not 2 <= size <= 3
+        or (Symbol("j") not in used and Symbol("k") not in used)
+        or not used <= {*UNIT_VECTORS[:size]}
+    ):
+        return node
+    terms = node.terms if isinstance(node, Sum) else (node,)
+    if not all(sum(part in UNIT_VECTORS for part in walk(term)) == 1 for term in terms):
+        return node  # every term is along one axis
+    components = []
+    for axis in UNIT_VECTORS[:size]:
+        along = {unit: Number(Fraction(int(unit == axis))) for unit in UNIT_VECTORS}
+        components.append(_substituted(node, along))
+    return Group("<", tuple(components), ">")
+
+
+def _substituted(node: Node, values: dict[Node, Number]) -> Node:
+    return values[node] if node in values else rebuilt(node, lambda part: _substituted(part, values))
 
 
 def _without_name(node: Node) -> Node:
@@ -572,11 +659,16 @@ def _bare(node: Node) -> Node:
     return _split(node)[0]
 
 
-def _same_based(left: Node, right: Node) -> bool:
-    """Numerals in the same base, or one without its base written: the digits decide."""
+def _same_based(left: Node, right: Node, may_add: bool) -> bool:
+    """Numerals in the same base, or one without its base written: the digits decide.
+
+    The answer on the right may carry a base that the reference lacks only if ``may_add``.
+    """
     if isinstance(left, Based) and isinstance(right, Based):
         return left.base == right.base and left.numeral.lstrip("0") == right.numeral.lstrip("0")
     based, other = (left, right) if isinstance(left, Based) else (right, left)
+    if based is right and not may_add:
+        return False
     value = exact(other)
     return (
         isinstance(based, Based)

@@ -20,6 +20,7 @@ from dart_tasks.grading.nodes import (
     Call,
     Constant,
     Group,
+    Matrix,
     Negative,
     Node,
     Number,
@@ -113,6 +114,9 @@ class ExpressionParser(Cursor, ABC):
             ):
                 self.position += 1
                 words.append("per" if token.text == "/" else "-")
+                words.append(self.next().text)
+            elif not words and isinstance(value, Quantity) and self.at_mark("/") and self.peek(1).kind == "word":
+                self.position += 1  # $18/day
                 words.append(self.next().text)
             elif words and self.at_mark("."):
                 self.position += 1
@@ -211,6 +215,8 @@ class ExpressionParser(Cursor, ABC):
         self.depth -= 1
         if exponent is None:
             return self._angle(base)
+        if isinstance(base, Group | Matrix) and exponent == Symbol("T"):
+            return _transposed(base)
         is_inverse = isinstance(base, Symbol) and base.name in APPLIED and _is_minus_one(exponent)
         if is_inverse and self.at_mark("(") and self._is_application():  # f^{-1}(x)
             return self._application(f"{base.name}^-1" if isinstance(base, Symbol) else "")
@@ -223,7 +229,12 @@ class ExpressionParser(Cursor, ABC):
         """What follows ``^``; None if it is a degree mark."""
         if self.peek().text in ANGLE_MARKS or (self.at_mark("{") and self.peek(1).text in ANGLE_MARKS):
             return None
+        if self.accept("top", "intercal"):
+            return Symbol("T")
         if self.at_mark("{"):
+            if self.peek(1).text in ("top", "intercal") and self.at_mark("}", 2):
+                self.position += 3
+                return Symbol("T")
             return self.braced()
         sign = self.accept("+", "-")
         value = self.postfix()
@@ -280,8 +291,17 @@ class ExpressionParser(Cursor, ABC):
             elif token.text == "%" and token.kind in ("symbol", "command"):
                 self.position += 1
                 value = Quantity(value, "%")
+            elif token.kind == "command" and token.text in ("pmod", "mod"):
+                self.position += 1
+                value = Quantity(value, f"mod {self._modulus()}")
             else:
                 return value
+
+    def _modulus(self) -> int:
+        modulus = self.argument()
+        if not _is_integer(modulus) or not isinstance(modulus, Number):
+            raise UnreadableError("an odd modulus")
+        return int(modulus.value)
 
     # -- primaries ------------------------------------------------------------------------------------------------
 
@@ -534,6 +554,10 @@ def _product(left: Node, right: Node) -> Node:
     return Product((*(left.factors if isinstance(left, Product) else (left,)), right))
 
 
+def _transposed(node: Group | Matrix) -> Node:
+    return Matrix(tuple(zip(*node.rows, strict=True))) if isinstance(node, Matrix) else node
+
+
 def _is_minus_one(node: Node) -> bool:
     return isinstance(node, Negative) and isinstance(node.argument, Number) and node.argument.value == 1
 
@@ -559,6 +583,10 @@ def _juxtaposed(left: Node, right: Node) -> Node:
     """Two neighbours without an operator: a mixed number or a product. Two bare numbers are neither."""
     if _is_integer(left) and _is_proper(right):
         return Sum((left, right))
+    if _is_integer(left) and isinstance(right, Quantity) and _is_proper(right.value):  # 66\frac{2}{3}\%
+        return Quantity(Sum((left, right.value)), right.unit)
+    if _is_integer(left) and isinstance(right, Call) and right.name == "degree" and _is_proper(right.arguments[0]):
+        return Call("degree", (Sum((left, right.arguments[0])),))
     if isinstance(right, Number):
         if _is_integer(left) and _is_integer(right) and not isinstance(left, _Pending):
             return Product((left, _Pending(right.value, None, right.digits)))

@@ -37,16 +37,18 @@ _RUN_ON = re.compile(
     r"|\nBelow is an instruction that"
 )
 _ECHO = re.compile(r"question|problem|query|\bq\b", re.IGNORECASE)
+_QUOTE = re.compile(r"(?<=\n)>[ \t]+(?=\S)")
 _SPACE = re.compile(r"\s{2,}")
 _HEADING = re.compile(r"final answer[*_:# ]{0,6}\n\s*([^\n]{1,300})", re.IGNORECASE)
 _BOX = re.compile(r"\\(?:boxed|fbox|framebox)\s*(?=[{\d A-Za-z\\-])")
 _BETWEEN_BOXES = re.compile(
-    r"[\s$,;.&]*(?:(?:\\text\s*\{\s*)?(?:and|or)\s*\}?)?[\s$,;&]*(?:\\[()\[\]]|\\quad|\s|\$)*", re.IGNORECASE
+    r"[\s$,;.&]*(?:\\quad\s*)*(?:(?:\\text\s*\{\s*)?(?:and|or)\s*\}?)?[\s$,;&]*(?:\\[()\[\]]|\\quad|\s|\$)*",
+    re.IGNORECASE,
 )
 _HASHES = re.compile(r"(?m)####[ \t]*(?!#)(?:(?:the )?(?:final )?answer(?: is)?:?)?[ \t]*(\S[^\n]*)", re.IGNORECASE)
 _TAGGED = re.compile(r"<answer>([^<]{1,2000})</answer>", re.IGNORECASE)
 _STATED = re.compile(
-    r"""(?:final|correct|right|required|desired|overall)?[ *_]{0,4}
+    r"""\b(?:final|correct|right|required|desired|overall)?[ *_]{0,4}
     (?:(?:answer|ans|solution)s?|(?<=correct\ )option|(?<=correct\ )choice)\b[*_\s]{0,6}
     (?:(?:to|for|of)\ (?:the|this|our)\ (?:given\ |original\ )?(?:question|problem|equation|expression)[*_ ]{0,4})?
     (?:(?:is|are|was|will\ be|would\ be|must\ be|should\ be|equals?|becomes|=)\b[*_ ]{0,4}
@@ -63,8 +65,8 @@ _TAIL = re.compile(
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
 _LEAD = re.compile(
-    r"""^[\s:*_]*(?:(?:is|are|be|equals?|equal\ to|approximately|approx\.?|about|roughly|exactly|simply|therefore|thus
-    |given\ by|option|choice|that|therefore,|:)\s+)*""",
+    r"""^[\s:*_]*(?:(?:is|are|be|equals?|equal\ to|approximately|approx\.?|about|roughly|exactly|simply|clearly
+    |therefore|thus|given\ by|option|choice|that|therefore,|:)\s+)*""",
     re.IGNORECASE | re.VERBOSE,
 )
 _FORMULA = re.compile(r"\$\$(.{1,2000}?)\$\$|\$([^$\n]{1,2000})\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
@@ -72,10 +74,16 @@ _NUMBER = re.compile(
     r"(?<![\w.])-?\$?\d{1,3}(?:,\d{3})+(?:\.\d+)?%?|(?<![A-Za-z\d.])-?\$?(?:\d+(?:\.\d+)?(?:/\d+)?|\.\d+)%?"
 )
 _DELIMITERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ('"', '"'), ("“", "”"))
+_CONNECTIVE = re.compile(
+    r"^(?:so|thus|hence|therefore|then|finally)\b[, ]+(?:we (?:have|get|find)(?: that)? )?", re.IGNORECASE
+)
+_MINUS_BEFORE = re.compile(r"[$=(\[]\s*[-−]\s*$")
 MAX_TAIL = 8_000  # characters, from the end, in which a last formula or number is sought
 _RETRACTED = re.compile(r"\b(?:wait|actually|mistake|incorrect|wrong|not (?:a )?valid|correction)\b", re.IGNORECASE)
 _SUPPOSED = re.compile(
-    r"\b(?:if|suppose|assume|assuming|whether|(?:might|may|could) think|some say)\b[^.!?]*$", re.IGNORECASE
+    r"\b(?:if|suppose|assume|assuming|whether|(?:might|may|could) think|some say|common mistake)\b[^.!?]*$"
+    r"|\b(?:incorrect|wrong|naive|guess|guess that|guess the|guess that the)\s*$",
+    re.IGNORECASE,
 )
 _NO_ANSWER = frozenset(("right", "wrong", "reasonable", "clear", "obvious", "as follows", "below", "above", "unique"))
 _HEDGED = re.compile(r"\bnot\s*$|n't\s*$", re.IGNORECASE)
@@ -87,7 +95,11 @@ def _shorter(match: re.Match[str]) -> str:
 
 def find_answer(response: str) -> Extraction:
     """The answer that a response states, or the best guess at it; never raises."""
-    text = _SPACE.sub(_shorter, response[-MAX_RESPONSE:])  # so that no pattern below meets a long run of spaces
+    text = _SPACE.sub(
+        _shorter, _QUOTE.sub("", response[-MAX_RESPONSE:])
+    )  # so that no pattern below meets a long run of spaces
+    thought, _, answered = text.rpartition("</think>")
+    text = answered if thought and answered.strip() else text  # what was thought aloud is no answer
     cut = _RUN_ON.search(text, 1)
     for _ in range(MAX_CUTS):
         before = text[: cut.start()] if cut is not None else ""
@@ -120,7 +132,8 @@ def _boxed(text: str) -> Extraction | None:
     for start in starts:
         end, content = _box_at(text, start)
         if content.strip():
-            boxes.append((start, end, content.strip()))
+            minus = _MINUS_BEFORE.search(text, max(0, start - 8), start)  # x = -\boxed{5}
+            boxes.append((start, end, f"-({content.strip()})" if minus else content.strip()))
     if not boxes:
         return None
     last = boxes[-1]
@@ -225,6 +238,8 @@ def _clause(text: str) -> str:
 
 def _last(text: str) -> Extraction | None:
     stripped = text.strip()
+    if stripped and "\n" not in stripped:
+        stripped = _CONNECTIVE.sub("", stripped)
     if stripped and "\n" not in stripped and len(stripped) <= 300 and len(re.findall(r"[A-Za-z]{3,}", stripped)) <= 6:
         return Extraction(clean(stripped), "whole", False)
     text = text[-MAX_TAIL:]
@@ -248,8 +263,8 @@ def clean(answer: str) -> str:
     before = None
     while before != answer and answer:
         before = answer
-        answer = answer.strip("*` ").removeprefix("> ").removeprefix("__").removesuffix("__")
-        if answer.endswith((".", ",", ";", ":")) and not answer.endswith(("\\,", "\\;", "\\:", ".m.")):
+        answer = answer.strip("*` ").removeprefix("__").removesuffix("__")
+        if answer.endswith((".", ",", ";", ":")) and not answer.endswith(("\\,", "\\;", "\\:", ".m.", "...")):
             answer = answer.rstrip(answer[-1]).rstrip()
         for opening, closing in _DELIMITERS:
             inside = answer[len(opening) : len(answer) - len(closing)]

@@ -19,7 +19,7 @@ from dart_tasks.grading.extract import clean, find_answer
 from dart_tasks.grading.nodes import Based
 from dart_tasks.grading.numeric import Budget, UndefinedError, self_check
 from dart_tasks.grading.read import Reading, native, read
-from dart_tasks.grading.words import choice_letter, clock_time, truth_value
+from dart_tasks.grading.words import choice_letter, choice_letters, clock_time, predicate_key, truth_value
 
 __all__ = ["BENCHMARKS", "Benchmark", "Case", "Reference", "Verdict", "check", "equal", "extract", "grade"]
 
@@ -35,6 +35,8 @@ _ORDERED = re.compile(
     r"|from (?:the )?(?:least|smallest|greatest|largest) to",
     re.IGNORECASE,
 )
+_BASE = re.compile(r"\bbases?\b|binary|octal|hexadecimal|_\{?\d", re.IGNORECASE)
+_CHOICES = re.compile(r"\([bB]\)")
 _PERCENT = re.compile(r"%|\bper\s?cent", re.IGNORECASE)
 THEOREMQA_RELATIVE = Fraction(1, 10**9)  # DART-Math's rule for floats
 
@@ -142,13 +144,17 @@ def _rules(benchmark: str, reference: Reference, question: str | None, tolerance
     if benchmark == "theoremqa":
         relative = relative or THEOREMQA_RELATIVE
     is_list = isinstance(reference, list | tuple) and not all(isinstance(item, str) for item in reference)
-    bracketed = benchmark == "deepmind_mathematics" and isinstance(reference, str) and reference.startswith("[")
+    deepmind = benchmark == "deepmind_mathematics" and isinstance(reference, str)
+    bracketed = deepmind and str(reference).startswith("[")
+    sorted_list = deepmind and not bracketed and "," not in str(reference)  # -1 3 4 answers "Sort ..."
     return Rules(
-        ordered=benchmark == "deepmind_mathematics" or bool(question and _ORDERED.search(question)),
+        ordered=is_list or sorted_list or bool(question and _ORDERED.search(question)),
         any_bracket=is_list or bracketed,
         absolute=allowed if benchmark == "olympiadbench" else None,
         relative=relative if _has_float(reference) or benchmark != "theoremqa" else None,
         percent=question is None or bool(_PERCENT.search(question)),
+        base=question is None or bool(_BASE.search(question)),
+        choices=question is not None and bool(_CHOICES.search(question)),
     )
 
 
@@ -189,14 +195,22 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
     truth = truth_value(expected.text)
     if truth is not None:
         given = truth_value(answer)
+        given = {"T": True, "F": False}.get(answer) if given is None else given
         if given is not None:
             return given is truth, "same truth value" if given is truth else "other truth value"
     for view, name in ((choice_letter, "choice"), (clock_time, "time")):
         wanted, given_view = view(expected.text), view(answer)
+        if view is choice_letter and rules.choices and re.fullmatch(r"[a-h]", expected.text.strip()):
+            wanted = expected.text.strip().upper()
         if view is choice_letter and wanted and re.fullmatch(r"[a-z]", answer):
             given_view = answer.upper()  # a lone small letter is a variable, but not beside a choice
         if wanted is not None and given_view is not None:
             return given_view == wanted, f"{'same' if given_view == wanted else 'other'} {name}"
+    wanted_letters, given_letters = choice_letters(expected.text), choice_letters(answer)
+    if wanted_letters and given_letters:
+        equal_letters = wanted_letters == given_letters
+        equal_letters |= not rules.ordered and sorted(wanted_letters) == sorted(given_letters)
+        return equal_letters, "same choices" if equal_letters else "other choices"
     given_reading = read(answer)
     budget = Budget()
     for left, right in product(expected.nodes, given_reading.nodes):
@@ -207,8 +221,10 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
             return True, "equal to the value that the text gives"
     if any(isinstance(node, Based) and node.numeral == answer.replace(" ", "") for node in expected.nodes):
         return True, "same numeral, base left out"
-    is_text = any(char.isalpha() for char in expected.key)
-    if is_text and expected.key == given_reading.key and not (expected.nodes and given_reading.nodes):
+    is_text = any(char.isalpha() for char in expected.key) and not (expected.nodes and given_reading.nodes)
+    if is_text and (
+        expected.key == given_reading.key or (not expected.nodes and expected.key == predicate_key(answer))
+    ):
         return True, "same words"
     if not given_reading.nodes:
         return False, "answer is not readable as mathematics, and is other text"

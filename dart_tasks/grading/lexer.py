@@ -36,6 +36,7 @@ class Token:
 _UNICODE = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "﹣": "-", "－": "-", "×": r"\times ", "⋅": r"\cdot ",
     "·": r"\cdot ", "∙": r"\cdot ", "÷": "/", "⁄": "/", "∕": "/", "π": r"\pi ", "∞": r"\infty ", "√": r"\sqrt ",
+    "£": r"\pounds ", "€": r"\euro ",
     "∛": r"\sqrt[3]", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ", "≠": r"\ne ", "≈": r"\approx ",
     "≅": r"\approx ", "±": r"\pm ", "∓": r"\mp ", "°": r"^\circ ", "º": r"^\circ ", "∪": r"\cup ", "∩": r"\cap ",
     "∈": r"\in ", "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}",
@@ -56,6 +57,7 @@ _GREEK = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron rho sigma tau upsilon phi chi psi"
     " omega"
 )
+_GREEK_NAMES = frozenset(_GREEK.split()) - {"pi"}
 _UNICODE |= {char: f"\\{name} " for char, name in zip("αβγδεζηθικλμνξορστυφχψω", _GREEK.split(), strict=True)}
 _UNICODE |= {
     "φ": r"\phi ",
@@ -101,7 +103,7 @@ _TOKEN = re.compile(
 FUNCTIONS = frozenset(
     "sin cos tan cot sec csc sinh cosh tanh coth sech csch arcsin arccos arctan arccot arcsec arccsc arcsinh arccosh"
     " arctanh arsinh arcosh artanh asin acos atan asinh acosh atanh ln log lg exp sqrt cbrt root abs floor ceil min max"
-    " gcd lcm".split()
+    " gcd lcm cis".split()
 )
 CONSTANTS = {"pi": "pi", "infty": "infinity", "infinity": "infinity", "inf": "infinity", "oo": "infinity"}
 _REPEATING = re.compile(r"(?<![\d.])(\d{0,40})\.(\d{0,40})\\(?:overline|bar|dot)\s*\{?(\d{1,40})\}?")
@@ -158,7 +160,7 @@ def tokenize(text: str) -> list[Token]:
         elif kind == "end":
             tokens.append(Token("end", match[0], spaced))
         elif kind in ("content", "words"):
-            after_number = bool(tokens) and (tokens[-1].kind == "number" or tokens[-1].text in (")", "}"))
+            after_number = bool(tokens) and (tokens[-1].kind == "number" or tokens[-1].text in (")", "}", "pi"))
             tokens.extend(_styled(match["macro"], match["content"], spaced, after_number))
         elif kind == "number" and len(match[0]) > MAX_NUMBER_CHARACTERS:
             raise UnreadableError("a number of too many digits")
@@ -183,7 +185,9 @@ def _letters(run: str, spaced: bool, after_number: bool) -> list[Token]:
         return [Token("letters", run, spaced)]
     if run in FUNCTIONS or lower in CONSTANTS:
         return [Token("command", run if run in FUNCTIONS else CONSTANTS[lower], spaced)]
-    if lower in ("or", "and", "per", "the", "are", "has", "not", "for", "is", "it", "of", "we") or (
+    if run in _GREEK_NAMES:
+        return [Token("command", run, spaced)]
+    if lower in ("or", "and", "sq", "per", "the", "are", "has", "not", "for", "is", "it", "of", "we") or (
         after_number and is_unit(run)
     ):
         return [Token("word", run, spaced)]

@@ -36,7 +36,9 @@ __all__ = [
     "evaluate",
     "exact",
     "free_symbols",
+    "integer",
     "is_discrete",
+    "is_rounded",
     "point",
     "self_check",
 ]
@@ -229,6 +231,15 @@ def is_discrete(*nodes: Node) -> bool:
     return False
 
 
+def is_rounded(*nodes: Node) -> bool:
+    """Whether a floor or ceiling occurs: such expressions may differ at few integers only."""
+    return any(isinstance(part, Call) and part.name in ("floor", "ceil") for node in nodes for part in walk(node))
+
+
+def integer(value: int) -> Value:
+    return _context().mpf(value)
+
+
 def point(name: str, index: int, discrete: bool, negative: bool = False) -> Value:
     """The value of variable ``name`` at point ``index``: fixed, between 0.2 and 4 (or an integer from 2 to 33)."""
     context = _context()
@@ -367,6 +378,8 @@ def _call(name: str, arguments: list[Value], budget: Budget, context: Any) -> Va
             return first * context.pi / 180
         case "abs", 1:
             return abs(first)
+        case "cis", 1:
+            return context.expj(first)
         case "apply", _:
             return context.fprod(arguments)
         case "log", 1:

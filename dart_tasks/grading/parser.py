@@ -34,7 +34,7 @@ _SET_OPERATORS: dict[str, Literal["union", "intersection", "minus"]] = {
 _CLOSERS = {")": ")", "]": "]", "rangle": ">", "}": "}"}
 _CLOSING = frozenset((")", "]", "}", "rangle"))
 MAX_TREE_DEPTH = 80
-_MATRICES = frozenset("matrix pmatrix bmatrix Bmatrix smallmatrix array".split())
+_MATRICES = frozenset("matrix pmatrix bmatrix Bmatrix smallmatrix array cases".split())
 
 
 def parse(text: str) -> Node:
@@ -127,15 +127,17 @@ class _AnswerParser(ExpressionParser):
             conditions = self.sequence()
             self.expect("}")
             self.bars = bars
-            return Builder(inner, conditions.items if isinstance(conditions, Sequence) else (conditions,))
+            return Builder(inner, (conditions,))
         self.bars = bars
         closing = _CLOSERS.get(self.next().text)
         curly = opening == "{"
         if closing is None or curly != (closing == "}") or (opening == "langle") != (closing == ">"):
             raise UnreadableError("brackets do not match")
-        if curly and isinstance(inner, Relation) and ":" in inner.operators[:-1]:  # \{ x : x > 0 \}
-            position = inner.operators.index(":") + 1
-            return Builder(inner.operands[0], (Relation(inner.operands[position:], inner.operators[position:]),))
+        first, *others = items
+        if curly and isinstance(first, Relation) and ":" in first.operators[:-1]:  # \{ x : x > 0 \}
+            position = first.operators.index(":") + 1
+            condition = Relation(first.operands[position:], first.operators[position:])
+            return Builder(first.operands[0], (Sequence((condition, *others)) if others else condition,))
         if len(items) == 1 and opening in "([":
             if (opening == "(") != (closing == ")"):
                 raise UnreadableError("brackets do not match")
@@ -164,4 +166,6 @@ class _AnswerParser(ExpressionParser):
         self.bars = bars
         if self.next() is END or not rows or len({len(entries) for entries in rows}) != 1:
             raise UnreadableError("a matrix that does not end, or is ragged")
+        if environment == "cases" and all(len(entries) == 1 for entries in rows):  # a system of equations, solved
+            return Sequence(tuple(entry for entries in rows for entry in entries))
         return Matrix(tuple(rows))

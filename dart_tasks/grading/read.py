@@ -13,7 +13,9 @@ from functools import lru_cache
 from dart_tasks.grading.lexer import MAX_CHARACTERS, MAX_NUMBER_CHARACTERS, UnreadableError, plain, tokenize
 from dart_tasks.grading.nodes import (
     Based,
+    Constant,
     Group,
+    Negative,
     Node,
     Number,
     Quantity,
@@ -23,9 +25,10 @@ from dart_tasks.grading.nodes import (
     SetOperation,
     Symbol,
 )
+from dart_tasks.grading.notation import rewritten, variants
 from dart_tasks.grading.parser import parse, parse_tokens
 from dart_tasks.grading.units import NUMBER_WORDS, canonical_unit, is_unit, makes_another_value
-from dart_tasks.grading.words import bare, number_in_sentence, spelt_number, text_key
+from dart_tasks.grading.words import bare, number_in_sentence, spelt_fraction, spelt_number, text_key
 
 __all__ = ["OPAQUE", "Reading", "native", "read"]
 
@@ -51,13 +54,15 @@ class Reading:
 
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])")
 _BASE = r"(\d{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)"
-_BASED = re.compile(rf"^\(?(-?[0-9A-Z][0-9A-Z.]*)\)?\s*_\s*\{{?\s*(?:\\text\s*\{{\s*)?{_BASE}\s*\}}?\s*\}}?$")
-_IN_BASE = re.compile(rf"^(-?[0-9A-Z]+) (?:in )?base {_BASE}$")
+_BASED = re.compile(
+    r"^\(?(?:\\(?:text|mathrm)\s*\{\s*)?(-?[0-9A-Z][0-9A-Z.]*)\s*\}?\)?"
+    rf"\s*_\s*\{{?\s*(?:\\text\s*\{{\s*)?\(?{_BASE}\)?\s*\}}?\s*\}}?$"
+)
+_IN_BASE = re.compile(rf"^(-?[0-9A-Z]+) ?[_(]?(?:in )?base[- ]{_BASE} ?\)?$")
 _SPACED = re.compile(r"^-?\d+(?:\.\d+)?(?:\s+-?\d+(?:\.\d+)?)+$")
 _LABELS = re.compile(
     r"^(?:the )?(?:solutions?|answers?|ans|final answer|result)(?: set)?(?: is| are)?\s*:?\s+(?=\S)", re.IGNORECASE
 )
-_MARKED = re.compile(r"^\([a-hA-H]\)\s*(?=[\d\\-])([^=]+)$", re.DOTALL)
 _ASIDE = re.compile(r"(?<=\d) \((?:\\text\{)?[a-z][a-z ]+\}?\)$")  # 18 (dollars)
 _NAMES = r"\$?\s*(?:\\[a-z]+|[a-zA-Z])(?:\s*,\s*[a-zA-Z]){0,8}\s*\$?\s*"
 _CLAUSE = re.compile(  # ", where $n$ is any integer", ", k \\in \\mathbb{Z}", " for all real numbers $t$"
@@ -77,13 +82,18 @@ OPAQUE = "text:"  # marks the name of a value whose name is no mathematics: P-va
 _REALS_EXCEPT = re.compile(
     r"[Aa]ll (?:real numbers|reals)(?: [a-z])? (?:except|excluding|other than)(?: for)? (?:[a-z] ?= ?)?(.{1,60})"
 )
-_RATIO = re.compile(r"(\d{1,30}) (?:to|out of) (\d{1,30})")
+_RATIO = re.compile(r"(\d{1,30}) (?:to|out of|in) (\d{1,30})")
+_INFINITE = re.compile(
+    r"(?:there are )?(?:infinit(?:e|ely)(?: many)?|(?:an )?infinite number of)(?: solutions?)?|(?:positive )?infinity"
+)
+_HOUR = re.compile(r"(\d{1,2}) ?[ap]\.?m\.?")
+_DOLLARS_AND_CENTS = re.compile(r"(\d{1,9}) dollars? (?:and )?(\d{1,2}) cents?")
 _MEASURED = re.compile(
     r"(-?\d{1,30}(?:\.\d{1,30})?(?: *(?:\\times|\\cdot|\*) *10 *\^ *\{? *-?\d{1,4} *\}?)?) +"
     r"([A-Za-z]{1,12}(?:\^[23])?(?: ?/ ?[A-Za-z]{1,12}(?:\^[23])?)?)"
 )
 _REALS = re.compile(
-    r"(?:(?:the )?set of )?all (?:real numbers|reals|real values)(?: of)?(?: [a-z])?"
+    r"(?:(?:the )?set of )?(?:all|any|every) (?:real numbers?|reals|real values)(?: of)?(?: [a-z])?|all x"
     r"|(?:the )?real numbers|reals?|all real [a-z]"
 )
 
@@ -101,14 +111,19 @@ def _read_short(text: str) -> Reading:
 def _read(text: str) -> Reading:
     base = _LABELS.sub("", text.strip())
     nodes: list[Node] = []
-    shortened = _CLAUSE.sub("", _ASIDE.sub("", base)) if len(base) <= MAX_CHARACTERS else base
-    for candidate in _spellings(plain(shortened).strip().rstrip(".,;: ")):
-        try:
-            nodes.extend(_trees(candidate))
-        except (UnreadableError, RecursionError):
-            continue
+    shortened = rewritten(_CLAUSE.sub("", _ASIDE.sub("", base))) if len(base) <= MAX_CHARACTERS else base
+    for reading in (shortened, *(variants(shortened) if len(shortened) <= MAX_REMEMBERED else ())):
+        for candidate in _spellings(_without_stop(plain(reading).strip())):
+            try:
+                nodes.extend(_trees(candidate))
+            except (UnreadableError, RecursionError):
+                continue
     said = _said(shortened) if not nodes and len(base) <= MAX_CHARACTERS else ()
     return Reading(text, tuple(nodes), text_key(base), said)
+
+
+def _without_stop(text: str) -> str:
+    return text if text.endswith("...") else text.rstrip(".,;: ")
 
 
 def _said(text: str) -> tuple[Node, ...]:
@@ -138,7 +153,7 @@ def _spellings(text: str) -> list[str]:
 
 
 def _trees(text: str) -> list[Node]:
-    based = _BASED.match(text) or _IN_BASE.match(text)
+    based = _BASED.match(text) or ("base" in text and _IN_BASE.match(bare(text))) or None
     if based:
         base = NUMBER_WORDS.get(based[2]) or int(based[2])
         return [Based(based[1].lstrip("0") or "0", base)]
@@ -154,11 +169,14 @@ def _trees(text: str) -> list[Node]:
     tokens = tokenize(text)
     if not tokens:
         return []
-    if marked := _MARKED.match(text):  # "(a) 6"
-        return [*_trees(marked[1]), *_tree_or_nothing(text)]
     node = parse_tokens(tokens)
     if isinstance(node, Relation) and ":" in node.operators:
         return _around_colon(node)
+    last = node.items[-1] if isinstance(node, Sequence) else None
+    if isinstance(node, Sequence) and isinstance(last, Relation) and ":" in last.operators:
+        *before, _ = node.items  # x > 4 or x < 1 : (-\infty, 1) \cup (4, \infty)
+        left, *right = _around_colon(last)
+        return [Sequence((*before, left)), *right] if right else [node]
     return [node]
 
 
@@ -173,8 +191,10 @@ def _phrase(text: str) -> Node | None:
         return Symbol("mathbb R")
     if words in ("no solution", "no solutions", "no real solutions", "no real solution", "empty set", "none"):
         return Group("{", (), "}")
-    if words in ("half", "a half", "one half", "one-half"):
-        return Quotient(Number(Fraction(1)), Number(Fraction(2)))
+    if _INFINITE.fullmatch(words):
+        return Constant("infinity")
+    if words in ("negative infinity", "minus infinity"):
+        return Negative(Constant("infinity"))
     if ratio := _RATIO.fullmatch(words):
         return Quotient(_literal(ratio[1]), _literal(ratio[2]))
     if ordinal := re.fullmatch(r"(\d+)(?:st|nd|rd|th)", words):
@@ -185,10 +205,20 @@ def _phrase(text: str) -> Node | None:
             return Quantity(
                 _tree_or_nothing(measured[1])[0], canonical_unit(["per" if name == "/" else name for name in names])
             )
-    spelt = spelt_number(words)
+    if hour := _HOUR.fullmatch(words):
+        return _literal(hour[1])
+    if money := _DOLLARS_AND_CENTS.fullmatch(words):
+        return Quantity(_literal(f"{money[1]}.{int(money[2]):02}"), "$")
+    if (fraction := spelt_fraction(words)) is not None:
+        return Quotient(Number(Fraction(fraction.numerator)), Number(Fraction(fraction.denominator)))
+    sign = -1 if words.startswith(("negative ", "minus ")) else 1
+    unsigned = words.partition(" ")[2] if sign < 0 else words
+    if sign < 0 and re.fullmatch(r"\d{1,30}(?:\.\d{1,30})?", unsigned):
+        return Negative(_literal(unsigned))
+    spelt = spelt_number(unsigned)
     if spelt is None or makes_another_value(spelt[1].split()) or spelt[1].startswith("quarter"):
         return None
-    value = Number(Fraction(spelt[0]), None, len(str(spelt[0])))
+    value = Number(Fraction(sign * spelt[0]), None, len(str(spelt[0])))
     return Quantity(value, canonical_unit(spelt[1].split())) if spelt[1] else value
 
 
@@ -201,11 +231,13 @@ def _literal(text: str) -> Number:
 
 def _around_colon(node: Relation) -> list[Node]:
     """``3:1`` is a ratio; ``x<2 : (-\\infty,2)`` states the same thing twice."""
-    if node.operators == (":",):
-        left, right = node.operands
-        if isinstance(left, Number) and isinstance(right, Number):
-            return [Quotient(left, right)]
-        return [node]
+    if all(operator == ":" for operator in node.operators):
+        first, *rest = node.operands
+        if not all(isinstance(part, Number) for part in node.operands):
+            return [node]
+        if len(rest) == 1:
+            return [Quotient(first, rest[0])]
+        return [Group("<", tuple(Quotient(part, first) for part in rest), ">")]  # 2:3:5 is 4:6:10
     position = node.operators.index(":")
     left_part: Node = (
         Relation(node.operands[: position + 1], node.operators[:position]) if position else node.operands[0]

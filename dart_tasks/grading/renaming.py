@@ -17,6 +17,7 @@ __all__ = ["renamed", "renamings"]
 _CONSTANTS = re.compile(r"[cC](?:_\w+)?")
 _OTHER_CONSTANTS = re.compile(r"[cCkKABD](?:_\w+)?")
 _INTEGERS = frozenset("knmlj")
+_VARIABLES = frozenset(("x", "y", "z", "t", "u", "v", "n", "r", "s", "theta"))
 MAX_CONSTANTS = 3
 
 
@@ -37,6 +38,8 @@ def renamings(reference: Node, answer: Node) -> Iterator[Node]:
     if one_integer and all(any(part == Constant("pi") for part in walk(node)) for node in (reference, answer)):
         yield renamed(answer, dict(zip(second, first, strict=True)))
     constants = sorted(name for name in first if _CONSTANTS.fullmatch(name))
+    if not (first - set(constants)) & _VARIABLES:  # a lone C is a name, and c in a formula of lengths a length
+        return
     own = sorted(
         name for name in second if _OTHER_CONSTANTS.fullmatch(name) and (name in constants or name not in first)
     )

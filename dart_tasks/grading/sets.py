@@ -104,6 +104,7 @@ def intervals(node: Node) -> tuple[Interval, ...] | None:
             if isinstance(items[0], Relation) and items[0].operators == ("!=",):  # x \ne 2, 3
                 return _without(tuple(item.operands[1] if isinstance(item, Relation) else item for item in items))
             parts = [intervals(item) for item in items]
+            parts = [part for part in parts if part != REALS] or parts  # x \in R, x > 2
             return (
                 None if any(part is None for part in parts) else tuple(piece for part in parts for piece in part or ())
             )
@@ -120,6 +121,11 @@ def _operation(operands: tuple[Node, ...], operators: tuple[str, ...]) -> tuple[
     second = operands[1]
     if operators == ("minus",) and isinstance(second, Group) and second.opening == "{" and parts[0] == REALS:
         return _without(second.items)
+    if operators == ("minus",) and parts[0] == REALS and parts[1] is not None and len(parts[1]) == 1:
+        (inner,) = parts[1]
+        below = Interval(None, False, inner.low, not inner.low_closed)
+        above = Interval(inner.high, not inner.high_closed, None, False)
+        return tuple(piece for piece, end in ((below, inner.low), (above, inner.high)) if end is not None)
     return None
 
 

@@ -5,7 +5,18 @@
 
 from __future__ import annotations
 
-__all__ = ["NUMBER_WORDS", "SCALES", "canonical_unit", "is_unit", "known_unit", "makes_another_value"]
+from fractions import Fraction
+
+__all__ = [
+    "DENOMINATORS",
+    "NUMBER_WORDS",
+    "SCALES",
+    "canonical_unit",
+    "conversion",
+    "is_unit",
+    "known_unit",
+    "makes_another_value",
+]
 
 # canonical name: spellings (plural "s" is removed before look-up)
 _SPELLINGS = {
@@ -56,6 +67,8 @@ _SPELLINGS = {
     "mol": "mol mole",
     "ohm": "ohm",
     "degree": "degree deg",
+    "C": "celsius",
+    "F": "fahrenheit",
     "radian": "radian rad",
     "%": "percent percentage pct",
     "$": "dollar usd buck",
@@ -66,6 +79,17 @@ _SPELLINGS = {
 }
 _CANONICAL = {spelling: name for name, spellings in _SPELLINGS.items() for spelling in spellings.split()}
 _SINGLE_LETTER = frozenset(spelling for spelling in _CANONICAL if len(spelling) == 1)
+# canonical name: what it measures, and how many of the smallest unit listed for that
+_MEASURES = {
+    "mm": ("length", 1), "cm": ("length", 10), "dm": ("length", 100), "m": ("length", 1000), "km": ("length", 10**6),
+    "in": ("imperial length", 1), "ft": ("imperial length", 12), "yd": ("imperial length", 36),
+    "mi": ("imperial length", 63_360), "mg": ("mass", 1), "g": ("mass", 1000), "kg": ("mass", 10**6),
+    "oz": ("weight", 1), "lb": ("weight", 16), "ms": ("time", 1), "s": ("time", 1000), "min": ("time", 60_000),
+    "h": ("time", 3_600_000), "day": ("time", 86_400_000), "week": ("time", 604_800_000), "ml": ("volume", 1),
+    "l": ("volume", 1000), "j": ("energy", 1), "kj": ("energy", 1000), "w": ("power", 1), "kw": ("power", 1000),
+    "hz": ("frequency", 1), "khz": ("frequency", 1000), "mhz": ("frequency", 10**6), "pa": ("pressure", 1),
+    "kpa": ("pressure", 1000), "cent": ("money", 1), "$": ("money", 100),
+}  # fmt: skip
 _COMPOUND = {"mi/h": "mph", "km/h": "kph"}
 SCALES = {
     "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
@@ -102,6 +126,14 @@ NUMBER_WORDS = {
         ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], start=2
     )
 }
+
+
+# spelt denominators: "three quarters"
+DENOMINATORS = {
+    word + plural: value
+    for value, word in enumerate("third quarter fifth sixth seventh eighth ninth tenth".split(), start=3)
+    for plural in ("", "s")
+} | {"half": 2, "halves": 2, "fourth": 4, "fourths": 4, "hundredth": 100, "hundredths": 100}
 
 
 def _lookup(word: str) -> str | None:
@@ -159,5 +191,17 @@ def canonical_unit(words: list[str]) -> str:
 
 def known_unit(unit: str) -> bool:
     """Whether every part of a canonical unit is one that we know, so that another known unit contradicts it."""
+    if unit.startswith("mod "):
+        return True
     names = unit.replace("^2", "").replace("^3", "").replace("/", " ").split()
     return bool(names) and all(name in _SPELLINGS for name in names) and "unit" not in names
+
+
+def conversion(unit: str, other: str) -> Fraction | None:
+    """How many ``other`` one ``unit`` is; None where they do not measure the same."""
+    name, power = (unit[:-2], int(unit[-1])) if unit.endswith(("^2", "^3")) else (unit, 1)
+    other_name, other_power = (other[:-2], int(other[-1])) if other.endswith(("^2", "^3")) else (other, 1)
+    if name not in _MEASURES or other_name not in _MEASURES or power != other_power:
+        return None
+    (measure, size), (other_measure, other_size) = _MEASURES[name], _MEASURES[other_name]
+    return Fraction(size, other_size) ** power if measure == other_measure else None

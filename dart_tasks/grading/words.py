@@ -6,32 +6,53 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from dart_tasks.grading.lexer import plain
-from dart_tasks.grading.units import NUMBER_WORDS
+from dart_tasks.grading.units import DENOMINATORS, NUMBER_WORDS, SCALES
 
-__all__ = ["bare", "choice_letter", "clock_time", "number_in_sentence", "spelt_number", "text_key", "truth_value"]
+__all__ = [
+    "bare",
+    "choice_letter",
+    "choice_letters",
+    "clock_time",
+    "number_in_sentence",
+    "predicate_key",
+    "spelt_fraction",
+    "spelt_number",
+    "text_key",
+    "truth_value",
+]
 
 _MACRO = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|operatorname|textnormal|emph)\s*\{")
+_SCRIPT = re.compile(r"([_^])\{([^{}]{2,40})\}")
 _CHOICE = re.compile(
     r"^(?:(?i:option|choice|answer)\s*\(?([A-Za-z])\)?[.:]?$|\(?([A-Za-z])\)(?:\s.*)?$|([A-Z])(?:[.:](?:\s.*)?)?$)",
     re.DOTALL,
 )
+_CHOICES = re.compile(r"\{?\(?[A-H]\)?(?:\s*(?:,|;|&|/|\band\b|\bor\b)\s*(?:and\s+|or\s+)?\(?[A-H]\)?){1,8}\}?")
+_PREDICATE = re.compile(r"^(?:the|both|these|it|they)\s+(?:\w+\s+){0,4}?(?:is|are)\s+(?=\w)(?!not\b)", re.IGNORECASE)
 _TRUE = frozenset(("true", "yes", "correct"))
 _FALSE = frozenset(("false", "no", "incorrect"))
 _OPENS_WITH_TRUTH = re.compile(r"\W*(?:yes|no|true|false)\s*[.,;:!]")
 _ENDS_WITH_TRUTH = re.compile(r"\bis (true|false)\W*$")
 _CLOCK = re.compile(r"(\d{1,2})(?::(\d\d))?\s*([ap])\.?\s*m\.?", re.IGNORECASE)
 _SUBJECT = r"(?:(?:series|sequence|integral|it) )?(?:is )?"  # articles are gone by then
+_OBJECT = r"(?:(?:limit|value|slope|expression|function|derivative|inverse|it) )?"
+_WHY = r"(?: (?:by|since|because|using|due to) .*)?"
 _SAME_WORDS = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
-        (r"(?:there (?:is|are) )?no (?:real )?solutions?(?: exists?)?|none|inconsistent(?: system)?", "no solution"),
+        (
+            r"(?:there (?:is|are) |(?:equation|system) has )?no (?:real )?solutions?(?: exists?)?|none"
+            r"|inconsistent(?: system)?",
+            "no solution",
+        ),
         (r"emptyset|empty ?set|varnothing|oslash", "no solution"),
         (r"(?:there (?:is|are) )?infinit(?:e|ely)(?: many)?(?: number of)?(?: solutions?)?", "infinitely many"),
-        (r"(?:it )?(?:does not exist|dne|is undefined|undefined|not defined|is not defined)", "does not exist"),
-        (rf"{_SUBJECT}(?:diverges|divergent|diverge)", "diverges"),
-        (rf"{_SUBJECT}(?:converges|convergent|converge)", "converges"),
+        (rf"{_OBJECT}(?:does not exist|dne|is undefined|undefined|not defined|is not defined)", "does not exist"),
+        (rf"{_SUBJECT}(?:diverges|divergent|diverge){_WHY}", "diverges"),
+        (rf"{_SUBJECT}(?:converges|convergent|converge){_WHY}", "converges"),
         (rf"{_SUBJECT}(?:converges absolutely|absolutely convergent)", "converges absolutely"),
         (rf"{_SUBJECT}(?:converges conditionally|conditionally convergent)", "converges conditionally"),
         (r"(?:it )?(?:is |yes )?function", "function"),
@@ -77,8 +98,14 @@ def truth_value(text: str) -> bool | None:
 
 def choice_letter(text: str) -> str | None:
     """The letter of a multiple-choice answer, in upper case: ``(B)``, ``\\textbf{(B)}\\ 5``, ``option (c)``, ``B``."""
-    match = _CHOICE.match(bare(text)) if len(text) <= 400 else None
+    match = _CHOICE.match(bare(text)) if len(text) <= 400 and choice_letters(text) is None else None
     return (match[1] or match[2] or match[3]).upper() if match else None
+
+
+def choice_letters(text: str) -> tuple[str, ...] | None:
+    """Several choices, in the order written: ``(A), (C)``, ``\\text{B and C}``; None for one or for anything else."""
+    words = bare(text).strip(" .") if 2 < len(text) <= 120 else ""
+    return tuple(re.findall(r"\b[A-H]\b", words)) if _CHOICES.fullmatch(words) else None
 
 
 def clock_time(text: str) -> tuple[int, int, str] | None:
@@ -90,6 +117,8 @@ def clock_time(text: str) -> tuple[int, int, str] | None:
 def spelt_number(text: str) -> tuple[int, str] | None:
     """A whole number in words and what follows it: "twenty-five apples" is (25, "apples")."""
     words = text.lower().replace("-", " ").split()
+    if words[:1] == ["a"] and words[1:2] and words[1] in ("hundred", "thousand", "million", "billion"):
+        words[0] = "one"
     total = current = 0
     used = 0
     for index, word in enumerate(words[:8]):
@@ -97,18 +126,41 @@ def spelt_number(text: str) -> tuple[int, str] | None:
             current += NUMBER_WORDS[word]
         elif word == "hundred" and index:
             current = max(current, 1) * 100
-        elif word == "thousand" and index:
-            total, current = total + max(current, 1) * 1000, 0
+        elif word in ("thousand", "million", "billion") and index:
+            total, current = total + max(current, 1) * SCALES[word], 0
         elif not (word == "and" and used and words[index - 1] == "hundred"):
             break
         used = index + 1
     if (
         not used
         or words[used - 1] == "and"
-        or set(words[used:]) & (NUMBER_WORDS.keys() | {"million", "half", "point", "and"})
+        or set(words[used:]) & (NUMBER_WORDS.keys() | SCALES.keys() | {"half", "point", "and"})
     ):
         return None
     return total + current, " ".join(words[used:])
+
+
+def spelt_fraction(text: str) -> Fraction | None:
+    """A fraction in words with nothing after it: "three quarters", "two and a half", "one-eighth"."""
+    words = text.lower().replace("-", " ").split()
+    sign = -1 if words[:1] in (["negative"], ["minus"]) else 1
+    words = words[1:] if sign < 0 else words
+    if not words or len(words) > 8 or words[-1] not in DENOMINATORS:
+        return None
+    denominator = DENOMINATORS[words[-1]]
+    before, whole = words[:-1], Fraction(0)
+    if "and" in before:
+        split = before.index("and")
+        number = spelt_number(" ".join(before[:split]))
+        if number is None or number[1]:
+            return None
+        before, whole = before[split + 1 :], Fraction(number[0])
+    if before in ([], ["a"], ["an"]):
+        top = 1 if before or words[-1] == "half" else 0
+    else:
+        numerator = spelt_number(" ".join(before))
+        top = numerator[0] if numerator and not numerator[1] else 0
+    return sign * (whole + Fraction(top, denominator)) if top and (not whole or top < denominator) else None
 
 
 def number_in_sentence(text: str) -> str | None:
@@ -126,9 +178,16 @@ def number_in_sentence(text: str) -> str | None:
     return str(numbers[0])
 
 
+def predicate_key(text: str) -> str:
+    """The key of what a sentence says of its subject: "The lines are parallel" has that of "parallel"."""
+    shorter = _PREDICATE.sub("", bare(text)) if len(text) <= 200 else text
+    return text_key(shorter) if shorter != text else ""
+
+
 def text_key(text: str) -> str:
     """Text without what does not tell answers apart: case, spaces, macros, punctuation, articles, synonyms."""
-    text = plain(_MACRO.sub(" ", text[:20_000])).lower().replace("}", " ").replace("{", " ")
+    text = _SCRIPT.sub(r"\1(\2)", plain(_MACRO.sub(" ", text[:20_000])).lower())  # \log_{25} is not \log_2 5
+    text = text.replace("}", " ").replace("{", " ")
     text = " ".join(text.split())  # no pattern may meet a long run of spaces
     text = re.sub(r" ?, ?", ",", re.sub(r"\\[dtc]frac\b", r"\\frac", text))
     text = re.sub(r"(?<=[a-z])\.(?=[a-z]\b)", "", text)

@@ -1,0 +1,140 @@
+"""Other people's notation -> the notation that the lexer reads: spellings that no token-level rule can tell apart.
+
+``\\frac{\\text{mi}}{\\text{h}}`` becomes ``\\text{mi}/\\text{h}``, ``_{5}C_{2}`` a binomial, ``5 \\checkmark`` 5. Every
+pattern is linear, and is tried only where a mark that it needs is there.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["rewritten", "variants"]
+
+_STYLE = r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{"
+_NUMERAL = r"[-+]?\d[\d.,]{0,30}"
+_DONE = re.compile(
+    r"(?:[\s$]|\\quad|\\qquad|\\ ){0,8}(?:\\(?:checkmark|blacksquare|square|qed|Box)|[✓✔✅☑■])[\s$]{0,4}$"
+)
+_COLOUR = re.compile(r"\\(?:text)?color\s*\{\s*[A-Za-z]+\s*\}")
+_ROW_GAP = re.compile(r"\\\\\s*\[-?[\d.]{1,6}(?:pt|em|ex|mm|cm)\]")
+_BRACED_ROWS = re.compile(r"\\\{\s*\\begin\s*\{array\}\s*\{[lcr]+\}")
+_IF = re.compile(rf"{_STYLE}\s*(?:,?\s*(?:if|for|when))\s*\}}")
+_UNIT_FRACTION = re.compile(
+    rf"(?<=[\d)}}])\s*(?:\\[,;: ])?\s*\\[dt]?frac\s*\{{\s*{_STYLE}\s*([A-Za-z ]{{1,20}})\}}\s*\}}"
+    rf"\s*\{{\s*{_STYLE}\s*([A-Za-z ]{{1,20}})\}}\s*(\^\s*\{{?[23]\}}?)?\s*\}}"
+)
+_CHOOSE = re.compile(
+    r"(?:\{\})?(?:[_^]\s*\{?\s*(\d{1,4}|n)\s*\}?|(?<![\w.])(\d{1,4}))\s*C\s*_?\s*\{?\s*(\d{1,4}|[kr])\s*\}?$"
+)
+_CHOOSE_CALL = re.compile(r"^C\s*\(\s*(\d{1,4}|n)\s*,\s*(\d{1,4}|[kr])\s*\)$")
+_SUCH_THAT = re.compile(r"(\{\s*[A-Za-z]\s*(?:(?:\\in|∈)\s*(?:\\mathbb\s*\{?\s*R\s*\}?|ℝ)\s*)?)\|")
+_REALS_MINUS = re.compile(r"(\\mathbb\s*\{?\s*R\s*\}?|ℝ)\s*[-−\\]\s*(?=\\\{)")
+_ELEMENT_OF = re.compile(r"(?<=[a-z]) in (?=[(\[])")
+_CODE_LOG = re.compile(r"(?<![A-Za-z\\])log_?(2|10)\s*\(")
+_ANGLES = re.compile(r"^<([^<>=]{1,200},[^<>=]{1,200})>$")
+_MODULUS = re.compile(rf"\(\s*(?:{_STYLE})?\s*\\?mod\b\s*\}}?\s*(\d{{1,12}})\s*\)|(?<=\d) mod (\d{{1,12}})$")
+_CODE = re.compile(rf"^(?:USD|US(?=\s?\\?\$)|Rs\.?|INR)\s*(?={_NUMERAL}|\\?\$)")
+_CURRENCY_LAST = re.compile(rf"^({_NUMERAL})\s*(\\\$|[$€£¥₹])$")
+_CURRENCY = re.compile(r"[¥₹](?=\s?\d)")
+_ROUGHLY = re.compile(
+    rf"^(?:{_STYLE})?\s*(?:exactly|approximately|approx\.?|about|roughly|around|nearly)\s*\}}?\s*(?=[-\d\\$.])",
+    re.IGNORECASE,
+)
+_REMARK = re.compile(  # "12 (not 15)", "5 (approximately)", "8 (since 2^3 = 8)": what comes after is no other answer
+    rf"(?<=[\d)}}$])\s*(?:{_STYLE})?\s*\((?:{_STYLE})?\s*(?:(?:approximately|approx|about|roughly|exactly|exact|rounded|not"
+    r"|since|because|as)\b|\\approx|≈)[^()]{0,120}(?:\([^()]{0,40}\)[^()]{0,60})?\)\s*\}?$"
+)
+_CONDITION = re.compile(  # "for x \ne 2", "where t > 0"
+    rf"[,;\s]{{0,4}}(?:{_STYLE})?[,;\s]{{0,3}}\b(?:for|where|when|if|with|provided)(?: that)?\s*\}}?\s*\$?"
+    r"(?=[A-Za-z]\s*(?:\\n?eq?\b|\\[gl](?:eq?|t)(?:slant)?\b|[≠<>≥≤]))"
+)
+_FOR_ALL = re.compile(
+    rf"[,;(\s]{{0,4}}(?:\\quad\s*){{0,2}}(?:{_STYLE})?[,\s]{{0,3}}"
+    r"(?:for (?:all|every|any|each)(?: real| positive| integer)?|\\forall|∀)\s*\}?"
+    r"\s*\$?[A-Za-z](?:\s*,\s*[A-Za-z])?\s*(?:(?:\\in|∈)[^,;=]{1,40})?[)\s$]*(?=$|,|;| and | or |\\text)"
+)
+_LABEL = re.compile(
+    r"^(?:the )?(?:point|vertex|cent(?:er|re)|focus|vector|coordinates|range|domain|interval)"
+    r"(?: is| are| at)?:?\s+(?=[$\\(\[-])"
+    r"|^[A-EMOPQ](?:'|_\d)?\s*(?=\(\s*[^(),]{1,30},[^()]{1,60}\)$)",
+    re.IGNORECASE,
+)
+_TENDS = re.compile(
+    r"^(?:it )?(?:diverges|tends|goes|approaches) to\s+(?=\$?[-+−]?\s*(?:\\infty|∞|\w* ?infinity))", re.IGNORECASE
+)
+_OPTION = re.compile(
+    rf"^(?:{_STYLE})?\s*\(?([A-Ha-h])(?:\)[.:]?|[.:])\s*\}}?(?:\s|[:~.]|\\ |\\quad|\\,)*(?=[-\d\\$])([^=]+)$", re.DOTALL
+)
+_AGAIN = re.compile(
+    rf"^(.{{1,80}}?)[\s~\\]*(?:\((?:{_STYLE})?\s*(?:or|i\.e\.,?|=)\s*\}}?([^()]{{1,80}})\)"
+    r"|\(((?:\d*\.\d+|[\d.]+\s*\\?%|\d+/\d+))\))$"
+)
+
+
+def rewritten(text: str) -> str:
+    """``text`` in the lexer's notation; most text comes back as it is."""
+    if "\\" in text or not text.isascii():
+        text = _in_latex(text)
+    if "(" in text:
+        text = _REMARK.sub("", _MODULUS.sub(_modulus, text)) if text.endswith((")", "}")) else text
+        text = _CODE_LOG.sub(r"\\log_{\1}(", text) if "log" in text else text
+    if "C" in text:
+        text = _CHOOSE_CALL.sub(r"\\binom{\1}{\2}", _CHOOSE.sub(_binomial, text))
+    if "|" in text and "{" in text:
+        text = _SUCH_THAT.sub(r"\1\\mid ", text)
+    if text.startswith("<"):
+        text = _ANGLES.sub(r"\\langle \1\\rangle ", text)
+    if " in " in text:
+        text = _ELEMENT_OF.sub(r" \\in ", text)
+    if " mod " in text:
+        text = _MODULUS.sub(_modulus, text)
+    if (
+        "for" in text
+        or "\\forall" in text
+        or "∀" in text
+        or "wh" in text
+        or "if" in text
+        or "with" in text
+        or "prov" in text
+    ):
+        text = _CONDITION.sub(", ", _FOR_ALL.sub("", text))
+    if text[:1].isalpha() or text.startswith("\\"):
+        text = _TENDS.sub("", _LABEL.sub("", _ROUGHLY.sub("", _CODE.sub("", text))))
+    return text
+
+
+def _in_latex(text: str) -> str:
+    text = _CURRENCY.sub(r"\\$", _DONE.sub("", text))
+    if "color" in text:
+        text = _COLOUR.sub("", text)
+    if "\\begin" in text:
+        text = _BRACED_ROWS.sub(r"\\begin{cases}", _ROW_GAP.sub(r"\\\\", text))
+        if "cases" in text:
+            text = _IF.sub(" ", text)
+    if "frac" in text:
+        text = _UNIT_FRACTION.sub(r"\\text{ \1}/\\text{\2}\3", text)
+    if "R" in text or "ℝ" in text:
+        text = _REALS_MINUS.sub(r"\1\\setminus ", text)
+    if "\\$" in text:
+        text = text.replace("\\text{\\$}", "\\$")
+    if text.endswith(("\\$", "€", "£", "¥", "₹")):
+        text = _CURRENCY_LAST.sub(r"\2\1", text)
+    return text.removesuffix("\\") if text.endswith("\\") and not text.endswith("\\\\") else text
+
+
+def _binomial(match: re.Match[str]) -> str:
+    return f"\\binom{{{match[1] or match[2]}}}{{{match[3]}}}"
+
+
+def _modulus(match: re.Match[str]) -> str:
+    return f"\\pmod{{{match[1] or match[2]}}}"
+
+
+def variants(text: str) -> list[str]:
+    """Further readings: the value beside a choice's letter, and a value that is given twice ("3/4 (or 0.75)")."""
+    found = []
+    if (option := _OPTION.match(text)) is not None:
+        found.append(option[2])
+    if text.endswith(")") and (again := _AGAIN.match(text)) is not None:
+        found.append(f"{again[1]} or {again[2] or again[3]}")
+    return found
