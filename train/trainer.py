@@ -133,6 +133,8 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
             self._packs,
             batch_sampler=StepSampler(self._packs.count, self._batching, self.args.process_index, self._current_epoch),
             collate_fn=self.data_collator,
+            # Its own: creating an iterator draws a number, and dropout must not depend on how often that happens.
+            generator=torch.Generator(),
             num_workers=workers,
             pin_memory=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
             persistent_workers=self.args.dataloader_persistent_workers and workers > 0,

@@ -1,8 +1,9 @@
-"""Runs that must not start, or not go on: one line that says why, and nothing half-written. In this process."""
+"""Whole runs, in this process: what stops them, in one line, and what must not change their weights."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,21 @@ def test_a_finished_run_started_again_changes_nothing(sft: Sft, tmp_path: Path) 
     assert sft("out", *flags) == (0, "")
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == weights
     assert [path.name for path in (tmp_path / "out").glob("checkpoint-*")] == ["checkpoint-2"]
+
+
+def test_loader_workers_change_nothing_also_after_a_resume(sft: Sft, tmp_path: Path) -> None:
+    """Two epochs with dropout; with persistent workers, iterators are created in other places."""
+    flags = ["--num_train_epochs", "2", "--max-length", "512", "--per_device_train_batch_size", "1"]
+    flags += ["--save_strategy", "steps", "--save_steps", "3", "--save_total_limit", "9", "--export-dtype", "float32"]
+    workers = ["--dataloader_num_workers", "1", "--dataloader_persistent_workers"]
+    assert sft("none", *flags) == (0, "")
+    assert sft("some", *flags, *workers) == (0, "")
+    expected = (tmp_path / "none" / "model.safetensors").read_bytes()
+    assert (tmp_path / "some" / "model.safetensors").read_bytes() == expected
+    for later in set((tmp_path / "some").glob("checkpoint-*")) - {tmp_path / "some" / "checkpoint-3"}:
+        shutil.rmtree(later)
+    assert sft("some", *flags, *workers) == (0, "")
+    assert (tmp_path / "some" / "model.safetensors").read_bytes() == expected
 
 
 @pytest.mark.parametrize(
