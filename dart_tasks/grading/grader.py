@@ -145,11 +145,11 @@ def _rules(benchmark: str, reference: Reference, question: str | None, tolerance
         relative = relative or THEOREMQA_RELATIVE
     is_list = isinstance(reference, list | tuple) and not all(isinstance(item, str) for item in reference)
     deepmind = benchmark == "deepmind_mathematics" and isinstance(reference, str)
-    bracketed = deepmind and str(reference).startswith("[")
-    sorted_list = deepmind and not bracketed and "," not in str(reference)  # -1 3 4 answers "Sort ..."
+    listed = deepmind and (str(reference).startswith("[") or "," in str(reference))
+    sorted_list = deepmind and not listed  # -1 3 4 answers "Sort ..."
     return Rules(
         ordered=is_list or sorted_list or bool(question and _ORDERED.search(question)),
-        any_bracket=is_list or bracketed,
+        any_bracket=is_list or listed,
         absolute=allowed if benchmark == "olympiadbench" else None,
         relative=relative if _has_float(reference) or benchmark != "theoremqa" else None,
         percent=question is None or bool(_PERCENT.search(question)),

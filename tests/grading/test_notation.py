@@ -98,6 +98,7 @@ def test_the_question_decides_about_bases_choices_and_order() -> None:
     assert not equal("33", "33_5", question="How many are there?")
     assert equal("b", "(b) 4", "deepmind_mathematics", question="Which is smallest? (a) 7 (b) 4")
     assert equal("-1, 3", "3, -1", "deepmind_mathematics", question="Solve for x.")
+    assert equal("-1, 3", "[3, -1]", "deepmind_mathematics", question="Solve for x.")
     assert not equal("-1 3", "3 -1", "deepmind_mathematics", question="Sort 3, -1.")
     assert equal(True, "T", "theoremqa") and not equal(True, "F", "theoremqa")
 

@@ -1,0 +1,106 @@
+"""The small trees that the parser builds: literals, sums, products, mixed numbers."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from dart_tasks.grading.lexer import UnreadableError
+from dart_tasks.grading.nodes import Call, Group, Matrix, Negative, Node, Number, Product, Quantity, Quotient, Sum
+
+__all__ = [
+    "Pending",
+    "is_integer",
+    "is_minus_one",
+    "is_proper",
+    "juxtaposed",
+    "literal",
+    "mixed",
+    "product_of",
+    "scaled",
+    "sum_of",
+    "transposed",
+]
+
+MAX_EXPONENT_DIGITS = 4  # of a literal in scientific notation: 1e9999
+
+
+def literal(text: str) -> Number:
+    mantissa, _, exponent = text.lower().partition("e")
+    if len(exponent.lstrip("+-")) > MAX_EXPONENT_DIGITS:
+        raise UnreadableError("too large an exponent")
+    digits = len(mantissa.replace(".", "").lstrip("0"))
+    if exponent:
+        return Number(Fraction(text), len(mantissa.partition(".")[2]) - int(exponent), digits)
+    if "." in mantissa:
+        places = len(mantissa.partition(".")[2])
+        return Number(Fraction(text.rstrip(".")), places or None, digits)
+    return Number(Fraction(int(mantissa)), None, digits)
+
+
+def scaled(value: Number | Quantity, scale: int) -> Node:
+    if isinstance(value, Quantity):
+        return Quantity(scaled(value.value, scale), value.unit) if isinstance(value.value, Number) else value
+    return Number(value.value * scale)
+
+
+def sum_of(terms: list[Node]) -> Node:
+    return terms[0] if len(terms) == 1 else Sum(tuple(terms))
+
+
+def product_of(left: Node, right: Node) -> Node:
+    return Product((*(left.factors if isinstance(left, Product) else (left,)), right))
+
+
+def transposed(node: Group | Matrix) -> Node:
+    return Matrix(tuple(zip(*node.rows, strict=True))) if isinstance(node, Matrix) else node
+
+
+def is_minus_one(node: Node) -> bool:
+    return isinstance(node, Negative) and isinstance(node.argument, Number) and node.argument.value == 1
+
+
+def is_integer(node: Node) -> bool:
+    return isinstance(node, Number) and node.places is None and node.value.denominator == 1
+
+
+def is_proper(node: Node) -> bool:
+    if not isinstance(node, Quotient) or not (is_integer(node.numerator) and is_integer(node.denominator)):
+        return False
+    top, bottom = node.numerator, node.denominator
+    return isinstance(top, Number) and isinstance(bottom, Number) and 0 < top.value < bottom.value
+
+
+class Pending(Number):
+    """The 1 of ``3 1/2`` until a slash shows that it is a mixed number."""
+
+    __slots__ = ()
+
+
+def juxtaposed(left: Node, right: Node) -> Node:
+    """Two neighbours without an operator: a mixed number or a product. Two bare numbers are neither."""
+    if is_integer(left) and is_proper(right):
+        return Sum((left, right))
+    if is_integer(left) and isinstance(right, Quantity) and is_proper(right.value):  # 66\frac{2}{3}\%
+        return Quantity(Sum((left, right.value)), right.unit)
+    if is_integer(left) and isinstance(right, Call) and right.name == "degree" and is_proper(right.arguments[0]):
+        return Call("degree", (Sum((left, right.arguments[0])),))
+    if isinstance(right, Number):
+        if is_integer(left) and is_integer(right) and not isinstance(left, Pending):
+            return Product((left, Pending(right.value, None, right.digits)))
+        last = left.factors[-1] if isinstance(left, Product) else left
+        if isinstance(last, Number | Quantity) or (isinstance(last, Quotient) and isinstance(last.denominator, Number)):
+            raise UnreadableError("two numbers side by side")
+    if isinstance(left, Product) and isinstance(left.factors[-1], Pending):
+        raise UnreadableError("two numbers side by side")
+    return product_of(left, right)
+
+
+def mixed(value: Node, divisor: Node) -> Node | None:
+    """``3 1`` over ``2``: seven halves. None if ``value`` is no whole number beside a numerator."""
+    if not (isinstance(value, Product) and isinstance(value.factors[-1], Pending)):
+        return None
+    whole, top = value.factors
+    fraction = Quotient(Number(top.value, None, top.digits), divisor) if isinstance(top, Number) else top
+    if not is_proper(fraction):
+        raise UnreadableError("two numbers side by side")
+    return Sum((whole, fraction))

@@ -1,0 +1,315 @@
+"""Tokens -> primaries: numbers, names, brackets, macros (``\\frac``, ``\\sqrt``, ``\\binom``) and functions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from fractions import Fraction
+
+from dart_tasks.grading.cursor import END, Cursor
+from dart_tasks.grading.lexer import CONSTANTS, FUNCTIONS, Token, UnreadableError
+from dart_tasks.grading.nodes import (
+    Call,
+    Constant,
+    Group,
+    Negative,
+    Node,
+    Number,
+    Power,
+    Quantity,
+    Quotient,
+    Sequence,
+    Symbol,
+)
+from dart_tasks.grading.pieces import juxtaposed, literal
+
+__all__ = ["APPLIED", "BARS", "BINOMIALS", "FRACTIONS", "GREEK", "OPENING", "STYLE", "PrimaryParser"]
+
+GREEK = frozenset(
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi omicron rho sigma tau"
+    " upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega ell hbar".split()
+)
+VARIANTS = {"varepsilon": "epsilon", "varphi": "phi", "vartheta": "theta"}
+STYLE = frozenset(
+    "mathbf mathrm mathit mathsf mathcal mathbb boldsymbol bm text textbf textit vec hat bar tilde overline underline"
+    " overrightarrow operatorname rm bf it tt boxed fbox ensuremath mathop widehat mathring".split()
+)
+FRACTIONS = frozenset(("frac", "dfrac", "tfrac", "cfrac"))
+BINOMIALS = frozenset(("binom", "dbinom", "tbinom"))
+OPENING = frozenset(("(", "[", "langle", "lfloor", "lceil", "lvert", "lVert", "vert", "Vert"))
+BARS = ("|", "lvert", "lVert", "vert", "Vert", "mid")
+CLOSING_BARS = (*BARS, "rvert", "rVert")
+APPLIED = frozenset("f g h F G H P p q r u v y".split())
+INVERTIBLE = frozenset("sin cos tan cot sec csc sinh cosh tanh".split())
+ALIASES = {
+    "lg": "log", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "arsinh": "arcsinh", "asinh": "arcsinh",
+    "arcosh": "arccosh", "acosh": "arccosh", "artanh": "arctanh", "atanh": "arctanh",
+}  # fmt: skip
+
+
+class PrimaryParser(Cursor, ABC):
+    """Numbers, names, macros and functions; what holds them belongs to the layers above."""
+
+    @abstractmethod
+    def sequence(self) -> Node:
+        """What stands between brackets or braces."""
+
+    @abstractmethod
+    def group(self, opening: str) -> Node:
+        """The rest of a bracket that was opened."""
+
+    @abstractmethod
+    def matrix(self, environment: str) -> Node:
+        """The rest of a matrix environment that was begun."""
+
+    @abstractmethod
+    def sum(self) -> Node:
+        """A sum, with its unit."""
+
+    @abstractmethod
+    def term(self) -> Node:
+        """A product."""
+
+    @abstractmethod
+    def power(self) -> Node:
+        """A primary with its marks and its exponent."""
+
+    @abstractmethod
+    def exponent(self) -> Node | None:
+        """What follows ``^``; None if it is a degree mark."""
+
+    @abstractmethod
+    def postfix(self) -> Node:
+        """A primary with its marks."""
+
+    @abstractmethod
+    def starts_factor(self, token: Token) -> bool:
+        """Whether a factor may begin here, without an operator before it."""
+
+    def primary(self) -> Node:
+        token = self.next()
+        match token.kind:
+            case "number":
+                return literal(token.text)
+            case "letters":
+                return self.symbol(token.text)
+            case "begin":
+                return self.matrix(token.text)
+            case "command":
+                return self.command(token.text)
+            case "word" if self.at_mark("(") and not self.peek().spaced:  # Cov(Z, W)
+                return self._application(token.text)
+            case "symbol" if token.text in ("(", "["):
+                return self.group(token.text)
+            case "symbol" if token.text == "{":
+                self.position -= 1
+                inner = self.braced()
+                return Group("{", inner.items, "}") if isinstance(inner, Sequence) else inner
+            case "symbol" if token.text == "|":
+                return self.absolute()
+            case _:
+                raise UnreadableError(f"unexpected {token.text!r}")
+
+    def braced(self) -> Node:
+        """``{...}`` as LaTeX groups, with ``\\choose`` inside."""
+        self.expect("{")
+        bars, self.bars = self.bars, 0
+        inner = self.sequence()
+        if mark := self.accept("choose", "over"):
+            lower = self.sequence()
+            inner = Call("binomial", (inner, lower)) if mark == "choose" else Quotient(inner, lower)
+        self.bars = bars
+        self.expect("}")
+        return inner
+
+    def absolute(self) -> Node:
+        self.bars += 1
+        self.descend()
+        inner = self.sum()
+        self.depth -= 1
+        self.bars -= 1
+        self.expect(*CLOSING_BARS)
+        return Call("abs", (inner,))
+
+    def symbol(self, name: str) -> Node:
+        if self.at_mark("_"):
+            self.position += 1
+            name += "_" + self.subscript()
+        while marks := self._primes():
+            name += "'"
+            self.position += marks
+        if name in ("e", "i"):
+            return Constant("e" if name == "e" else "i")
+        if name[0] in APPLIED and self.at_mark("(") and not self.peek().spaced and self._is_application():
+            return self._application(name)
+        return Symbol(name)
+
+    def _primes(self, ahead: int = 0) -> int:
+        """How many tokens from ``ahead`` on are prime marks: ``'``, ``''``, ``^\\prime``, ``^{\\prime\\prime}``."""
+        if self.peek(ahead).text in ("'", "''", '"'):
+            return 1
+        if not self.at_mark("^", ahead):
+            return 0
+        if self.peek(ahead + 1).text == "prime":
+            return 2
+        end = ahead + 2
+        if not self.at_mark("{", ahead + 1) or self.peek(end).text != "prime":
+            return 0
+        while self.peek(end).text == "prime":
+            end += 1
+        return end + 1 - ahead if self.at_mark("}", end) else 0
+
+    def _is_application(self) -> bool:
+        """``f(x)``, ``P(2)``: brackets that hold one or two names or numbers."""
+        ahead = 1
+        while self.peek(ahead).kind in ("letters", "number") or self.peek(ahead).text in (",", "-", "pi", "theta"):
+            ahead += 1
+        return ahead in (2, 3, 4, 6) and self.peek(ahead).text == ")"
+
+    def _application(self, name: str) -> Node:
+        self.expect("(")
+        inner = self.group("(")
+        return Call("apply", (Symbol(name), *(inner.items if isinstance(inner, Group) else (inner,))))
+
+    def subscript(self) -> str:
+        token = self.next()
+        if token.text != "{":
+            return token.text
+        parts: list[str] = []
+        while (token := self.next()).text != "}":
+            if token is END or token.text == "{" or len(parts) > 12:
+                raise UnreadableError("an odd subscript")
+            parts.append(token.text)
+        return "".join(parts)
+
+    def command(self, name: str) -> Node:
+        if name in FRACTIONS or name in BINOMIALS:
+            first, second = self.argument(), self.argument()
+            return Quotient(first, second) if name in FRACTIONS else Call("binomial", (first, second))
+        if name in ("sqrt", "cbrt", "root"):
+            return self.root(3 if name == "cbrt" else 2)
+        if name in FUNCTIONS:
+            return self.function(ALIASES.get(name, name))
+        if name in ("{", "langle"):
+            return self.group(name)
+        if name in ("lfloor", "lceil"):
+            inner = self.sequence()
+            self.expect("rfloor" if name == "lfloor" else "rceil")
+            return Call(name[1:], (inner,))
+        if name in BARS:
+            return self.absolute()
+        if name in CONSTANTS:
+            return Constant("pi" if name == "pi" else "infinity")
+        if name in GREEK:
+            return self.symbol(VARIANTS.get(name, name))
+        if name in ("$", "pounds", "euro"):
+            return self.money({"$": "$", "pounds": "£", "euro": "€"}[name])
+        if name in ("emptyset", "varnothing", "oslash"):
+            return Group("{", (), "}")
+        if name in ("sum", "prod"):
+            return self.series(name)
+        if name in ("angle", "measuredangle", "triangle"):
+            return self.figure(name)
+        if name in STYLE:
+            inner = self.argument()
+            return Symbol(f"mathbb {inner.name}") if name == "mathbb" and isinstance(inner, Symbol) else inner
+        raise UnreadableError(f"unknown command {name!r}")
+
+    def money(self, unit: str) -> Node:
+        sign = self.accept("-")
+        value = self.postfix()
+        return Quantity(Negative(value) if sign else value, unit)
+
+    def figure(self, name: str) -> Node:
+        """``\\angle ABC``: the name of a figure, with the letters of its points."""
+        points = []
+        while self.peek().kind == "letters":
+            point = self.symbol(self.next().text)
+            points.append(point.name if isinstance(point, Symbol) else "?")
+        if not points:
+            raise UnreadableError("a figure without points")
+        return Symbol(f"{name} {''.join(points)}")
+
+    def argument(self) -> Node:
+        """A macro's argument: braces, or one token, where a number gives its first digit only (``\\frac12``)."""
+        token = self.peek()
+        if self.at_mark("{"):
+            return self.braced()
+        if token.kind == "number" and len(token.text) > 1 and token.text.isdigit():
+            self.tokens[self.position] = Token("number", token.text[1:])
+            return literal(token.text[0])
+        self.descend()
+        sign = self.accept("-")
+        value = self.primary()
+        self.depth -= 1
+        return Negative(value) if sign else value
+
+    def root(self, index: int) -> Node:
+        degree: Node = Number(Fraction(index))
+        if self.accept("["):
+            degree = self.sequence()
+            self.expect("]")
+        self.descend()
+        radicand = self.braced() if self.at_mark("{") else self.primary()
+        self.depth -= 1
+        return Call("root", (radicand, degree))
+
+    def series(self, name: str) -> Node:
+        """``\\sum_{k=1}^{n} a_k`` as ``sum(a_k, k, 1, n)``; ``\\prod`` alike."""
+        self.descend()
+        self.expect("_")
+        self.expect("{")
+        index = self.symbol(self.next().text)
+        self.expect("=")
+        low = self.sum()
+        self.expect("}")
+        self.expect("^")
+        high = self.exponent()
+        body = self.term()
+        self.depth -= 1
+        if not isinstance(index, Symbol) or high is None:
+            raise UnreadableError("an odd sum")
+        return Call(name, (body, index, low, high))
+
+    def function(self, name: str) -> Node:
+        power: Node | None = None
+        base: tuple[Node, ...] = ()
+        self.descend()
+        while self.at_mark("^") or self.at_mark("_"):
+            if self.next().text == "^":
+                power = self.exponent()
+            else:
+                base = (self.argument(),)
+        arguments = self.arguments()
+        self.depth -= 1
+        if name == "log":
+            arguments = (*arguments, *base)
+        if (
+            name in INVERTIBLE
+            and isinstance(power, Negative)
+            and isinstance(power.argument, Number)
+            and power.argument.value == 1
+        ):
+            return Call("arc" + name, arguments)
+        call = Call(name, arguments)
+        return call if power is None else Power(call, power)
+
+    def arguments(self) -> tuple[Node, ...]:
+        """What a function applies to: a bracket, or the product up to the next sign, bracket or function."""
+        if self.at_mark("{"):
+            inner = self.braced()
+        elif opening := self.accept("(", "["):
+            bars, self.bars = self.bars, 0
+            inner = self.sequence()
+            self.bars = bars
+            self.expect(")" if opening == "(" else "]")
+        else:
+            sign = self.accept("-")
+            inner = self.power()
+            while self.starts_factor(self.peek()) and self._continues_argument(self.peek()):
+                inner = juxtaposed(inner, self.power())
+            return (Negative(inner) if sign else inner,)
+        return inner.items if isinstance(inner, Sequence) else (inner,)
+
+    @staticmethod
+    def _continues_argument(token: Token) -> bool:
+        return token.text not in FUNCTIONS and token.text not in OPENING and token.text != "|" and token.kind != "begin"

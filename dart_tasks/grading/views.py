@@ -1,0 +1,253 @@
+"""What a tree is for the purpose of comparing it: its items, rows, name, unit; wrappers that mean nothing removed."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from dart_tasks.grading.nodes import (
+    Call,
+    Constant,
+    Group,
+    Matrix,
+    Negative,
+    Node,
+    Number,
+    PlusMinus,
+    Product,
+    Quantity,
+    Relation,
+    Sequence,
+    Sum,
+    Symbol,
+    rebuilt,
+    walk,
+)
+from dart_tasks.grading.numeric import free_symbols
+from dart_tasks.grading.read import OPAQUE
+from dart_tasks.grading.renaming import renamed
+from dart_tasks.grading.sets import is_region
+
+__all__ = [
+    "as_vector",
+    "assignments",
+    "both_signs",
+    "bracket_of",
+    "is_half_open",
+    "is_label",
+    "is_label_only_chain",
+    "is_solved",
+    "is_vector",
+    "items_of",
+    "rows_of",
+    "same_name",
+    "unwrapped",
+    "value_and_unit",
+    "with_parameters",
+    "without_condition",
+    "without_name",
+    "without_unit",
+]
+
+
+def unwrapped(node: Node) -> Node:
+    """Without what means nothing: ``[M]`` around a matrix, ``x \\in`` a set of values, ``(x, y) =`` a point."""
+    while isinstance(node, Group) and len(node.items) == 1 and isinstance(node.items[0], Matrix):
+        node = node.items[0]
+    if isinstance(node, Relation) and len(node.operands) == 2 and is_label(node.operands[0]):
+        value = node.operands[1]
+        if node.operators == ("in",) or (node.operators == ("=",) and isinstance(value, Group | PlusMinus | Matrix)):
+            node = unwrapped(value)
+    elif (  # A^{-1} = M
+        isinstance(node, Relation)
+        and node.operators == ("=",)
+        and isinstance(node.operands[1], Matrix)
+        and not any(isinstance(part, Matrix) for part in walk(node.operands[0]))
+    ):
+        node = node.operands[1]
+    if isinstance(node, Sequence | Matrix | Relation) or (isinstance(node, Group) and node.opening == "{"):
+        return node
+    signs = both_signs(node)
+    return node if len(signs) == 1 else Sequence(signs)
+
+
+def without_condition(node: Node, other: Node) -> Node:
+    """``x - 1, x \\ne 2`` without the condition on its variable, beside an answer that leaves it out."""
+    if not isinstance(node, Sequence) or isinstance(other, Sequence | Group):
+        return node
+    first, *rest = node.items
+    names = free_symbols(first)
+    is_condition = all(
+        isinstance(item, Relation)
+        and not {"=", "~", ":"}.intersection(item.operators)
+        and free_symbols(item)
+        and free_symbols(item) <= names
+        for item in rest
+    )
+    stands_alone = not isinstance(first, Relation | Symbol) or (
+        isinstance(first, Relation) and first.operators == ("=",) and bool(free_symbols(first.operands[-1]))
+    )
+    return first if is_condition and stands_alone and not is_region(first) else node
+
+
+UNIT_VECTORS: tuple[Node, ...] = (Constant("i"), Symbol("j"), Symbol("k"))
+
+
+def as_vector(node: Node, other: Node) -> Node:
+    """``2i - 3j`` as its components, beside a vector in brackets or a matrix."""
+    rows = rows_of(other) if isinstance(other, Matrix | Group) and not is_half_open(other) else None
+    if rows is None or not is_vector(rows) or isinstance(node, Group | Matrix | Sequence | Relation):
+        return node
+    size = max(len(rows), len(rows[0]))
+    used = {part for part in walk(node) if part in UNIT_VECTORS}
+    if (
+        not 2 <= size <= 3
+        or (Symbol("j") not in used and Symbol("k") not in used)
+        or not used <= {*UNIT_VECTORS[:size]}
+    ):
+        return node
+    terms = node.terms if isinstance(node, Sum) else (node,)
+    if not all(sum(part in UNIT_VECTORS for part in walk(term)) == 1 for term in terms):
+        return node  # every term is along one axis
+    components = []
+    for axis in UNIT_VECTORS[:size]:
+        along = {unit: Number(Fraction(int(unit == axis))) for unit in UNIT_VECTORS}
+        components.append(_substituted(node, along))
+    return Group("<", tuple(components), ">")
+
+
+def _substituted(node: Node, values: dict[Node, Number]) -> Node:
+    return values[node] if node in values else rebuilt(node, lambda part: _substituted(part, values))
+
+
+def without_name(node: Node) -> Node:
+    """``x = (1, 2)`` and ``D: [0, 1]`` as the region alone."""
+    if isinstance(node, Relation) and node.operators in (("=",), (":",)) and is_label(node.operands[0]):
+        return node.operands[1]
+    return node
+
+
+def items_of(node: Node) -> tuple[Node, ...] | None:
+    if isinstance(node, Sequence | Group):
+        return node.items
+    return None
+
+
+def bracket_of(node: Node) -> str:
+    if isinstance(node, Group):
+        return "(" if node.opening == "<" else node.opening
+    return "bare" if isinstance(node, Sequence) else "value"
+
+
+def is_half_open(node: Node) -> bool:
+    return isinstance(node, Group) and f"{node.opening}{node.closing}" in ("(]", "[)")
+
+
+def rows_of(node: Node) -> tuple[tuple[Node, ...], ...] | None:
+    """The rows of a matrix, of a scalar times a matrix, or of a point or list read as a row."""
+    match node:
+        case Matrix(rows=rows):
+            return rows
+        case Group(items=items) if items and node.opening in ("(", "[", "<"):
+            inner = [items_of(item) for item in items]
+            if all(row is not None for row in inner):
+                return tuple(row for row in inner if row is not None)
+            return (items,)
+        case Product(factors=factors):
+            matrices = [factor for factor in factors if isinstance(unwrapped(factor), Matrix)]
+            scalars = tuple(factor for factor in factors if factor not in matrices)
+            scaled = rows_of(unwrapped(matrices[0])) if len(matrices) == 1 else None
+            return scaled and tuple(tuple(Product((*scalars, entry)) for entry in row) for row in scaled)
+        case Negative(argument=argument):
+            positive = rows_of(unwrapped(argument))
+            return positive and tuple(tuple(Negative(entry) for entry in row) for row in positive)
+        case _:
+            return None
+
+
+def is_vector(rows: tuple[tuple[Node, ...], ...]) -> bool:
+    return len(rows) == 1 or len(rows[0]) == 1
+
+
+def is_solved(equation: Relation) -> bool:
+    """``x = 5``: a name and a constant."""
+    return is_label(equation.operands[0]) and not free_symbols(*equation.operands[1:])
+
+
+def is_label(node: Node) -> bool:
+    """What names a value: ``x``, ``f(x)``, ``(x, y)``, ``f^{-1}(x)``."""
+    match node:
+        case Symbol() | Call(name="apply"):
+            return True
+        case Group(items=items):
+            return all(isinstance(item, Symbol) for item in items)
+        case _:
+            return False
+
+
+def is_label_only_chain(node: Relation) -> bool:
+    return len(node.operands) == 2 and isinstance(node.operands[0], Symbol) and isinstance(node.operands[1], Relation)
+
+
+def same_name(left: Node, right: Node) -> bool:
+    """Whether two labels may name the same thing: equal but for case, or the same function of another variable."""
+    if isinstance(left, Symbol) and isinstance(right, Symbol):
+        if left.name.startswith(OPAQUE) or right.name.startswith(OPAQUE):
+            return True
+        return left.name.lower() == right.name.lower()
+    if isinstance(left, Call) and isinstance(right, Call):
+        return left.arguments[0] == right.arguments[0] and len(left.arguments) == len(right.arguments)
+    return isinstance(left, Call) != isinstance(right, Call) or left == right
+
+
+def with_parameters(value: Node, own: Call, other: Call) -> Node:
+    """``2t``, the value of f(t), as that of f(x)."""
+    pairs = zip(own.arguments[1:], other.arguments[1:], strict=True)
+    return renamed(value, {a.name: b.name for a, b in pairs if isinstance(a, Symbol) and isinstance(b, Symbol)})
+
+
+def assignments(items: tuple[Node, ...] | None) -> dict[Node, Node] | None:
+    if not items or len(items) < 2:
+        return None
+    named: dict[Node, Node] = {}
+    for item in items:
+        if not (isinstance(item, Relation) and item.operators == ("=",) and is_label(item.operands[0])):
+            return None
+        named[item.operands[0]] = item.operands[1]
+    return named if len(named) == len(items) else None
+
+
+def both_signs(node: Node) -> tuple[Node, ...]:
+    signs = [part for part in walk(node) if isinstance(part, PlusMinus)]
+    if not signs or len(signs) > 3:
+        return (node,)
+    return _signed(node, 1), _signed(node, -1)
+
+
+def _signed(node: Node, sign: int) -> Node:
+    """``node`` with every ``\\pm`` in it decided."""
+    if isinstance(node, PlusMinus):
+        term = _signed(node.right, sign)
+        return Sum((_signed(node.left, sign), term if node.sign * sign > 0 else Negative(term)))
+    return rebuilt(node, lambda part: _signed(part, sign))
+
+
+def value_and_unit(node: Node) -> tuple[Node, str]:
+    """A value and its unit; an angle mark around the whole is the unit degree."""
+    match node:
+        case Quantity(value=value, unit=unit):
+            inner, inner_unit = value_and_unit(value)
+            return inner, inner_unit or unit
+        case Call(name="degree", arguments=(argument,)):
+            return argument, "degree"
+        case Negative(argument=argument):
+            value, unit = value_and_unit(argument)
+            return Negative(value), unit
+        case Product(factors=(*scalars, last)) if isinstance(last, Quantity) and last.unit != "%":
+            value, unit = value_and_unit(last)
+            return Product((*scalars, value)), unit
+        case _:
+            return node, ""
+
+
+def without_unit(node: Node) -> Node:
+    return value_and_unit(node)[0]
