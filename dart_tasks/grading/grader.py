@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import product
 from typing import Literal, TypeAlias, get_args
 
@@ -35,9 +36,9 @@ _ORDERED = re.compile(
     r"|from (?:the )?(?:least|smallest|greatest|largest) to",
     re.IGNORECASE,
 )
-_BASE = re.compile(r"\bbases?\b|binary|octal|hexadecimal|_\{?\d", re.IGNORECASE)
-_CHOICES = re.compile(r"\([bB]\)")
-_PERCENT = re.compile(r"%|\bper\s?cent", re.IGNORECASE)
+_ORDER_HINTS = ("sort", "respective", "cending", "creasing", "numerical order", "from ")  # one is in each match
+_BASE = re.compile(r"\bbases?\b|_\{?\d")
+_PERCENT = re.compile(r"\bper\s?cent")
 THEOREMQA_RELATIVE = Fraction(1, 10**9)  # DART-Math's rule for floats
 
 
@@ -137,6 +138,30 @@ def _check_benchmark(benchmark: str) -> None:
         raise ValueError(f"unknown benchmark {benchmark!r}: choose one of {', '.join(BENCHMARKS)}")
 
 
+@dataclass(frozen=True, slots=True)
+class _Hints:
+    """What a question says about the answer's form."""
+
+    ordered: bool = False
+    percent: bool = True
+    base: bool = True
+    choices: bool = False
+
+
+@lru_cache(maxsize=1024)
+def _hints(question: str | None) -> _Hints:
+    if question is None:
+        return _Hints()
+    lower = question.lower()
+    return _Hints(
+        ordered=any(hint in lower for hint in _ORDER_HINTS) and bool(_ORDERED.search(question)),
+        percent="%" in lower or ("cent" in lower and bool(_PERCENT.search(lower))),
+        base=any(word in lower for word in ("binary", "octal", "hexadecimal"))
+        or (("base" in lower or "_" in lower) and bool(_BASE.search(lower))),
+        choices="(b)" in lower,
+    )
+
+
 def _rules(benchmark: str, reference: Reference, question: str | None, tolerance: float | str | None) -> Rules:
     _check_benchmark(benchmark)
     allowed = _tolerance(tolerance)
@@ -147,14 +172,15 @@ def _rules(benchmark: str, reference: Reference, question: str | None, tolerance
     deepmind = benchmark == "deepmind_mathematics" and isinstance(reference, str)
     listed = deepmind and (str(reference).startswith("[") or "," in str(reference))
     sorted_list = deepmind and not listed  # -1 3 4 answers "Sort ..."
+    hints = _hints(question)
     return Rules(
-        ordered=is_list or sorted_list or bool(question and _ORDERED.search(question)),
+        ordered=is_list or sorted_list or hints.ordered,
         any_bracket=is_list or listed,
         absolute=allowed if benchmark == "olympiadbench" else None,
         relative=relative if _has_float(reference) or benchmark != "theoremqa" else None,
-        percent=question is None or bool(_PERCENT.search(question)),
-        base=question is None or bool(_BASE.search(question)),
-        choices=question is not None and bool(_CHOICES.search(question)),
+        percent=hints.percent,
+        base=hints.base,
+        choices=hints.choices,
     )
 
 
@@ -206,7 +232,8 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
             given_view = answer.upper()  # a lone small letter is a variable, but not beside a choice
         if wanted is not None and given_view is not None:
             return given_view == wanted, f"{'same' if given_view == wanted else 'other'} {name}"
-    wanted_letters, given_letters = choice_letters(expected.text), choice_letters(answer)
+    wanted_letters = choice_letters(expected.text)
+    given_letters = choice_letters(answer) if wanted_letters else None
     if wanted_letters and given_letters:
         equal_letters = wanted_letters == given_letters
         equal_letters |= not rules.ordered and sorted(wanted_letters) == sorted(given_letters)

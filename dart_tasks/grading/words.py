@@ -31,6 +31,7 @@ _CHOICE = re.compile(
     re.DOTALL,
 )
 _CHOICES = re.compile(r"\{?\(?[A-H]\)?(?:\s*(?:,|;|&|/|\band\b|\bor\b)\s*(?:and\s+|or\s+)?\(?[A-H]\)?){1,8}\}?")
+_NO_CHOICES = re.compile(r"[\d=+^<>_I-Z]")
 _PREDICATE = re.compile(r"^(?:the|both|these|it|they)\s+(?:\w+\s+){0,4}?(?:is|are)\s+(?=\w)(?!not\b)", re.IGNORECASE)
 _TRUE = frozenset(("true", "yes", "correct"))
 _FALSE = frozenset(("false", "no", "incorrect"))
@@ -98,13 +99,17 @@ def truth_value(text: str) -> bool | None:
 
 def choice_letter(text: str) -> str | None:
     """The letter of a multiple-choice answer, in upper case: ``(B)``, ``\\textbf{(B)}\\ 5``, ``option (c)``, ``B``."""
-    match = _CHOICE.match(bare(text)) if len(text) <= 400 and choice_letters(text) is None else None
+    match = _CHOICE.match(bare(text)) if len(text) <= 400 else None
+    if match and choice_letters(text) is not None:
+        return None
     return (match[1] or match[2] or match[3]).upper() if match else None
 
 
 def choice_letters(text: str) -> tuple[str, ...] | None:
     """Several choices, in the order written: ``(A), (C)``, ``\\text{B and C}``; None for one or for anything else."""
-    words = bare(text).strip(" .") if 2 < len(text) <= 120 else ""
+    if not 2 < len(text) <= 120 or _NO_CHOICES.search(text):
+        return None
+    words = bare(text).strip(" .")
     return tuple(re.findall(r"\b[A-H]\b", words)) if _CHOICES.fullmatch(words) else None
 
 
