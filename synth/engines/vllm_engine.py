@@ -52,6 +52,7 @@ class VllmEngine:
     ) -> None:
         _prepare_environment()
         try:
+            import torch
             import vllm
             from vllm.engine.arg_utils import EngineArgs
             from vllm.v1.engine.llm_engine import LLMEngine
@@ -59,7 +60,11 @@ class VllmEngine:
             raise EngineError(
                 f"vLLM cannot be imported ({error}): install dart-math-suite[vllm] (GPU) or dart-math-suite[cpu]"
             ) from error
-        arguments: dict[str, Any] = {"max_num_seqs": n_slots, "disable_log_stats": True, **(engine_args or {})}
+        # A seeded request whose prompt is prefilled in parts ends vLLM's CPU engine ("CPU Generator does not use offset").
+        defaults = {} if torch.cuda.is_available() else {"enable_chunked_prefill": False}
+        arguments: dict[str, Any] = (
+            defaults | {"max_num_seqs": n_slots, "disable_log_stats": True} | dict(engine_args or {})
+        )
         try:
             parsed = EngineArgs(
                 model=model, revision=revision, seed=seed, trust_remote_code=trust_remote_code, **arguments

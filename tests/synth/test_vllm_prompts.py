@@ -1,4 +1,4 @@
-"""Prompts that do not fit the model, without vLLM itself: what the engine does before a request reaches it."""
+"""What the vLLM engine does with prompts: those that do not fit, without vLLM itself; seeded ones, with it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from synth.engines import EngineError
+from dart_tasks.embedded import MODEL_DIR
+from dart_tasks.prompts import get_template
+from synth.engines import EngineError, SamplingSettings
 from synth.engines.replica import Replica
 from synth.engines.vllm_engine import VllmEngine
 from synth.records import Request
@@ -65,3 +67,16 @@ def test_a_replica_reports_what_its_engine_sets_aside(engine: Any) -> None:
     report = replica.work([request(0, 0, "x" * 50)], [], budget_s=5.0)  # and does not wait for it
     assert [query for query, _ in report.refused] == [0]
     assert engine.steps == 0
+
+
+@pytest.mark.slow
+def test_seeded_requests_beyond_one_prefill_batch_finish() -> None:
+    """vLLM's CPU engine died of the first seeded prompt that it prefilled in parts."""
+    settings = SamplingSettings(temperature=1.0, top_p=1.0, top_k=0, max_new_tokens=4, stop=(), ignore_eos=False)
+    engine = VllmEngine(str(MODEL_DIR), settings, n_slots=64, seed=0, engine_args={"enforce_eager": True})
+    prompt = get_template("alpaca").render("Tom has 3 apples. " * 30)
+    engine.submit([Request(TrialId(query, 0), prompt, seed=query) for query in range(64)])
+    finished: list[int] = []
+    while len(finished) < 64:
+        finished += [completion.id.query for completion in engine.poll(0.01)]
+    assert sorted(finished) == list(range(64))
