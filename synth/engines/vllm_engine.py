@@ -60,11 +60,10 @@ class VllmEngine:
             raise EngineError(
                 f"vLLM cannot be imported ({error}): install dart-math-suite[vllm] (GPU) or dart-math-suite[cpu]"
             ) from error
-        # A seeded request whose prompt is prefilled in parts ends vLLM's CPU engine ("CPU Generator does not use offset").
-        defaults = {} if torch.cuda.is_available() else {"enable_chunked_prefill": False}
-        arguments: dict[str, Any] = (
-            defaults | {"max_num_seqs": n_slots, "disable_log_stats": True} | dict(engine_args or {})
-        )
+        # vLLM's CPU engine dies of a seeded request whose prompt is prefilled in parts ("does not use offset").
+        defaults: dict[str, Any] = {} if torch.cuda.is_available() else {"enable_chunked_prefill": False}
+        defaults |= {"max_num_seqs": n_slots, "disable_log_stats": True}
+        arguments = defaults | dict(engine_args or {})
         try:
             parsed = EngineArgs(
                 model=model, revision=revision, seed=seed, trust_remote_code=trust_remote_code, **arguments
