@@ -7,6 +7,7 @@ are the same. Every arm's pool comes from a run of its own, so that trials spent
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,8 +29,10 @@ HERE = Path(__file__).resolve().parent
 RECIPE = HERE / "recipe.yaml"
 PLUGIN = HERE / "plugin"
 
-PILOT_PASS_RATES = {1: 0.90, 2: 0.82, 3: 0.74, 4: 0.40, 5: 0.21}
-"""The synthesiser's share of correct responses by level, at temperature 0.8, on 40 queries a level (a pilot)."""
+PILOT_PASS_RATES = {1: 0.89, 2: 0.80, 3: 0.73, 4: 0.37, 5: 0.19}
+"""The synthesiser's share of correct responses by level, at temperature 0.8, on 250 queries a level (a pilot)."""
+PILOT_CONCENTRATION = 2.0
+"""Pass rates of a level's queries are spread as a Beta distribution: alpha + beta that fits the pilot's yields."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,8 @@ class Settings:
 
     seeds: int = 5
     queries_per_level: int = 250
-    sizes: tuple[int, ...] = (3500,)
-    main_size: int = 3500
+    sizes: tuple[int, ...] = (3300,)
+    main_size: int = 3300
     test_per_level: int = 400
     test_per_variation: int = 300
     epochs: int = 2
@@ -94,18 +97,32 @@ _STRATEGIES = STRATEGIES | {
 
 
 # ---------------------------------------------------------------------- how many responses to ask for
+@functools.cache
 def expected_yield(strategy: Strategy, k: int, probe: int, max_trials: int) -> float:
     """Responses per query to expect of a strategy, over the five levels, from the pilot's pass rates."""
     total = 0.0
-    for level, pass_rate in PILOT_PASS_RATES.items():
+    for level, mean in PILOT_PASS_RATES.items():
         if strategy.fixed_trials:
-            total += k * pass_rate
+            total += k * mean
             continue
-        for n_correct in range(probe + 1):
-            chance = math.comb(probe, n_correct) * pass_rate**n_correct * (1 - pass_rate) ** (probe - n_correct)
-            quota = strategy.quota(QueryStats(1 - n_correct / probe, probe, n_correct, level), k)
-            total += chance * min(quota, max_trials * pass_rate)
+        quotas = [
+            strategy.quota(QueryStats(1 - n_correct / probe, probe, n_correct, level), k)
+            for n_correct in range(probe + 1)
+        ]
+        for pass_rate, weight in _pass_rates(mean):
+            for n_correct, quota in enumerate(quotas):
+                chance = math.comb(probe, n_correct) * pass_rate**n_correct * (1 - pass_rate) ** (probe - n_correct)
+                total += weight * chance * min(quota, max_trials * pass_rate)
     return total / len(PILOT_PASS_RATES)
+
+
+@functools.cache
+def _pass_rates(mean: float, n_points: int = 50) -> list[tuple[float, float]]:
+    """Pass rates of a level's queries, with their weights."""
+    alpha, beta = mean * PILOT_CONCENTRATION, (1 - mean) * PILOT_CONCENTRATION
+    points = [(i + 0.5) / n_points for i in range(n_points)]
+    weights = [x ** (alpha - 1) * (1 - x) ** (beta - 1) for x in points]
+    return [(x, weight / sum(weights)) for x, weight in zip(points, weights, strict=True)]
 
 
 def k_for(strategy: Strategy, per_query: float, probe: int, max_trials: int, margin: float = 1.05) -> int:
@@ -173,7 +190,8 @@ class Grid:
         """A synthesis run."""
         queries, settings = self.train_problems(seed), self.settings
         strategy = _STRATEGIES[arm.strategy]
-        cap = arm.max_trials or settings.max_trials
+        # A larger k needs more trials of the same queries: the cap grows with it, as the paper's does.
+        cap = arm.max_trials or round(settings.max_trials * max(1.0, size / settings.main_size))
         if k is None:
             k = k_for(strategy, size / (5 * settings.queries_per_level), settings.probe, cap)
         limits = () if strategy.fixed_trials else ("--max-trials", str(cap))

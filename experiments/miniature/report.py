@@ -282,8 +282,9 @@ def design(study: Study) -> str:
             "- **Synthesiser**: the embedded model. **Student**: the same training after "
             f"{s.student_at:.0%} of its steps, run anew by `make miniature` (the same bits only on the same machine).",
             f"- **Pools**: a run of its own for every strategy and seed, at temperature {s.temperature:g}; Prop2Diff "
-            f"probes with {s.probe} trials; at most {s.max_trials} trials a query; duplicates do not count. k is the "
-            "smallest expected to give the wanted size from the pass rates of a pilot, so that little is left to cut.",
+            f"probes with {s.probe} trials; at most {s.max_trials} trials a query (at larger sizes more, in "
+            "proportion); duplicates do not count. k is the smallest that is expected to give the wanted size, by the "
+            "pass rates of a pilot, so that little is left to cut.",
             "- **Data sets**: cut by chance to exactly the size, every response with the same chance to stay.",
             f"- **Training**: `train/sft.py`, {s.epochs} epochs, packs of 1,024 tokens, 4 packs a step, learning rate "
             "1e-3, cosine; seeds differ in queries, samples and order of training.",
