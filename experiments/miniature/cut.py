@@ -2,7 +2,7 @@
 
 Usage::
 
-    python -m experiments.miniature.cut POOL --size 3300 --seed 0 --tokenizer DIR --output DIR
+    python -m experiments.miniature.cut POOL --size 2640 --seed 0 --tokenizer DIR --output DIR
     python -m experiments.miniature.cut POOL --tokens-of OTHER_DIR --seed 0 --tokenizer DIR --output DIR
 
 Quotas are whole numbers, so no k gives exactly the wanted size. Every response has the same chance to stay: cutting the

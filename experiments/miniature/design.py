@@ -40,9 +40,9 @@ class Settings:
     """Numbers of the experiment. Sizes are responses in a data set; ``probe`` and ``max_trials`` count trials."""
 
     seeds: int = 5
-    queries_per_level: int = 250
-    sizes: tuple[int, ...] = (3300,)
-    main_size: int = 3300
+    queries_per_level: int = 200
+    sizes: tuple[int, ...] = (2640,)
+    main_size: int = 2640
     test_per_level: int = 400
     test_per_variation: int = 300
     epochs: int = 2
