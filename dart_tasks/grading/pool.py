@@ -33,6 +33,7 @@ __all__ = ["GradingPool"]
 
 AHEAD = 32  # cases sent to a worker before their answers are read
 CHUNK = 1 << 16
+NAP_S = 0.002  # of a thread whose worker has plenty to do: verdicts are then read many at a time, not one per wake-up
 Key = TypeVar("Key", bound=Hashable)
 START_TIMEOUT_S = 120.0
 _CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dart_tasks.grading.worker import main; main()"
@@ -85,9 +86,8 @@ class GradingPool:
             RuntimeError: the pool is closed.
         """
         check(case)
-        line = json.dumps(
-            [case.response, case.reference, case.benchmark, case.question, case.tolerance, case.finish_reason],
-            default=_plain,
+        line = _encode(
+            [case.response, case.reference, case.benchmark, case.question, case.tolerance, case.finish_reason]
         ).encode("ascii")
         with self._lock:
             if os.getpid() != self._pid:  # forked: threads and pipes stayed with the parent
@@ -141,6 +141,9 @@ class GradingPool:
 def _plain(value: Any) -> Any:
     """NumPy scalars and arrays as Python's own; anything else as its text."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
+_encode = json.JSONEncoder(default=_plain).encode  # json.dumps would make an encoder for every case
 
 
 class _Shared:
@@ -289,6 +292,8 @@ class _Server:
                     if item.future.set_running_or_notify_cancel():
                         in_flight.append(item)
                         self.process.send(item.line)
+                if len(in_flight) > AHEAD // 2:
+                    time.sleep(NAP_S)
                 if in_flight:
                     self._await_verdicts(in_flight)
         except BaseException as error:
