@@ -1,6 +1,6 @@
 """The vLLM engine fed continuously, against rounds: needed tokens per engine step, idle time, unique responses.
 
-    python bench/synth_engine.py                (the embedded model and problems; a few minutes on two cores)
+    python bench/synth_engine.py                (the embedded model and problems; ten minutes on two cores)
 
 Real vLLM, real grading. Each way fills the same quotas on the same queries. ``rounds of f x queries`` sends f times the
 number of queries at once, cycling over the open ones, and waits for all of them (DART-Math's script: 1.1).
@@ -159,9 +159,9 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--queries", type=int, default=100)
-    parser.add_argument("--quota", type=int, default=4)
-    parser.add_argument("--cap", type=int, default=64)
-    parser.add_argument("--slots", type=int, default=64)
+    parser.add_argument("--quota", type=int, default=16)
+    parser.add_argument("--cap", type=int, default=256)
+    parser.add_argument("--slots", type=int, default=512)
     parser.add_argument("--unique-trials", type=int, default=16, help="trials of a query in the comparison of seeds")
     arguments = parser.parse_args()
     config = resolve("demo", {"limit": arguments.queries, "n_slots": arguments.slots})
