@@ -219,7 +219,7 @@ def model_card(
     Raises:
         CardError: ``licence`` contradicts an inherited one.
     """
-    chosen = _choose(inherited_licence([base, *data]), licence)
+    chosen = _choose([base, *data], licence)
     metadata: dict[str, Any] = {
         "language": ["en"],
         "library_name": "transformers",
@@ -264,7 +264,7 @@ def dataset_card(
     Raises:
         CardError: ``licence`` contradicts an inherited one.
     """
-    chosen = _choose(inherited_licence(sources), licence)
+    chosen = _choose(sources, licence)
     metadata: dict[str, Any] = {
         "language": ["en"],
         "pretty_name": name,
@@ -315,9 +315,11 @@ def markdown_text(text: str) -> str:
     return "".join(f"\\{char}" if char in "\\`*_[]|#~" else char for char in escaped)
 
 
-def _choose(inherited: Licence | None, own: str | None) -> Licence | None:
+def _choose(sources: Sequence[Source], own: str | None) -> Licence | None:
     if own is None:
-        return inherited
+        return inherited_licence(sources)
+    # The owner may speak for a source whose licence is not known here, but not against those that are.
+    inherited = inherited_licence([item for item in sources if item.licence is not None])
     if inherited is not None and not inherited.permissive and own.lower() not in {inherited.id, inherited.name}:
         label = inherited.name or inherited.id
         raise CardError(f"licence {own!r} would drop the {label} terms inherited from the sources: leave it out")

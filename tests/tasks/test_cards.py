@@ -95,6 +95,13 @@ def test_an_inherited_licence_cannot_be_dropped() -> None:
         model_card("m", base=MISTRAL, data=[DEEPSEEK], recipe={}, licence="mit")
 
 
+def test_an_unknown_source_does_not_free_the_others() -> None:
+    restrictive = source("base", "base model", "cc-by-sa-4.0")
+    with pytest.raises(CardError, match="would drop the cc-by-sa-4.0 terms"):
+        model_card("m", base=restrictive, data=[UNKNOWN], recipe={}, licence="mit")
+    check_licence(model_card("m", base=restrictive, data=[UNKNOWN], recipe={}, licence="cc-by-sa-4.0"))
+
+
 @pytest.mark.parametrize(("name", "allowed"), [("me/Llama-3-math", True), ("me/math-8b", False)])
 def test_llamas_naming_rule(name: str, allowed: bool) -> None:
     text = model_card(name, base=LLAMA3, data=[DEEPSEEK], recipe={})
