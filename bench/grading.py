@@ -1,6 +1,6 @@
 """Our grader beside its peers on labelled cases: accuracy, false accepts, speed; and how the pool scales.
 
-Run:  python bench/grading.py CASES.jsonl [--peers math-verify minerva] [--repeat 3]
+Run:  python bench/grading.py CASES.jsonl [--peers math-verify minerva] [--data FOLDER]
 
 One case, of kind "pair" (an answer alone) or "response" (a whole response)::
 
@@ -25,6 +25,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from dart_tasks.benchmarks import BENCHMARKS
+from dart_tasks.benchmarks import load as load_problems
 from dart_tasks.grading import Case, GradingPool, grade
 
 NAMES = {"collegemath": "college_math", "deepmind": "deepmind_mathematics"}
@@ -125,16 +127,28 @@ def measure(judge: Callable[[Case], bool], cases: list[Labelled]) -> Result:
     )
 
 
-def pool_rates(cases: list[Labelled], repeat: int) -> tuple[float, float]:
+def boxed_references(folder: Path) -> list[Case]:
+    """Every reference of the six test sets as a response, a third of them to another item: 11,612 cases, none twice."""
+    cases = []
+    for name in sorted(BENCHMARKS):
+        problems = load_problems(name, data_dir=folder)
+        for index, problem in enumerate(problems):
+            asked = problems[(index + (index % 3 == 0)) % len(problems)]
+            own = problem.reference
+            text = ", ".join(map(str, own)) if isinstance(own, list) else str(own)
+            cases.append(Case(f"So we find\n\\boxed{{{text}}}", asked.reference, name, asked.query))
+    return cases
+
+
+def pool_rates(cases: list[Case], repeat: int) -> tuple[float, float]:
     """Cases per second of wall time with one worker and with two, started but with nothing in their caches."""
     seconds = {1: 0.0, 2: 0.0}
     for workers in [1, 2] * repeat:
         with GradingPool(workers) as pool:
             list(pool.map((index, Case("\\boxed{1}", "1")) for index in range(8 * workers)))
             started = time.monotonic()
-            verdicts = list(pool.map((index, item.case) for index, item in enumerate(cases)))
+            assert len(list(pool.map(enumerate(cases)))) == len(cases)
             seconds[workers] += time.monotonic() - started
-            assert len(verdicts) == len(cases)
     total = repeat * len(cases)
     return total / seconds[1], total / seconds[2]
 
@@ -155,6 +169,7 @@ def main() -> None:
     parser.add_argument(
         "--repeat", type=int, default=3, help="passes over the cases, each with new workers, when the pool is timed"
     )
+    parser.add_argument("--data", type=Path, help="folder of the six test sets: time the pool on their references")
     options = parser.parse_args()
     cases = load(options.cases)
     print(
@@ -176,8 +191,11 @@ def main() -> None:
     for name, result in results.items():
         if name != "ours":
             print(f"cases per CPU second, ours / {name}: {mine.cases_per_s / result.cases_per_s:.1f}")
-    one, two = pool_rates(cases, options.repeat)
-    print(f"GradingPool: {one:,.0f} cases/s with 1 worker, {two:,.0f} with 2: {two / one:.2f} times")
+    stream = boxed_references(options.data) if options.data else [item.case for item in cases]
+    one, two = pool_rates(stream, options.repeat)
+    print(
+        f"GradingPool, {len(stream):,} cases: {one:,.0f} a second with 1 worker, {two:,.0f} with 2: {two / one:.2f} times"
+    )
     print(f"import dart_tasks.grading: {import_seconds():.3f} s")
 
 

@@ -85,6 +85,11 @@ class GradingPool:
             ValueError: the case names an unknown benchmark or an unusable tolerance.
             RuntimeError: the pool is closed.
         """
+        future: Future[Verdict] = Future()
+        self._put(case, future)
+        return future
+
+    def _put(self, case: Case, awaited: Future[Verdict] | _Ticket) -> None:
         check(case)
         line = _encode(
             [case.response, case.reference, case.benchmark, case.question, case.tolerance, case.finish_reason]
@@ -92,38 +97,24 @@ class GradingPool:
         with self._lock:
             if os.getpid() != self._pid:  # forked: threads and pipes stayed with the parent
                 self._start()
-            future: Future[Verdict] = Future()
-            self._state.put(_Item(line + b"\n", future))
-        return future
+            self._state.put(_Item(line + b"\n", awaited))
 
     def map(self, cases: Iterable[tuple[Key, Case]]) -> Iterator[tuple[Key, Verdict]]:
         """Verdicts tagged by the ids of their cases, in the order they finish; reads ahead by a bounded number."""
-        done: queue.SimpleQueue[tuple[Key, Future[Verdict]]] = queue.SimpleQueue()
+        stream = _Stream()
         waiting = 0
-        pending: set[Future[Verdict]] = set()
         try:
             for key, case in cases:
-                future = self.submit(case)
-                pending.add(future)
-                future.add_done_callback(lambda finished, key=key: done.put((key, finished)))  # type: ignore[misc]
+                self._put(case, _Ticket(stream, key))
                 waiting += 1
                 while waiting >= self.workers * AHEAD * 4:
-                    yield self._collect(done, pending)
+                    yield stream.take()
                     waiting -= 1
             while waiting:
-                yield self._collect(done, pending)
+                yield stream.take()
                 waiting -= 1
         finally:
-            for future in pending:
-                future.cancel()
-
-    @staticmethod
-    def _collect(
-        done: queue.SimpleQueue[tuple[Key, Future[Verdict]]], pending: set[Future[Verdict]]
-    ) -> tuple[Key, Verdict]:
-        key, future = done.get()
-        pending.discard(future)
-        return key, future.result()
+            stream.abandoned = True
 
     def close(self) -> None:
         """End the workers; cases not yet graded are cancelled. Called by the end of a ``with`` block."""
@@ -186,12 +177,52 @@ class _Shared:
             process.end()
 
 
+class _Stream:
+    """What the tickets of one ``map`` share."""
+
+    def __init__(self) -> None:
+        self.done: queue.SimpleQueue[tuple[Any, Verdict | BaseException]] = queue.SimpleQueue()
+        self.abandoned = False
+
+    def take(self) -> tuple[Any, Verdict]:
+        key, outcome = self.done.get()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return key, outcome
+
+
+@dataclass(slots=True)
+class _Ticket:
+    """What the workers' threads need of a future, at a fifth of a future's time: ``map`` awaits many."""
+
+    _stream: _Stream
+    _key: Any
+    _done: bool = False
+
+    def set_running_or_notify_cancel(self) -> bool:
+        return not self._stream.abandoned
+
+    def done(self) -> bool:
+        return self._done
+
+    def set_result(self, verdict: Verdict) -> None:
+        self._done = True
+        self._stream.done.put((self._key, verdict))
+
+    def set_exception(self, error: BaseException) -> None:
+        self._done = True
+        self._stream.done.put((self._key, error))
+
+    def cancel(self) -> None:
+        self.set_exception(CancelledError())
+
+
 @dataclass(frozen=True, slots=True)
 class _Item:
     """A case as sent, and where its verdict is awaited."""
 
     line: bytes
-    future: Future[Verdict]
+    future: Future[Verdict] | _Ticket
 
     def fail(self, error: BaseException | None) -> None:
         if error is None:
@@ -312,8 +343,8 @@ class _Server:
         deadline_s = time.monotonic() + self.timeout_s
         while True:
             lines = self.process.exchange(deadline_s - time.monotonic())
-            for line in lines or ():
-                in_flight.popleft().future.set_result(_verdict(line))
+            for verdict in _verdicts(lines or []):
+                in_flight.popleft().future.set_result(verdict)
             if lines:
                 return
             flag = "crashed" if lines is None else "timeout" if time.monotonic() >= deadline_s else None
@@ -335,6 +366,10 @@ class _Server:
         self.process.wait_until_ready()
 
 
-def _verdict(line: bytes) -> Verdict:
-    correct, answer, source, explicit, reason, flags = json.loads(line)
-    return Verdict(correct, answer, source, explicit, reason, tuple(flags))
+def _verdicts(lines: list[bytes]) -> list[Verdict]:
+    """Parsed at once, which takes half the time."""
+    replies = json.loads((b"[" + b",".join(lines) + b"]").decode("ascii"))
+    return [
+        Verdict(correct, answer, source, explicit, reason, tuple(flags))
+        for correct, answer, source, explicit, reason, flags in replies
+    ]
