@@ -193,9 +193,8 @@ def main() -> None:
             print(f"cases per CPU second, ours / {name}: {mine.cases_per_s / result.cases_per_s:.1f}")
     stream = boxed_references(options.data) if options.data else [item.case for item in cases]
     one, two = pool_rates(stream, options.repeat)
-    print(
-        f"GradingPool, {len(stream):,} cases: {one:,.0f} a second with 1 worker, {two:,.0f} with 2: {two / one:.2f} times"
-    )
+    rates = f"{one:,.0f} a second with 1 worker, {two:,.0f} with 2: {two / one:.2f} times"
+    print(f"GradingPool, {len(stream):,} cases: {rates}")
     print(f"import dart_tasks.grading: {import_seconds():.3f} s")
 
 
