@@ -57,7 +57,11 @@ _STATED = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _AFTER_MARK = re.compile(r"\\(?:boxed|fbox|framebox)\b|####|</answer>", re.IGNORECASE)
-_SENTENCE_END = re.compile(r"\.(?=\s+[A-Z*#\"(]|\s*\n|\s*$|\s+I hope)|\n\s*\n|[!?](?=\s)|(?<=[^\\])\n(?![ \t]*[\\$\[])")
+_SENTENCE_END = re.compile(
+    r"\.(?=\s+[A-Z*#\"(]|\s*\n|\s*$|\s+I hope)|\n\s*\n|(?<!\\)[!?](?=\s)|(?<=[^\\])\n(?![ \t]*[\\$\[])"
+)
+# A formula in TeX that may have lines of its own, as matrices do; amounts of money are none.
+_INLINE = re.compile(r"\$(?=[^$]*\\)(?:(?!\.\s+[A-Z]|\n\s*\n)[^$])+\$")
 _TAIL = re.compile(
     r"""(?:,|;|\s)\s*\(?(?:which|because|since|as\ (?:required|desired|we|the|it)|so\ (?:that|the|we)|where\ (?:we|the)
     |when\ (?:we|the)|after|given\ that|and\ (?:the|this|that|we|it)|but|I\ hope|that\ is|i\.e
@@ -219,7 +223,7 @@ def _clause(text: str) -> str:
     display = re.match(r"\$\$(.+?)\$\$|\\\[(.+?)\\\]", stripped, re.DOTALL)
     if display:
         return clean(display[1] or display[2])
-    end = _SENTENCE_END.search(stripped)
+    end = _SENTENCE_END.search(_INLINE.sub(lambda formula: f"${'x' * (len(formula[0]) - 2)}$", stripped))
     clause = stripped[: end.start()] if end else stripped
     if _HEDGED.search(clause) or clause.lower().startswith("not "):
         return ""

@@ -66,6 +66,13 @@ CASES = [
     ("#### 5\n\nQuestion: What is 2+2?\nAnswer: 4\n#### 4", "5", "hashes"),
     ("The answer is $\\boxed{5}$.\nUser: and 2+2?\nAssistant: $\\boxed{4}$", "5", "boxed"),
     ("The answer is 5.<|im_end|>\nThe answer is 6.", "5", "answer_is"),
+    (
+        "The answer is $\\begin{pmatrix} 1 & 2 \\\\\n3 & 4\n\\end{pmatrix}$. Done.",
+        "\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}",
+        "answer_is",
+    ),
+    ("The answer is $\\frac{1}{2}$.\nThe cost was $5$ then.", "\\frac{1}{2}", "answer_is"),
+    ("The answer is 11,\\! 111.", "11,\\! 111", "answer_is"),
     # what is merely last
     ("\\boxed{12}\n\nActually, I made a mistake. The correct answer is 15.", "15", "answer_is"),
     ("#### 12\n\nWait, the correct answer is 15.", "15", "answer_is"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -145,7 +146,7 @@ def test_equality_is_symmetric(left: str, right: str) -> None:
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(TEXTS.filter(lambda text: text.strip(" \n\t.,;:*_`>$") != ""))
+@given(TEXTS.filter(lambda text: re.sub(r"[\s.,;:*_`>$]", "", text) != ""))
 def test_equality_is_reflexive(text: str) -> None:
     assert equal(text, text)
 
