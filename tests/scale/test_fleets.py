@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -211,7 +212,9 @@ def servers(in_process: Outcome, tmp_path_factory: pytest.TempPathFactory) -> It
             "--max-num-seqs", "8", "--dtype", "float32", "--seed", str(number), "--served-model-name", "tiny",
         ]  # fmt: skip
         output = (log / f"{number}.log").open("wb")
-        process = subprocess.Popen(command, env=ENVIRONMENT, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, env=ENVIRONMENT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
         started.append((process, f"http://127.0.0.1:{port}"))
     try:
         for number, (process, url) in enumerate(started):
@@ -219,7 +222,8 @@ def servers(in_process: Outcome, tmp_path_factory: pytest.TempPathFactory) -> It
         yield started
     finally:
         for process, _ in started:
-            process.kill()
+            with suppress(ProcessLookupError):  # the server's engine is a process of its own and would outlive it
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

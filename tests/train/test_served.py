@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -95,7 +96,9 @@ def server(exported: Path) -> Iterator[str]:
     }
     log = exported.parent / "server.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + TIME_LIMIT_S
@@ -108,7 +111,7 @@ def server(exported: Path) -> Iterator[str]:
                 time.sleep(0.5)
         yield url
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # the server's engine is a process of its own and would outlive it
         process.wait()
 
 
