@@ -29,7 +29,7 @@ $(INSTALLED): pyproject.toml
 demo: $(INSTALLED)  ## Synthesise, fine-tune and evaluate with the embedded model (under 10 minutes on 2 cores)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python experiments/demo.py
 
-miniature: $(INSTALLED)  ## The paper's claim in miniature: 3 strategies, 5 seeds, about an hour on 2 cores; resumes
+miniature: $(INSTALLED)  ## The paper's claim in miniature: 3 strategies, 5 seeds, about 70 minutes on 2 cores; resumes
 	@$(BIN)/python -m experiments.miniature --page docs/miniature.md
 
 miniature-full: $(INSTALLED)  ## The same with three sizes and ablations: many hours; resumes
