@@ -2,7 +2,7 @@
 
 Usage::
 
-    python -m experiments.miniature                          3 strategies, 5 seeds, 1 size: about 70 minutes on two cores
+    python -m experiments.miniature                          3 strategies, 5 seeds, 1 size: 70 minutes on two cores
     python -m experiments.miniature --full                   3 sizes and all ablations: many hours
     python -m experiments.miniature --seeds 1 --queries-per-level 20 --size 60 --test-per-level 20 --student-steps 60 \\
         --output miniature-try                               minutes: does everything work?
