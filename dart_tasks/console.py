@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-__all__ = ["printable", "run"]
+__all__ = ["first_line", "printable", "run"]
 
 
 def printable(text: str) -> str:
@@ -24,6 +24,11 @@ def printable(text: str) -> str:
         else char.encode("unicode_escape").decode("ascii")
         for char in text
     )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message that says anything, or the error's name: libraries' messages are long."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def run(command: click.Command, prog_name: str) -> NoReturn:

@@ -17,6 +17,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
+from dart_tasks.console import first_line
 from synth.export import DATASET_COLUMNS
 from synth.ledger import Ledger
 from synth.records import Query, normalise, text_key
@@ -91,10 +92,6 @@ class RunPool:
             yield ids[row.query], row.trial, row.response, row.answer, row.n_tokens
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The objects of a JSONL file with their line numbers; blank lines are passed over."""
     try:
@@ -105,12 +102,12 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 try:
                     row = json.loads(line.decode("utf-8"))
                 except (ValueError, RecursionError) as error:
-                    raise PoolError(f"line {number} of {path} is not JSON in UTF-8: {_first_line(error)}") from error
+                    raise PoolError(f"line {number} of {path} is not JSON in UTF-8: {first_line(error)}") from error
                 if not isinstance(row, dict):
                     raise PoolError(f"line {number} of {path} is not a JSON object")
                 yield number, row
     except OSError as error:
-        raise PoolError(f"cannot read {path}: {_first_line(error)}") from error
+        raise PoolError(f"cannot read {path}: {first_line(error)}") from error
 
 
 class FilePool:
@@ -145,7 +142,7 @@ class FilePool:
                 for batch in file.iter_batches(batch_size=8192, columns=present):
                     yield from batch.to_pylist()
         except (OSError, pa.ArrowException) as error:
-            raise PoolError(f"cannot read {self._path}: {_first_line(error)}") from error
+            raise PoolError(f"cannot read {self._path}: {first_line(error)}") from error
 
     def queries(self) -> list[Query]:
         found: dict[str, Query] = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -26,3 +28,21 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the benchmarks' real test sets in {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture
+def record_ids() -> Callable[[Any], list[list[int]]]:
+    """Makes lm-eval's hf model note the prompt token ids that it generates from, in the list returned."""
+
+    def record(model: Any) -> list[list[int]]:
+        sent: list[list[int]] = []
+        generate = model._model_generate
+
+        def recording(context: Any, **options: Any) -> Any:
+            sent.extend(context.tolist())
+            return generate(context=context, **options)
+
+        model._model_generate = recording
+        return sent
+
+    return record

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dart_tasks.console import first_line
 from train.arguments import Options
 from train.errors import UserError
 
@@ -45,7 +46,7 @@ def load_tokenizer(model: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(model)
     except Exception as error:
-        raise UserError(f"cannot load the tokenizer of --model {model}: {_first_line(error)}") from error
+        raise UserError(f"cannot load the tokenizer of --model {model}: {first_line(error)}") from error
 
 
 def load_config(model: str) -> Any:
@@ -59,7 +60,7 @@ def load_config(model: str) -> Any:
     try:
         config = AutoConfig.from_pretrained(model)
     except Exception as error:
-        raise UserError(f"cannot load --model {model}: {_first_line(error)}") from error
+        raise UserError(f"cannot load --model {model}: {first_line(error)}") from error
     if config.model_type == "mistral":
         config.sliding_window = None
     return config
@@ -81,8 +82,4 @@ def load_model(model: str, config: Any, attention: str) -> Any:
             model, config=config, dtype=torch.float32, attn_implementation=attention
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise UserError(f"cannot load --model {model} with {attention} attention: {_first_line(error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UserError(f"cannot load --model {model} with {attention} attention: {first_line(error)}") from error

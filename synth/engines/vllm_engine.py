@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from dart_tasks.console import first_line
 from synth.engines import EngineError, Health, SamplingSettings, SetAside
 from synth.records import Completion, Request
 from synth.scheduler import TrialId
@@ -73,7 +74,7 @@ class VllmEngine:
         try:
             self._engine = LLMEngine.from_engine_args(parsed)
         except Exception as error:  # vLLM raises whatever its parts raise
-            raise EngineError(f"vLLM cannot load {model}: {_first_line(error)}") from error
+            raise EngineError(f"vLLM cannot load {model}: {first_line(error)}") from error
         self._tokenizer = self._engine.renderer.tokenizer
         self._max_model_len = int(self._engine.model_config.max_model_len)
         self._slots = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
@@ -200,7 +201,3 @@ def _prepare_environment() -> None:
     if "VLLM_CPU_OMP_THREADS_BIND" not in os.environ and "OMP_NUM_THREADS" not in os.environ:
         os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) - 1))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

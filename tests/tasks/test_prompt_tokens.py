@@ -38,18 +38,13 @@ def run(model: Any, task_manager: Any, limit: int) -> None:
     )
 
 
-def test_hf_sends_the_ids_that_training_uses(tiny_model: Path, task_manager: Callable[..., Any]) -> None:
+def test_hf_sends_the_ids_that_training_uses(
+    tiny_model: Path, task_manager: Callable[..., Any], record_ids: Callable[[Any], list[list[int]]]
+) -> None:
     from lm_eval.models.huggingface import HFLM
 
     model = HFLM(pretrained=str(tiny_model), device="cpu", batch_size=1)
-    sent: list[list[int]] = []
-    generate = model._model_generate
-
-    def recording(context: Any, **options: Any) -> Any:
-        sent.extend(context.tolist())
-        return generate(context=context, **options)
-
-    model._model_generate = recording
+    sent = record_ids(model)
     run(model, task_manager(pretrained=str(tiny_model)), 2)
     assert sorted(sent) == sorted(expected_ids(tiny_model, task_manager, 2))
 

@@ -169,19 +169,15 @@ def test_local_completions_sends_them_and_the_server_takes_them_as_they_are(
 
 
 def test_hf_loads_the_folder_and_sends_them(
-    exported: Path, trained_ids: list[list[int]], task_manager: Callable[..., Any]
+    exported: Path,
+    trained_ids: list[list[int]],
+    task_manager: Callable[..., Any],
+    record_ids: Callable[[Any], list[list[int]]],
 ) -> None:
     from lm_eval.models.huggingface import HFLM
 
     model = HFLM(pretrained=str(exported), device="cpu", batch_size=1)
-    sent: list[list[int]] = []
-    generate = model._model_generate
-
-    def recording(context: Any, **options: Any) -> Any:
-        sent.extend(context.tolist())
-        return generate(context=context, **options)
-
-    model._model_generate = recording
+    sent = record_ids(model)
     assert 0.0 <= evaluate(model, task_manager(pretrained=str(exported))) <= 1.0
     assert sorted(sent) == sorted(trained_ids)
     assert str(model.model.dtype) == "torch.bfloat16" and model.model.config.use_cache
