@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from train.sft import main
 
@@ -17,15 +18,21 @@ Sft = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def sft(tiny_llama: Path, sums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Sft:
-    """Runs ``train/sft.py`` with one thread to ``tmp_path / name``; its exit code, and what it said of errors."""
+def sft(tiny_llama: Path, sums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Sft]:
+    """Runs ``train/sft.py`` to ``tmp_path / name``; its exit code, and what it said of errors.
+
+    With one thread: two that spin take ten times as long on busy cores.
+    """
 
     def run(name: str, *flags: str, model: Path = tiny_llama, data: Path = sums) -> tuple[int, str]:
         paths = ["--recipe", "demo", "--model", str(model), "--data", str(data), "--output_dir", str(tmp_path / name)]
         code = main([*paths, "--report_to", "none", "--logging_steps", "1", *flags])
         return code, capsys.readouterr().err
 
-    return run
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield run
+    torch.set_num_threads(n_threads)
 
 
 @pytest.mark.parametrize(
