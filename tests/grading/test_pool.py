@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
@@ -117,6 +117,34 @@ def test_out_of_memory_is_the_cases_own_fate() -> None:
         small = pool.submit(Case("5", "5"))
         assert big.result(120).flags and not big.result().correct
         assert small.result(60).correct
+
+
+def test_closing_ends_a_map_that_waits() -> None:
+    pool = GradingPool(1, timeout_s=120)
+    os.kill(workers_of(pool)[0], signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(list, pool.map(CASES.items()))
+        time.sleep(0.5)
+        pool.close()
+        with pytest.raises(CancelledError):
+            waiting.result(60)
+
+
+def test_cases_of_a_map_that_was_given_up_are_not_graded(monkeypatch: pytest.MonkeyPatch) -> None:
+    graded = []
+    monkeypatch.setattr("dart_tasks.grading.pool._Ticket.set_result", lambda ticket, verdict: graded.append(verdict))
+    with GradingPool(1) as pool:
+        verdicts = pool.map(CASES.items())
+        os.kill(workers_of(pool)[0], signal.SIGSTOP)
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(next, verdicts)  # reads ahead by 128 and waits
+            time.sleep(0.5)
+            stream = verdicts.gi_frame.f_locals["stream"]  # type: ignore[attr-defined]
+            stream.abandoned = True
+            os.kill(workers_of(pool)[0], signal.SIGCONT)
+            assert pool.submit(Case("5", "5")).result(60).correct
+            stream.done.put((0, grade("5", "5")))
+    assert len(graded) <= 32  # what the worker had been sent
 
 
 def test_closing_leaves_no_process_and_refuses_more() -> None:
