@@ -21,6 +21,7 @@ from pathlib import Path
 
 import click
 
+from dart_tasks.console import run
 from experiments.miniature.design import EQUAL_TRIALS, Grid, Settings
 from experiments.miniature.stages import (
     COMMAND_SETTINGS,
@@ -35,13 +36,29 @@ FULL_SIZES = (0.5, 1.0, 2.0)
 """Of the main size."""
 
 
-@click.command(help=__doc__.split("\n\n")[0] if __doc__ else None)
+@click.command(
+    help=__doc__.split("\n\n")[0] if __doc__ else None,
+    epilog="Examples: make miniature; python -m experiments.miniature --dry-run; --only-report --page page.md",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option("--full", is_flag=True, help="Three sizes, vanilla at equal trials, and the ablations: many hours.")
-@click.option("--seeds", type=click.IntRange(1), default=Settings.seeds, show_default=True)
-@click.option("--queries-per-level", type=click.IntRange(1), default=Settings.queries_per_level, show_default=True)
+@click.option("--seeds", type=click.IntRange(1), default=Settings.seeds, show_default=True, help="Repetitions.")
+@click.option(
+    "--queries-per-level",
+    type=click.IntRange(1),
+    default=Settings.queries_per_level,
+    show_default=True,
+    help="Training queries of each of the five levels.",
+)
 @click.option("--size", type=click.IntRange(1), default=Settings.main_size, show_default=True, help="Responses.")
-@click.option("--test-per-level", type=click.IntRange(1), default=Settings.test_per_level, show_default=True)
-@click.option("--epochs", type=click.IntRange(1), default=Settings.epochs, show_default=True)
+@click.option(
+    "--test-per-level",
+    type=click.IntRange(1),
+    default=Settings.test_per_level,
+    show_default=True,
+    help="Held-out problems of each level.",
+)
+@click.option("--epochs", type=click.IntRange(1), default=Settings.epochs, show_default=True, help="Of a fine-tuning.")
 @click.option(
     "--student-at",
     type=click.FloatRange(0, 1, min_open=True),
@@ -57,7 +74,13 @@ FULL_SIZES = (0.5, 1.0, 2.0)
     help="Steps of that training in all; fewer only to try the pipeline.",
 )
 @click.option("--jobs", type=click.IntRange(1), default=2, show_default=True, help="Commands side by side.")
-@click.option("--output", type=click.Path(path_type=Path), default=Path("miniature"), show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("miniature"),
+    show_default=True,
+    help="Folder of all stages.",
+)
 @click.option("--page", type=click.Path(path_type=Path), help="The report [default: OUTPUT/miniature.md].")
 @click.option("--dry-run", is_flag=True, help="List the stages that are left, and stop.")
 @click.option("--only-report", is_flag=True, help="Write the report from what is there, and stop.")
@@ -126,4 +149,4 @@ def equal_trials(grid: Grid) -> list[Stage]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, "python -m experiments.miniature")
