@@ -15,6 +15,7 @@ __all__ = ["Extraction", "clean", "find_answer"]
 
 MAX_RESPONSE = 200_000  # characters kept, from the end
 MAX_ANSWER = 20_000
+MAX_FORMULA = 3_000  # of several lines
 MAX_CUTS = 8
 MAX_BOXES = 64  # looked at, from the end
 
@@ -46,6 +47,9 @@ _BETWEEN_BOXES = re.compile(
     re.IGNORECASE,
 )
 _HASHES = re.compile(r"(?m)####[ \t]*(?!#)(?:(?:the )?(?:final )?answer(?: is)?:?)?[ \t]*(\S[^\n]*)", re.IGNORECASE)
+_HOPE = re.compile(r"\s*I hope it is correct\.?\s*$", re.IGNORECASE)
+_OPENED = re.compile(r"\\begin\{|\$\$|\\\[")
+_ENVIRONMENT = re.compile(r"\\begin\{(\w+\*?)\}.*?\\end\{\1\}|\$\$.*?\$\$|\\\[.*?\\\]", re.DOTALL)
 _TAGGED = re.compile(r"<answer>([^<]{1,2000})</answer>", re.IGNORECASE)
 _STATED = re.compile(
     r"""\b(?:final|correct|right|required|desired|overall)?[ *_]{0,4}
@@ -61,7 +65,7 @@ _SENTENCE_END = re.compile(
     r"\.(?=\s+[A-Z*#\"(]|\s*\n|\s*$|\s+I hope)|\n\s*\n|(?<!\\)[!?](?=\s)|(?<=[^\\])\n(?![ \t]*[\\$\[])"
 )
 # A formula in TeX that may have lines of its own, as matrices do; amounts of money are none.
-_INLINE = re.compile(r"\$(?=[^$]*\\)(?:(?!\.\s+[A-Z]|\n\s*\n)[^$])+\$")
+_INLINE = re.compile(r"\$(?=[^$]*\\)(?:(?!\.\s+[A-Z]|\n\s*\n)[^$])+\$|\\begin\{(\w+\*?)\}.*?\\end\{\1\}", re.DOTALL)
 _TAIL = re.compile(
     r"""(?:,|;|\s)\s*\(?(?:which|because|since|as\ (?:required|desired|we|the|it)|so\ (?:that|the|we)|where\ (?:we|the)
     |when\ (?:we|the)|after|given\ that|and\ (?:the|this|that|we|it)|but|I\ hope|that\ is|i\.e
@@ -90,6 +94,9 @@ _SUPPOSED = re.compile(
     re.IGNORECASE,
 )
 _NO_ANSWER = frozenset(("right", "wrong", "reasonable", "clear", "obvious", "as follows", "below", "above", "unique"))
+_DENIED = re.compile(
+    r"not (?!(?:an? [a-z]+|defined|possible|continuous|differentiable|invertible|enough information)$)", re.IGNORECASE
+)
 _HEDGED = re.compile(r"\bnot\s*$|n't\s*$", re.IGNORECASE)
 
 
@@ -99,6 +106,33 @@ def _shorter(match: re.Match[str]) -> str:
 
 def find_answer(response: str) -> Extraction:
     """The answer that a response states, or the best guess at it; never raises."""
+    text = _relevant(response)
+    marked = _boxed(text) or _hashes(text) or _tagged(text)
+    if marked is not None:
+        after = _AFTER_MARK.split(text)[-1]
+        if not _RETRACTED.search(after):
+            return marked
+        return _stated(after) or Extraction(marked.answer, marked.source, False)  # taken back: no longer explicit
+    return _stated(text) or _last(text) or NONE
+
+
+def ends_in(response: str, answer: str) -> bool:
+    """Whether a response ends with a cue (not a box) and then this answer, word for word.
+
+    It finds answers of several sentences, of which :func:`find_answer` takes the first sentence or the last formula.
+    """
+    text, wanted = (" ".join(part.split()).rstrip("$. ") for part in (_HOPE.sub("", _relevant(response)), answer))
+    before = text.removesuffix(wanted.lstrip("$ ")).rstrip("$ ")[-200:]
+    if not wanted or len(before) == len(text):
+        return False
+    if before.endswith("####"):
+        return True
+    cue = _final(_STATED, before + " ")
+    return cue is not None and cue.end() > len(before) and not _SUPPOSED.search(before[: cue.start()])
+
+
+def _relevant(response: str) -> str:
+    """The part of a response that can state its answer: after its thoughts, and up to where it runs on."""
     text = _SPACE.sub(
         _shorter, _QUOTE.sub("", response[-MAX_RESPONSE:])
     )  # so that no pattern below meets a long run of spaces
@@ -111,15 +145,7 @@ def find_answer(response: str) -> Extraction:
         if cut is None or (before.strip() and (not _ECHO.search(cut[0]) or _answers(before))):
             break
         cut = _RUN_ON.search(text, cut.end())
-    if cut is not None:
-        text = text[: cut.start()]
-    marked = _boxed(text) or _hashes(text) or _tagged(text)
-    if marked is not None:
-        after = _AFTER_MARK.split(text)[-1]
-        if not _RETRACTED.search(after):
-            return marked
-        return _stated(after) or Extraction(marked.answer, marked.source, False)  # taken back: no longer explicit
-    return _stated(text) or _last(text) or NONE
+    return text if cut is None else text[: cut.start()]
 
 
 def _answers(text: str) -> bool:
@@ -194,8 +220,18 @@ def _hashes(text: str) -> Extraction | None:
     found = _final(_HASHES, text)
     if found is None:
         return None
-    answer = clean(found[1])
-    return Extraction(answer, "hashes", True) if answer else None
+    answer = clean(found[1] + _rest_of_formula(text, found.start(1), found.end(1)))
+    return Extraction(answer[:MAX_ANSWER], "hashes", True) if answer else None
+
+
+def _rest_of_formula(text: str, start: int, end: int) -> str:
+    """What follows a line in which a matrix or a displayed formula is left open, to the end of that formula's line."""
+    if end - start > MAX_FORMULA or not _OPENED.search(_ENVIRONMENT.sub("", text[start:end])):
+        return ""
+    for formula in _ENVIRONMENT.finditer(text, start, start + MAX_FORMULA):
+        if formula.end() > end:
+            return text[end : formula.end()] + text[formula.end() :].partition("\n")[0]
+    return ""
 
 
 def _tagged(text: str) -> Extraction | None:
@@ -210,8 +246,9 @@ def _stated(text: str) -> Extraction | None:
     for match in reversed(list(_STATED.finditer(text))[-32:]):
         if _SUPPOSED.search(text[max(0, match.start() - 60) : match.start()]):
             continue
-        answer = _clause(text[match.end() : match.end() + 3_000])
-        if answer and answer.lower() not in _NO_ANSWER:
+        answer = _clause(text[match.end() : match.end() + MAX_FORMULA])
+        denied = _DENIED.match(answer) and ":" not in match[0]
+        if answer and not denied and answer.lower() not in _NO_ANSWER:
             source = "final_answer" if match[0].lower().startswith("final") else "answer_is"
             return Extraction(answer[:MAX_ANSWER], source, True)
     return None
@@ -225,7 +262,7 @@ def _clause(text: str) -> str:
         return clean(display[1] or display[2])
     end = _SENTENCE_END.search(_INLINE.sub(lambda formula: f"${'x' * (len(formula[0]) - 2)}$", stripped))
     clause = stripped[: end.start()] if end else stripped
-    if _HEDGED.search(clause) or clause.lower().startswith("not "):
+    if _HEDGED.search(clause):
         return ""
     if stripped[len(clause) : len(clause) + 1] != "$" and re.search(r"\d!$", clause) and "\\" not in clause:
         clause = clause[:-1]  # an exclamation, outside of formulas

@@ -16,7 +16,7 @@ from itertools import product
 from typing import Literal, TypeAlias, get_args
 
 from dart_tasks.grading.compare import Rules, same
-from dart_tasks.grading.extract import clean, find_answer
+from dart_tasks.grading.extract import clean, ends_in, find_answer
 from dart_tasks.grading.nodes import Based
 from dart_tasks.grading.numeric import Budget, UndefinedError, self_check
 from dart_tasks.grading.read import Reading, native, read
@@ -106,6 +106,10 @@ def grade(
     if found.source == "none":
         return Verdict(False, "", "none", False, "no answer found", flags)
     correct, reason = _judge(reference, found.answer, rules)
+    if not correct and isinstance(reference, str) and len(reference) > len(found.answer):
+        # A reference of several sentences: only the whole of what was stated can be equal to it.
+        if found.source not in ("boxed", "answer_tag") and ends_in(response, reference):
+            return Verdict(True, reference, found.source, True, "same text", flags)
     flags += ("error",) if reason.startswith("comparison failed") else ()
     return Verdict(correct, found.answer, found.source, found.explicit, reason, flags)
 

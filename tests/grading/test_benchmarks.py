@@ -52,6 +52,33 @@ def test_references_equal_themselves_and_not_their_neighbours(name: str, shared_
     assert not wrong
 
 
+PHRASINGS = (
+    "Therefore, the answer is {}.",
+    "So the answer is ${}$.",
+    "Steps.\n#### {}",
+    "**Final Answer:** {}",
+    "Final answer: ${}$. I hope it is correct.",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(benchmarks.BENCHMARKS))
+def test_references_are_right_in_every_phrasing(name: str, shared_data: Path) -> None:
+    """All of them, with many that are several sentences or lines, matrices, and words."""
+    wrong: list[str] = []
+    for position, problem in enumerate(benchmarks.load(name, data_dir=shared_data / "benchmarks")):
+        text = str(problem.reference)
+        for phrasing in PHRASINGS:
+            in_dollars = "${}$" in phrasing
+            if in_dollars and (text.count("$") % 2 or "$" in text.strip("$")):
+                continue  # several formulas, or a stray sign
+            response = phrasing.format(text.strip("$") if in_dollars else text)
+            verdict = grade(response, problem.reference, name, problem.query, problem.tolerance)
+            if not (verdict.correct and verdict.explicit):
+                wrong.append(f"{position}: {phrasing!r}")
+    assert not wrong
+
+
 @pytest.mark.slow
 def test_every_benchmark_is_complete(shared_data: Path) -> None:
     sizes = {name: len(benchmarks.load(name, data_dir=shared_data / "benchmarks")) for name in benchmarks.BENCHMARKS}

@@ -73,6 +73,22 @@ CASES = [
     ),
     ("The answer is $\\frac{1}{2}$.\nThe cost was $5$ then.", "\\frac{1}{2}", "answer_is"),
     ("The answer is 11,\\! 111.", "11,\\! 111", "answer_is"),
+    (
+        "The answer is \\begin{pmatrix}\n1 & 2 \\\\\n3 & 4\n\\end{pmatrix}. Done.",
+        "\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}",
+        "answer_is",
+    ),
+    (
+        "#### 2 \\begin{pmatrix}\n1 \\\\\n3\n\\end{pmatrix} + C\nDone.",
+        "2 \\begin{pmatrix} 1 \\\\ 3 \\end{pmatrix} + C",
+        "hashes",
+    ),
+    ("#### $$\nx = 5\n$$\nDone.", "x = 5", "hashes"),
+    ("#### \\begin{pmatrix} 1 &\nis left open", "\\begin{pmatrix} 1 &", "hashes"),
+    # words that deny something may be the answer
+    ("The answer is not a prime.", "not a prime", "answer_is"),
+    ("The answer is not 5.", "The answer is not 5", "whole"),
+    ("**Final Answer:** Not invertible", "Not invertible", "final_answer"),
     # what is merely last
     ("\\boxed{12}\n\nActually, I made a mistake. The correct answer is 15.", "15", "answer_is"),
     ("#### 12\n\nWait, the correct answer is 15.", "15", "answer_is"),
@@ -96,6 +112,28 @@ def test_found(response: str, answer: str, source: str) -> None:
     assert (found.answer, found.source) == (answer, source)
     assert extract(response) == answer
     assert found.explicit == (source in ("boxed", "hashes", "answer_tag", "final_answer", "answer_is"))
+
+
+PROSE = "They are independent, as $ad - bc = 3$. The rank\nis thus $2$, and a basis is\n\n$$\n\\{u, v\\}\n$$"
+
+
+@pytest.mark.parametrize(
+    ("response", "correct"),
+    [
+        (f"We see the following.\nThe answer is {PROSE}.", True),
+        (f"**Final Answer:** {PROSE}. I hope it is correct.", True),
+        (f"#### {PROSE}", True),
+        (f"#### {PROSE}\n\n### Instruction:\nWhat is 2+2?", True),
+        (f"If the answer is {PROSE}", False),
+        (f"The answer is not {PROSE}", False),
+        (f"The answer is 3. It is false that {PROSE}", False),
+        (f"The answer is {PROSE} No, it is another.", False),
+        (f"$\\boxed{{7}}$ The answer is {PROSE}", False),
+        ("The answer is They are independent, as $ad - bc = 3$.", False),
+    ],
+)
+def test_a_reference_of_several_sentences_is_found_word_for_word_behind_a_cue(response: str, correct: bool) -> None:
+    assert grade(response, PROSE).correct is correct
 
 
 def test_truncated_response_is_wrong_unless_it_states_its_answer() -> None:
