@@ -106,10 +106,10 @@ def grade(
     if found.source == "none":
         return Verdict(False, "", "none", False, "no answer found", flags)
     correct, reason = _judge(reference, found.answer, rules)
-    if not correct and isinstance(reference, str) and len(reference) > len(found.answer):
-        # A reference of several sentences: only the whole of what was stated can be equal to it.
-        if found.source not in ("boxed", "answer_tag") and ends_in(response, reference):
-            return Verdict(True, reference, found.source, True, "same text", flags)
+    # Of a reference of several sentences the answer found is a part, so the whole is sought where it was stated.
+    is_part = not correct and isinstance(reference, str) and len(reference) > len(found.answer)
+    if is_part and found.source not in ("boxed", "answer_tag") and ends_in(response, str(reference)):
+        return Verdict(True, str(reference), found.source, True, "same text", flags)
     flags += ("error",) if reason.startswith("comparison failed") else ()
     return Verdict(correct, found.answer, found.source, found.explicit, reason, flags)
 
