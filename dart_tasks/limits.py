@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ModelLimits", "likely_truncated", "limits_from_model_args", "too_long"]
+__all__ = ["ModelLimits", "likely_truncated", "limits_from_model_args", "too_long", "uncheckable"]
 
 _log = logging.getLogger(__name__)
 _SERVED_LENGTH = 2048  # lm-eval's default max_length of an API model
@@ -58,6 +58,17 @@ def limits_from_model_args(model_args: Mapping[str, Any]) -> ModelLimits | None:
             return ModelLimits(tokenizer, None)
         length = next((getattr(config, key) for key in _LENGTH_ATTRIBUTES if getattr(config, key, None)), None)
     return ModelLimits(tokenizer, int(length) if length else None)
+
+
+def uncheckable(model_args: Mapping[str, Any]) -> str | None:
+    """A line that says what to do if lm-eval would cut prompts by a tokenizer that is not at hand here."""
+    backend = model_args.get("tokenizer_backend")
+    if backend not in ("remote", "tiktoken") or model_args.get("tokenized_requests") is False:
+        return None  # prompts sent as text are not cut: the server refuses those that are too long
+    return (
+        f"with tokenizer_backend={backend} lm-eval would cut prompts that do not fit, unseen: add "
+        "tokenizer=DIR,tokenizer_backend=huggingface (lengths are then checked), or tokenized_requests=False"
+    )
 
 
 def too_long(prompts: Sequence[str], limits: ModelLimits, max_new_tokens: int) -> str | None:

@@ -30,7 +30,7 @@ from dart_tasks import fewshot
 from dart_tasks.benchmarks import BENCHMARKS, DataError, Problem
 from dart_tasks.filters import GradeFilter
 from dart_tasks.grading import GRADER_VERSION
-from dart_tasks.limits import ModelLimits, likely_truncated, limits_from_model_args, too_long
+from dart_tasks.limits import ModelLimits, likely_truncated, limits_from_model_args, too_long, uncheckable
 from dart_tasks.protocols import pass_at_k, pass_ks
 from dart_tasks.settings import SettingsError, TaskSettings
 
@@ -206,9 +206,10 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
 
     def _check_lengths(self, limits: ModelLimits | None, max_new_tokens: int) -> None:
         prompts = [instance.args[0] for instance in self._instances]
-        if limits is None or not all(isinstance(prompt, str) for prompt in prompts):  # chat endpoints: message objects
+        if not all(isinstance(prompt, str) for prompt in prompts):  # chat endpoints: message objects
             return
-        if problem := too_long(prompts, limits, max_new_tokens):
+        problem = too_long(prompts, limits, max_new_tokens) if limits else uncheckable(self.config.metadata or {})
+        if problem:
             _fail(self.config.task, problem)
 
     def _groups_in_scope(self, limit: int | None, samples: list[int] | None) -> tuple[str, ...]:

@@ -109,9 +109,10 @@ class Run:
         """The result of a task by name."""
         return next((task for task in self.tasks if task.task == name), None)
 
-    def mean(self, names: Sequence[str]) -> Score | None:
-        """The unweighted mean over tasks, its standard error as for independent scores; None if a task is absent."""
-        scores = [found.accuracy for name in names if (found := self.task(name)) is not None]
+    def mean(self, names: Sequence[str], metric: str = "acc") -> Score | None:
+        """The unweighted mean over tasks, its standard error as for independent scores; None where one has none."""
+        found = [result.scores.get(metric) for name in names if (result := self.task(name)) is not None]
+        scores = [score for score in found if score is not None]
         if not scores or len(scores) != len(names):
             return None
         errors = [score.stderr for score in scores]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dart_tasks.cards import markdown_text
 from dart_tasks.console import printable
-from dart_tasks.report.results import Run
+from dart_tasks.report.results import Run, Score
 from dart_tasks.report.summary import (
     Cell,
     Pair,
@@ -61,13 +61,22 @@ def pair_line(pair: Pair) -> str:
 
 
 def _sampled_scores(run: Run) -> list[tuple[str, str]]:
-    rows = []
-    for task in run.tasks:
-        for name, score in task.scores.items():
-            if "@" in name or name == "acc_relative_tolerance":
-                error = f" ±{100 * score.stderr:.1f}" if score.stderr is not None else ""
-                rows.append((f"{task.title}, {name}", percent(score.value) + error))
+    """The metrics beside accuracy, task by task, then the means of those that all tasks have."""
+    rows = [
+        (f"{task.title}, {name}", _with_error(score))
+        for task in run.tasks
+        for name, score in task.scores.items()
+        if "@" in name or name == "acc_relative_tolerance"
+    ]
+    tasks = [task.task for task in run.tasks]
+    for name in run.tasks[0].scores if len(tasks) > 1 else ():
+        if "@" in name and (mean := run.mean(tasks, name)) is not None:
+            rows.append((f"mean of {len(tasks)}, {name}", _with_error(mean)))
     return rows
+
+
+def _with_error(score: Score) -> str:
+    return percent(score.value) + (f" ±{100 * score.stderr:.1f}" if score.stderr is not None else "")
 
 
 def markdown(runs: Sequence[Run], extra: Sequence[str] = ()) -> str:

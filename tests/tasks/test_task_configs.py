@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 
 from dart_tasks.benchmarks import BENCHMARKS
 from dart_tasks.fewshot import EXEMPLARS
+from dart_tasks.grading import GRADER_VERSION
+from dart_tasks.prompts import TEMPLATES
 
+VERSION = 2
 VARIANTS = {"": "dart_math", "_chat": "dart_math", "_fewshot": "dart_math", "mini": "dart_math_mini"}
 
 
@@ -30,7 +34,7 @@ def test_each_benchmark_has_its_variants(name: str, variant: str, configs: dict[
     record = BENCHMARKS[name]
     config = configs[f"{VARIANTS[variant]}_{name}{variant if variant != 'mini' else ''}"]
     assert config["metadata"]["benchmark"] == name
-    assert config["metadata"]["version"] == 1
+    assert config["metadata"]["version"] == VERSION
     assert config["task_alias"].startswith(record.title)
     assert config["num_fewshot"] == (record.shots if variant == "_fewshot" else 0)
     assert config["output_type"] == "generate_until"
@@ -51,7 +55,15 @@ def test_suite_is_the_six_in_two_domains(variant: str, configs: dict[str, dict[s
     }
     assert members == by_domain
     for group in (suite, *(configs[name] for name in members)):
-        assert group["aggregate_metric_list"] == [{"metric": "acc", "aggregation": "mean", "weight_by_size": False}]
+        metrics = {entry.pop("metric"): entry for entry in group["aggregate_metric_list"]}
+        assert {"acc", "maj@8", "pass@8"} < set(metrics)
+        assert all(entry == {"aggregation": "mean", "weight_by_size": False} for entry in metrics.values())
+
+
+def test_the_version_goes_up_with_prompts_and_grader() -> None:
+    """Scores of two versions are not to be compared: whoever changes what is hashed raises VERSION, here and there."""
+    hashed = repr((sorted(TEMPLATES.items()), sorted(EXEMPLARS.items()), GRADER_VERSION))
+    assert (VERSION, hashlib.sha256(hashed.encode()).hexdigest()[:12]) == (2, "8e18377a25a3")
 
 
 def test_there_are_as_many_exemplars_as_shots() -> None:
