@@ -3,7 +3,7 @@
 Usage::
 
     python -m experiments.miniature                          3 strategies, 5 seeds, 1 size: 70 minutes on two cores
-    python -m experiments.miniature --full                   3 sizes and all ablations: many hours
+    python -m experiments.miniature --full                   3 students, 3 sizes and all ablations: many hours
     python -m experiments.miniature --seeds 1 --queries-per-level 20 --size 60 --test-per-level 20 --student-steps 60 \\
         --output miniature-try                               minutes: does everything work?
 
@@ -23,6 +23,7 @@ import click
 
 from dart_tasks.console import run
 from experiments.miniature.design import EQUAL_TRIALS, Grid, Settings
+from experiments.miniature.results import equal_trials_k
 from experiments.miniature.stages import (
     COMMAND_SETTINGS,
     Stage,
@@ -41,7 +42,9 @@ FULL_SIZES = (0.5, 1.0, 2.0)
     epilog="Examples: make miniature; python -m experiments.miniature --dry-run; --only-report --page page.md",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-@click.option("--full", is_flag=True, help="Three sizes, vanilla at equal trials, and the ablations: many hours.")
+@click.option(
+    "--full", is_flag=True, help="Also stronger students, three sizes, equal trials, and ablations: many hours."
+)
 @click.option("--seeds", type=click.IntRange(1), default=Settings.seeds, show_default=True, help="Repetitions.")
 @click.option(
     "--queries-per-level",
@@ -91,7 +94,7 @@ def main(
     """Run what is left of the grid, then write the report."""
     if not Path("train/sft.py").is_file():
         raise click.ClickException("run it in the root of a checkout: train/sft.py is not here")
-    sizes = tuple(max(1, round(size * part)) for part in FULL_SIZES) if full else (size,)
+    sizes = tuple(max(1, round(size * part)) for part in FULL_SIZES)
     settings = replace(
         Settings(), seeds=seeds, queries_per_level=queries_per_level, sizes=sizes, main_size=size,
         test_per_level=test_per_level, test_per_variation=min(test_per_level, Settings.test_per_variation),
@@ -112,14 +115,13 @@ def main(
     from experiments.miniature.report import write_report
 
     page = page or output / "miniature.md"
-    write_report(grid, full, page)
+    write_report(grid, page)
     click.echo(f"wrote {page}" + ("" if only_report else f" ({(time.monotonic() - started) / 60:.0f} minutes)"))
 
 
 def _run(grid: Grid, full: bool, jobs: int, dry_run: bool) -> None:
-    stages = [grid.student(), *_in_order(grid, full)]
-    left = pending(stages, grid.root)
     if dry_run:
+        left = pending([*_default(grid), *(_extra(grid) if full else [])], grid.root)
         for stage in left:
             click.echo(stage.name)
             for command in stage.commands:
@@ -127,25 +129,32 @@ def _run(grid: Grid, full: bool, jobs: int, dry_run: bool) -> None:
         click.echo(f"{len(left)} stages left")
         return
     settings = " ".join(f"{name}={value}" for name, value in COMMAND_SETTINGS.items())
-    click.echo(f"{len(left)} stages to do, {jobs} at a time, each with {settings}")
-    run_stages(stages, grid.root, jobs, environment_of_commands(), click.echo)
-    if full:
-        run_stages(equal_trials(grid), grid.root, jobs, environment_of_commands(), click.echo)
+    for part in (_default, _extra) if full else (_default,):  # the second depends on what the first finds
+        stages = part(grid)
+        click.echo(f"{len(pending(stages, grid.root))} stages to do, {jobs} at a time, each with {settings}")
+        run_stages(stages, grid.root, jobs, environment_of_commands(), click.echo)
 
 
-def _in_order(grid: Grid, full: bool) -> list[Stage]:
+def _default(grid: Grid) -> list[Stage]:
     """Pools of all seeds first, beside the student's training, which they do not need."""
-    cells = grid.cells(full)
-    pools = [grid.data(arm, size, seed) for arm, size, seed in cells]
-    return [*pools, *grid.references().values(), *(grid.result(arm, size, seed) for arm, size, seed in cells)]
+    cells = grid.cells()
+    pools = [grid.data(*cell) for cell in cells]
+    return [grid.student(), *pools, *grid.references().values(), *(grid.result(*cell) for cell in cells)]
 
 
-def equal_trials(grid: Grid) -> list[Stage]:
-    """Vanilla with as many trials as Prop2Diff has used: known when that has run."""
-    from experiments.miniature.results import equal_trials_k
+def _extra(grid: Grid) -> list[Stage]:
+    """Stronger students, which need no pools of their own; then seed by seed all else, so that some are complete early.
 
-    ks = {seed: equal_trials_k(grid, seed) for seed in range(grid.settings.seeds)}
-    return [grid.result(EQUAL_TRIALS, grid.settings.main_size, seed, k) for seed, k in ks.items() if k]
+    Vanilla with as many trials as Prop2Diff has used is there as soon as that has run.
+    """
+    stronger = grid.stronger()
+    stages = [other.references()["student"] for other in stronger]
+    stages += [other.result(*cell) for cell in grid.cells() for other in stronger]
+    for seed in range(grid.settings.seeds):
+        if k := equal_trials_k(grid, seed):
+            stages.append(grid.result(EQUAL_TRIALS, grid.settings.main_size, seed, k))
+        stages += [grid.result(*cell) for cell in grid.extra_cells() if cell[2] == seed]
+    return stages
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics as stats
 
 from experiments.miniature.statistics import Estimate
-from experiments.miniature.study import HARD, LEVEL_NAMES, Study, points, table
+from experiments.miniature.study import EASY, HARD, LEVEL_NAMES, Study, points, table
 
 __all__ = ["claims_table", "word_of"]
 
@@ -24,13 +24,12 @@ def claims_table(study: Study) -> str:
         difference = study.difference(first, second, group)
         return [claim, f"{points(difference)} points", word_of(difference)]
 
-    easy = LEVEL_NAMES[:3]
     rows = [
         compare("Prop2Diff beats vanilla at equal size", "vanilla", "prop2diff", LEVEL_NAMES),
         compare("... on hard problems", "vanilla", "prop2diff", HARD),
         compare("... also at equal tokens", "vanilla", "prop2diff-tokens", LEVEL_NAMES),
         compare("... on hard problems at equal tokens", "vanilla", "prop2diff-tokens", HARD),
-        compare("... without loss on easy problems (levels 1 to 3)", "vanilla", "prop2diff", easy),
+        compare("... without loss on easy problems (levels 1 to 3)", "vanilla", "prop2diff", EASY),
         compare("... on longer chains than it was trained on", "vanilla", "prop2diff", ("longer",)),
         compare("... on other wording", "vanilla", "prop2diff", ("wording",)),
         compare("Uniform beats vanilla at equal size", "vanilla", "uniform", LEVEL_NAMES),
@@ -47,7 +46,7 @@ def claims_table(study: Study) -> str:
 
 def _hardest_gain(study: Study) -> list[str]:
     """Whether the advantage is larger on hard than on easy problems: a difference of differences."""
-    easy = study.difference("vanilla", "prop2diff", LEVEL_NAMES[:3])
+    easy = study.difference("vanilla", "prop2diff", EASY)
     hard = study.difference("vanilla", "prop2diff", HARD)
     number = f"{100 * hard.mean:+.1f} points on levels 4 and 5, {100 * easy.mean:+.1f} on levels 1 to 3"
     apart = hard.low > easy.high

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -51,6 +51,8 @@ class Settings:
     max_trials: int = 64
     student_at: float = 0.6
     student_steps: int = 2200
+    stronger_at: tuple[float, ...] = (0.75, 0.9)
+    """Where stronger students are taken (``--full``)."""
 
 
 @dataclass(frozen=True)
@@ -266,17 +268,25 @@ class Grid:
             "synthesiser": self.evaluation("synthesiser", _relative(MODEL_DIR), ()),
         }
 
-    def cells(self, full: bool) -> list[tuple[Arm, int, int]]:
-        """(arm, size, seed) of every fine-tuned student, seeds last, so that the first seeds are complete early.
+    def stronger(self) -> list[Grid]:
+        """The default grid with stronger students, which shares all pools and data sets with this one."""
+        shares = [share for share in self.settings.stronger_at if share != self.settings.student_at]
+        return [replace(self, settings=replace(self.settings, student_at=share)) for share in shares]
+
+    def cells(self) -> list[tuple[Arm, int, int]]:
+        """(arm, size, seed) of the default grid's fine-tuned students, seeds last: the first are complete early."""
+        return [(arm, self.settings.main_size, seed) for seed in range(self.settings.seeds) for arm in MAIN_ARMS]
+
+    def extra_cells(self) -> list[tuple[Arm, int, int]]:
+        """The ablations and other sizes of the full grid, in the same order.
 
         Vanilla at equal trials is not among them: its k is known only when Prop2Diff has run.
         """
-        seeds = range(self.settings.seeds)
-        if not full:
-            return [(arm, self.settings.main_size, seed) for seed in seeds for arm in MAIN_ARMS]
-        cells = [(arm, size, seed) for seed in seeds for size in self.settings.sizes for arm in MAIN_ARMS]
-        extra = [(arm, self.settings.main_size, seed) for seed in seeds for arm in (UNIFORM_TOKENS, *ABLATIONS)]
-        return cells + extra
+        settings = self.settings
+        other_sizes = [size for size in settings.sizes if size != settings.main_size]
+        kinds = [(arm, settings.main_size) for arm in (UNIFORM_TOKENS, *ABLATIONS)]
+        kinds += [(arm, size) for size in other_sizes for arm in MAIN_ARMS]
+        return [(arm, size, seed) for seed in range(settings.seeds) for arm, size in kinds]
 
 
 def _source(module: object) -> Path:

@@ -1,4 +1,4 @@
-"""The report's pictures: the analogue of the paper's Figure 1, accuracy by level, and accuracy against size."""
+"""The report's pictures: the analogue of the paper's Figure 1, accuracy by level, by student, and against size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from experiments.miniature.statistics import Estimate
 
-__all__ = ["Curve", "figure_one", "levels_plot", "scaling_plot"]
+__all__ = ["Curve", "figure_one", "levels_plot", "regimes_plot", "scaling_plot"]
 
 _COLOURS = {"vanilla": "#7f7f7f", "uniform": "#1f77b4", "prop2diff": "#d62728", "prop2diff-tokens": "#ff9896"}
 _OTHER = "#9467bd"
@@ -93,6 +93,22 @@ def levels_plot(differences: Sequence[Curve], ticks: Sequence[str], path: Path) 
     axes.set_xticks(range(len(ticks)), ticks)
     axes.set(ylabel="points of accuracy above vanilla", title="Difference to vanilla, with 95% intervals")
     axes.legend(fontsize=8)
+    _save(figure, path)
+
+
+def regimes_plot(panels: Mapping[str, Sequence[Curve]], path: Path) -> None:
+    """Difference to vanilla against the student's accuracy before, a panel for each group of problems."""
+    plt = _pyplot()
+    figure, all_axes = plt.subplots(1, len(panels), figsize=(4 * len(panels), 3.8), squeeze=False, sharey=True)
+    for axes, (group, curves) in zip(all_axes[0], panels.items(), strict=True):
+        axes.axhline(0, color=_COLOURS["vanilla"], linewidth=1)
+        for i, curve in enumerate(curves):
+            x = [100 * value + 0.8 * (i - (len(curves) - 1) / 2) for value in curve.x]
+            axes.errorbar(x, [100 * y for y in curve.y], yerr=curve.errors, marker="o", capsize=3, color=curve.colour,
+                          label=curve.label)  # fmt: skip
+        axes.set(xlabel="accuracy of the student before, %", title=group)
+    all_axes[0][0].set_ylabel("points of accuracy above vanilla")
+    all_axes[0][-1].legend(fontsize=8)
     _save(figure, path)
 
 

@@ -11,14 +11,27 @@ from dart_tasks.embedded.problems import LEVELS
 from experiments.miniature import plots
 from experiments.miniature.claims import claims_table
 from experiments.miniature.design import ABLATIONS, EQUAL_TRIALS, MAIN_ARMS, UNIFORM_TOKENS, Arm, Grid
+from experiments.miniature.regimes import explained, explanation, regime_table, strength, studies_by_strength
 from experiments.miniature.results import Run, fail_rates, read_results
 from experiments.miniature.stages import read_record
 from experiments.miniature.statistics import Estimate
-from experiments.miniature.study import COLUMNS, GROUPS, HARD, LEVEL_NAMES, Study, n_trials, percent, points, table
+from experiments.miniature.study import (
+    COLUMNS,
+    EASY,
+    GROUPS,
+    HARD,
+    LEVEL_NAMES,
+    Study,
+    n_trials,
+    percent,
+    points,
+    table,
+)
 
 __all__ = ["write_report"]
 
 HERE = Path(__file__).resolve().parent
+REGIME_GROUPS = {"all levels": LEVEL_NAMES, "levels 1 to 3": EASY, "levels 4 and 5": HARD}
 
 
 # ---------------------------------------------------------------------- sections
@@ -27,8 +40,10 @@ def headline(study: Study, arms: Sequence[Arm]) -> str:
     rows = []
     for arm in arms:
         vanilla = arm.name == "vanilla"
+        n_seeds = len(study.runs(arm.name))
         cells = [
-            arm.label,
+            arm.label
+            + (f" ({n_seeds} of {len(study.results.seeds)} seeds)" if n_seeds < len(study.results.seeds) else ""),
             f"{study.mean(arm.name, lambda run: run.data.n_responses):,.0f}",
             f"{study.mean(arm.name, lambda run: run.data.n_tokens) / 1000:,.0f}k",
             f"{study.mean(arm.name, n_trials):,.0f}",
@@ -40,10 +55,9 @@ def headline(study: Study, arms: Sequence[Arm]) -> str:
             ]
         rows.append(cells)
     for name in study.results.references:
-        outcomes = study.results.reference(name)
         cells = [{"student": "*Student before*", "synthesiser": "*Synthesiser*"}[name], "", "", ""]
         for group in GROUPS.values():
-            cells += [percent(study.bootstrap.accuracy(outcomes, group)), ""]
+            cells += [percent(study.reference(name, group)), ""]
         rows.append(cells)
     headings = ["", "responses", "tokens", "trials"]
     for group_name in GROUPS:
@@ -55,8 +69,7 @@ def by_level(study: Study, arms: Sequence[Arm]) -> str:
     """Accuracy on every level and variation."""
     rows = []
     for name in study.results.references:
-        outcomes = study.results.reference(name)
-        cells = [percent(study.bootstrap.accuracy(outcomes, group)) for group in COLUMNS.values()]
+        cells = [percent(study.reference(name, group)) for group in COLUMNS.values()]
         rows.append([{"student": "*Student before*", "synthesiser": "*Synthesiser*"}[name], *cells])
     for arm in arms:
         rows.append([arm.label, *(percent(study.accuracy(arm.name, group)) for group in COLUMNS.values())])
@@ -75,8 +88,10 @@ def by_seed(study: Study, arms: Sequence[Arm]) -> str:
         if arm.name == "vanilla":
             continue
         for group_name, group in GROUPS.items():
-            outcomes = study.results.outcomes(arm.name, study.size) - study.results.outcomes("vanilla", study.size)
-            values = [100 * stats.fmean(float(row[strata[name]].mean()) for name in group) for row in outcomes]
+            after, before = (
+                study.results.outcomes(name, study.size, study.results.seeds) for name in (arm.name, "vanilla")
+            )
+            values = [100 * stats.fmean(float(row[strata[name]].mean()) for name in group) for row in after - before]
             spread = f"{stats.stdev(values):.1f}" if len(values) > 1 else ""
             rows.append([f"{arm.label}, {group_name}", *(f"{value:+.1f}" for value in values),
                          f"{stats.fmean(values):+.1f}", spread])  # fmt: skip
@@ -117,12 +132,22 @@ def times(study: Study) -> str:
     return table(["seconds of wall time, two stages side by side", "mean", "least", "most"], rows)
 
 
+def sizes_present(study: Study) -> list[int]:
+    """The sizes at which all arms of the default grid are there."""
+    return [size for size in study.grid.settings.sizes if len(study.present(MAIN_ARMS, size)) == len(MAIN_ARMS)]
+
+
 def scaling(study: Study) -> str:
     """Accuracy against data set size, where there are several."""
     rows = []
-    for size in study.grid.settings.sizes:
-        for arm in study.present(MAIN_ARMS, size):
-            cells = [f"{arm.label}, {size:,}", f"{study.mean(arm.name, n_trials, size):,.0f}"]
+    for size in sizes_present(study):
+        for arm in MAIN_ARMS:
+            cells = [
+                f"{arm.label}, {size:,}",
+                str(len(study.runs(arm.name, size))),
+                f"{study.mean(arm.name, lambda run: run.data.n_responses, size):,.0f}",
+                f"{study.mean(arm.name, n_trials, size):,.0f}",
+            ]
             for group in GROUPS.values():
                 difference = study.difference("vanilla", arm.name, group, size)
                 cells += [
@@ -130,7 +155,7 @@ def scaling(study: Study) -> str:
                     "" if arm.name == "vanilla" else points(difference),
                 ]
             rows.append(cells)
-    headings = ["", "trials"]
+    headings = ["", "seeds", "responses", "trials"]
     for group_name in GROUPS:
         headings += [f"accuracy, {group_name}", "above vanilla"]
     return table(headings, rows)
@@ -154,7 +179,7 @@ def responses_curves(study: Study, arms: Sequence[Arm]) -> list[plots.Curve]:
     return [plots.Curve(arm.name, arm.label, x, [stats.fmean(by_arm[arm.name][i]) for i in filled]) for arm in arms]
 
 
-def draw(study: Study, folder: Path, stem: str) -> dict[str, str]:
+def draw(study: Study, studies: Sequence[Study], folder: Path, stem: str) -> dict[str, str]:
     """Write the plots; returns their file names."""
     arms = study.present(MAIN_ARMS)
     names = {"figure": f"{stem}_figure1.png", "levels": f"{stem}_levels.png"}
@@ -167,7 +192,7 @@ def draw(study: Study, folder: Path, stem: str) -> dict[str, str]:
         for name, group in {**GROUPS, "longer chains": ("longer",), "other wording": ("wording",)}.items()
     }
     baseline = {
-        name: study.bootstrap.accuracy(study.results.reference("student"), group).mean
+        name: study.reference("student", group).mean
         for name, group in {**GROUPS, "longer chains": ("longer",), "other wording": ("wording",)}.items()
     }
     curves = responses_curves(study, [arm for arm in arms if arm.cut == "size"])
@@ -178,8 +203,16 @@ def draw(study: Study, folder: Path, stem: str) -> dict[str, str]:
         if arm.name != "vanilla"
     ]
     plots.levels_plot(differences, list(COLUMNS), folder / names["levels"])
-    sizes = study.grid.settings.sizes
-    if all(len(study.present([arm], size)) for arm in MAIN_ARMS for size in sizes) and len(sizes) > 1:
+    if len(studies) > 1:
+        names["regimes"] = f"{stem}_regimes.png"
+        strengths = [strength(other) for other in studies]
+        panels = {
+            name: [curve(arm, strengths, [other.difference("vanilla", arm.name, group) for other in studies])
+                   for arm in arms[1:]]
+            for name, group in REGIME_GROUPS.items()
+        }  # fmt: skip
+        plots.regimes_plot(panels, folder / names["regimes"])
+    if len(sizes := sizes_present(study)) > 1:
         names["scaling"] = f"{stem}_scaling.png"
         panels = {
             name: [curve(arm, sizes, [study.accuracy(arm.name, group, s) for s in sizes]) for arm in MAIN_ARMS]
@@ -200,6 +233,36 @@ def commands(study: Study) -> str:
     return "\n".join(lines)
 
 
+def regimes(studies: Sequence[Study], picture: str) -> list[str]:
+    """The sections on students of different strength."""
+    words = {"higher": "beat vanilla", "lower": "lost to vanilla", "unresolved": "could not be told apart from vanilla"}
+    found = [
+        f"a student that knew {strength(study):.0%} before: "
+        f"{words[study.difference('vanilla', 'prop2diff', LEVEL_NAMES).verdict]}"
+        for study in studies
+    ]
+    correlation = explained(studies)
+    parts = [
+        "## Where the line runs",
+        "The same data sets, given to students taken at different points of the same training. Prop2Diff over all "
+        f"levels, with {'; with '.join(found)}.",
+        regime_table(studies),
+        f"![Difference to vanilla against the student's accuracy before]({picture})",
+        "## Why",
+        "Prop2Diff moves responses from the easy levels to the hard ones. What that costs or brings at a level should "
+        "depend on how much there is to learn from such responses for this student, which is what vanilla's data "
+        "taught it there.",
+        explanation(studies),
+    ]
+    if correlation is not None:
+        parts.append(
+            "If a level's difference were what vanilla gained there times the logarithm of how many times the "
+            f"responses Prop2Diff has, the two would be proportional: over the {5 * len(studies)} levels of these "
+            f"students, they correlate at r = {correlation:.2f}."
+        )
+    return parts
+
+
 def answer(study: Study) -> str:
     """The result in two sentences."""
     words = {"higher": "beat", "lower": "lost to", "unresolved": "could not be told apart from"}
@@ -213,12 +276,13 @@ def answer(study: Study) -> str:
     return "\n".join(parts)
 
 
-def write_report(grid: Grid, full: bool, page: Path) -> None:
+def write_report(grid: Grid, page: Path) -> None:
     """Write the page, and its plots beside it."""
-    study = Study(grid, read_results(grid, full))
+    study = Study(grid, read_results(grid))
     settings, results = grid.settings, study.results
     page.parent.mkdir(parents=True, exist_ok=True)
-    names = draw(study, page.parent, page.stem)
+    studies = studies_by_strength(study)
+    names = draw(study, studies, page.parent, page.stem)
     arms = study.present(MAIN_ARMS)
     n_test = len(results.strata()["level 1"])
     n_varied = len(results.strata()["longer"])
@@ -251,13 +315,20 @@ def write_report(grid: Grid, full: bool, page: Path) -> None:
         "## What of the paper showed here, and what did not",
         claims_table(study),
     ]
+    if "regimes" in names:
+        parts += regimes(studies, names["regimes"])
     if "scaling" in names:
         parts += ["## Scaling", scaling(study), f"![Accuracy against data set size]({names['scaling']})"]
     ablations = study.present((UNIFORM_TOKENS, EQUAL_TRIALS, *ABLATIONS))
     if ablations:
-        parts += ["## Ablations", headline(study, [*study.present(MAIN_ARMS), *ablations])]
+        parts += [
+            "## Ablations",
+            headline(study, [*study.present(MAIN_ARMS), *ablations]),
+            "Where not all seeds are finished, the difference to vanilla is over those that are; of one seed, the "
+            "interval is over problems only.",
+        ]
     if results.missing:
-        parts.append(f"Not finished in all of these seeds, and so left out: {', '.join(results.missing)}.")
+        parts.append(f"Not finished in all seeds when this page was written: {', '.join(results.missing)}.")
     parts += [
         "## Design",
         design(study),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,13 @@ class Run:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that is there. ``runs`` has the arms and sizes for which all ``seeds`` are finished."""
+    """Everything that is there.
+
+    Attributes:
+        seeds: those for which the default grid is finished.
+        runs: by arm and size, in the order of seeds; where not of the default grid, perhaps of a part of them.
+        missing: what was begun or is left of the full grid, in words; empty where nothing of it was begun.
+    """
 
     seeds: list[int]
     problems: list[str]
@@ -49,9 +55,9 @@ class Results:
     references: dict[str, dict[str, bool]]
     missing: list[str]
 
-    def outcomes(self, arm: str, size: int) -> NDArray[np.float64]:
-        """One row for each seed, one column for each problem."""
-        return self._array([run.correct for run in self.runs[arm, size]])
+    def outcomes(self, arm: str, size: int, seeds: Collection[int]) -> NDArray[np.float64]:
+        """One row for each of these seeds, one column for each problem."""
+        return self._array([run.correct for run in self.runs[arm, size] if run.seed in seeds])
 
     def reference(self, name: str) -> NDArray[np.float64]:
         """The same model for every seed."""
@@ -114,31 +120,36 @@ def _run(grid: Grid, arm: Arm, size: int, seed: int, k: int | None) -> Run | Non
     )
 
 
-def read_results(grid: Grid, full: bool) -> Results:
-    """The finished part of the grid, with the seeds for which all arms of the default grid are finished.
+def read_results(grid: Grid) -> Results:
+    """What is finished, for the seeds for which the default grid is.
 
     Raises:
-        FileNotFoundError: no seed is.
+        FileNotFoundError: it is for none.
     """
     cells: dict[tuple[str, int], dict[int, Run]] = {}
-    wanted = [(arm, size, seed, None) for arm, size, seed in grid.cells(full)]
-    needed = {(arm.name, size) for arm, size, _ in grid.cells(False)}
-    extra = [(EQUAL_TRIALS, grid.settings.main_size, seed, equal_trials_k(grid, seed)) for seed in _seeds(grid)]
-    for arm, size, seed, k in wanted + ([row for row in extra if row[3]] if full else []):
+    wanted = [(*cell, None) for cell in (*grid.cells(), *grid.extra_cells())]
+    equal = [(EQUAL_TRIALS, grid.settings.main_size, seed, equal_trials_k(grid, seed)) for seed in _seeds(grid)]
+    for arm, size, seed, k in wanted + [cell for cell in equal if cell[3]]:
         run = _run(grid, arm, size, seed, k)
         cells.setdefault((arm.name, size), {}).update({seed: run} if run else {})
-    seeds = [seed for seed in _seeds(grid) if all(seed in cells[key] for key in needed)]
+    default = {(arm.name, size) for arm, size, _ in grid.cells()}
+    seeds = [seed for seed in _seeds(grid) if all(seed in cells[key] for key in default)]
     if not seeds:
         raise FileNotFoundError(f"no seed in {grid.root} is finished: run the grid first")
-    runs = {key: [found[seed] for seed in seeds] for key, found in cells.items() if all(s in found for s in seeds)}
+    runs = {key: [found[seed] for seed in seeds if seed in found] for key, found in cells.items()}
     references = {
         name: read_correct(stage.folder(grid.root))
         for name, stage in grid.references().items()
         if stage.folder(grid.root).is_dir()
     }
+    begun = any(runs[key] for key in runs.keys() - default)
+    missing = [
+        f"{name} at {size:,} ({len(found)} of {len(seeds)} seeds)"
+        for (name, size), found in runs.items()
+        if begun and len(found) < len(seeds)
+    ]
     problems = sorted(next(iter(runs.values()))[0].correct)
-    missing = [f"{name} at {size:,}" for name, size in cells if (name, size) not in runs]
-    return Results(seeds, problems, runs, references, missing)
+    return Results(seeds, problems, {key: found for key, found in runs.items() if found}, references, missing)
 
 
 def _seeds(grid: Grid) -> range:

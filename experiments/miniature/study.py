@@ -5,17 +5,17 @@ from __future__ import annotations
 import statistics as stats
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 from dart_tasks.embedded.problems import LEVELS
 from experiments.miniature.design import Arm, Grid
 from experiments.miniature.results import Results, Run
 from experiments.miniature.statistics import Bootstrap, Estimate
 
-__all__ = ["COLUMNS", "GROUPS", "HARD", "LEVEL_NAMES", "Study", "n_trials", "percent", "points", "table"]
+__all__ = ["COLUMNS", "EASY", "GROUPS", "HARD", "LEVEL_NAMES", "Study", "n_trials", "percent", "points", "table"]
 
 LEVEL_NAMES = tuple(f"level {level}" for level in LEVELS)
-HARD = LEVEL_NAMES[3:]
+EASY, HARD = LEVEL_NAMES[:3], LEVEL_NAMES[3:]
 GROUPS: dict[str, tuple[str, ...]] = {"all levels": LEVEL_NAMES, "levels 4 and 5": HARD}
 COLUMNS: dict[str, tuple[str, ...]] = {
     **{name: (name,) for name in LEVEL_NAMES}, "longer chains": ("longer",), "other wording": ("wording",),
@@ -30,21 +30,36 @@ class Study:
     results: Results
 
     @cached_property
-    def bootstrap(self) -> Bootstrap:
-        return Bootstrap(len(self.results.seeds), self.results.strata())
+    def _bootstraps(self) -> Callable[[int], Bootstrap]:
+        """The draws for a number of seeds, made once."""
+        return cache(lambda n_seeds: Bootstrap(n_seeds, self.results.strata()))
 
     @property
     def size(self) -> int:
         return self.grid.settings.main_size
 
+    def seeds(self, arm: str, size: int | None = None) -> list[int]:
+        return [run.seed for run in self.runs(arm, size)]
+
     def accuracy(self, arm: str, groups: Sequence[str], size: int | None = None) -> Estimate:
-        return self.bootstrap.accuracy(self.results.outcomes(arm, size or self.size), groups)
+        seeds = self.seeds(arm, size)
+        return self._bootstraps(len(seeds)).accuracy(self.results.outcomes(arm, size or self.size, seeds), groups)
 
     def difference(self, first: str, second: str, groups: Sequence[str], size: int | None = None) -> Estimate:
-        size = size or self.size
-        return self.bootstrap.difference(
-            self.results.outcomes(first, size), self.results.outcomes(second, size), groups
-        )
+        """How much higher the second is, over the seeds that both have."""
+        seeds = sorted(set(self.seeds(first, size)) & set(self.seeds(second, size)))
+        less, more = (self.results.outcomes(arm, size or self.size, seeds) for arm in (first, second))
+        return self._bootstraps(len(seeds)).difference(less, more, groups)
+
+    def reference(self, name: str, groups: Sequence[str]) -> Estimate:
+        """Accuracy of a model that no seed changes: the student before, or the synthesiser."""
+        return self._bootstraps(len(self.results.seeds)).accuracy(self.results.reference(name), groups)
+
+    def gain(self, arm: str, groups: Sequence[str]) -> Estimate:
+        """How much an arm of the default grid raised the student."""
+        before = self.results.reference("student")
+        after = self.results.outcomes(arm, self.size, self.results.seeds)
+        return self._bootstraps(len(before)).difference(before, after, groups)
 
     def runs(self, arm: str, size: int | None = None) -> list[Run]:
         return self.results.runs[arm, size or self.size]

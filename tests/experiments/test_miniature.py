@@ -159,11 +159,31 @@ def test_only_a_stage_that_resumes_finds_what_it_had_written(tmp_path: Path) -> 
 
 def test_the_default_grid_is_three_strategies_and_an_equal_token_arm_in_five_seeds() -> None:
     grid = Grid(Settings())
-    cells = grid.cells(full=False)
+    cells = grid.cells()
     assert len(cells) == 4 * 5
     pools = {grid.pool(arm, size, seed).key for arm, size, seed in cells}
     assert len(pools) == 3 * 5  # Prop2Diff's two arms share a run
     assert len({stage.key for stage in (grid.result(*cell) for cell in cells)}) == len(cells)
+
+
+def test_stronger_students_share_all_pools_and_data_sets() -> None:
+    grid = Grid(Settings())
+    for other in grid.stronger():
+        for arm, size, seed in grid.cells():
+            assert other.data(arm, size, seed).key == grid.data(arm, size, seed).key
+            assert other.result(arm, size, seed).key != grid.result(arm, size, seed).key
+        assert other.student().key != grid.student().key
+
+
+def test_the_full_grid_is_dry_run_with_everything_that_is_known() -> None:
+    from click.testing import CliRunner
+
+    ended = CliRunner().invoke(main, ["--full", "--seeds", "1", "--dry-run", "--output", "/nowhere"])
+    assert ended.exit_code == 0, ended.output
+    made = re.findall(r"^(\w+)/\S+$", ended.output, re.MULTILINE)
+    # three students in 4 arms, 7 ablations, two more sizes in 4 arms; equal trials is known only later
+    assert made.count("models") == 3 * 4 + 7 + 2 * 4
+    assert made.count("results") == made.count("models") + 4  # and the three students before, and the synthesiser
 
 
 # ---------------------------------------------------------------------- intervals
@@ -225,7 +245,7 @@ def _made_up_grid(root: Path, sizes: tuple[int, ...], full: bool) -> Grid:
     for stage in grid.references().values():
         evaluated(stage)
 
-    def cell(arm: Any, size: int, seed: int, k: int | None) -> None:
+    def cell(grid: Grid, arm: Any, size: int, seed: int, k: int | None = None) -> None:
         queries = [
             {"query_id": f"q/{level}-{i}", "level": level, "n_trials": 8, "n_correct": random.randint(0, 8)}
             for level in range(1, 6)
@@ -241,11 +261,18 @@ def _made_up_grid(root: Path, sizes: tuple[int, ...], full: bool) -> Grid:
         _finish(grid.model(arm, size, seed, k), root)
         evaluated(grid.result(arm, size, seed, k))
 
-    for arm, size, seed in grid.cells(full):
-        cell(arm, size, seed, None)
+    for wanted in grid.cells():
+        cell(grid, *wanted)
     if full:
+        for wanted in grid.extra_cells():
+            if wanted[0] != ABLATIONS[0] or wanted[2] == 0:  # of one arm, one seed only
+                cell(grid, *wanted)
         for seed in range(2):
-            cell(EQUAL_TRIALS, 40, seed, 8)
+            cell(grid, EQUAL_TRIALS, 40, seed, 8)
+        stronger = grid.stronger()[0]
+        evaluated(stronger.references()["student"])
+        for wanted in stronger.cells():
+            cell(stronger, *wanted)
     return grid
 
 
@@ -253,13 +280,17 @@ def _made_up_grid(root: Path, sizes: tuple[int, ...], full: bool) -> Grid:
 def test_the_page_is_written_from_what_is_there(tmp_path: Path, full: bool) -> None:
     grid = _made_up_grid(tmp_path / "grid", (20, 40, 80) if full else (40,), full)
     page = tmp_path / "docs" / "page.md"
-    write_report(grid, full, page)
+    write_report(grid, page)
     text = page.read_text(encoding="utf-8")
     for name in re.findall(r"!\[[^]]*\]\(([^)]*)\)", text):
         assert (page.parent / name).stat().st_size > 5000
     labels = [arm.label for arm in (*MAIN_ARMS, *((UNIFORM_TOKENS, EQUAL_TRIALS, *ABLATIONS) if full else ()))]
+    labels = [f"{label} (1 of 2 seeds)" if label == ABLATIONS[0].label else label for label in labels]
     assert all(f"| {label} |" in text for label in labels)
-    assert ("## Scaling" in text) == full
+    assert ("log-odds at 40 (1 of 2 seeds)" in text) == full
+    for heading in ("## Scaling", "## Where the line runs", "## Why", "## Ablations"):
+        assert (heading in text) == full
+    assert ("75%: Prop2Diff" in text) == full
     assert str(tmp_path) not in text.replace(str(grid.root), "")
 
 
@@ -270,7 +301,7 @@ def test_an_unfinished_seed_is_left_out(tmp_path: Path) -> None:
     (grid.result(PROP2DIFF, 40, 1).folder(tmp_path) / "outcomes.parquet").unlink()
     (grid.result(PROP2DIFF, 40, 1).folder(tmp_path) / "stage.json").unlink()
     grid.result(PROP2DIFF, 40, 1).folder(tmp_path).rmdir()
-    assert read_results(grid, full=False).seeds == [0]
+    assert read_results(grid).seeds == [0]
 
 
 def test_outside_a_checkout_the_command_says_where_to_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
