@@ -22,13 +22,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
+
+from dart_tasks import parse_rows
+from dart_tasks.parse_rows import DataError, Parsed, Reference, Row
 
 __all__ = [
     "BENCHMARKS",
@@ -43,7 +45,6 @@ __all__ = [
     "Split",
     "load",
     "load_problem_file",
-    "olympiad_instruction",
 ]
 
 DATA_DIR_VARIABLE = "DART_MATH_DATA"
@@ -51,12 +52,6 @@ DATA_DIR_VARIABLE = "DART_MATH_DATA"
 
 BenchmarkName = Literal["math", "gsm8k", "college_math", "deepmind_mathematics", "olympiadbench", "theoremqa"]
 SplitName = Literal["train", "test"]
-Reference = str | bool | int | float | list[int] | list[float] | list[str]
-Row = Mapping[str, Any]
-
-
-class DataError(ValueError):
-    """Benchmark data that cannot be had, or is not what it should be; the message is one line for a person."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +123,7 @@ class Benchmark:
     facets: tuple[str, ...]
     licence: str
     paper: str
-    parse: Callable[[Row], tuple[str, Reference, float | None, dict[str, str | int | bool | None]]]
+    parse: Callable[[Row], Parsed]
     shots: int = 4
     relative_tolerance: float | None = None
 
@@ -136,100 +131,6 @@ class Benchmark:
     def task(self) -> str:
         """The lm-eval task's name."""
         return f"dart_math_{self.name}"
-
-
-def _last_boxed(text: str) -> str | None:
-    r"""The content of the last balanced ``\boxed{...}`` (or ``\boxed 5``) of a reference solution."""
-    start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
-    if start < 0:
-        return None
-    brace = re.match(r"\\(?:boxed|fbox)\s*(\{)?", text[start:])
-    assert brace is not None
-    if brace.group(1) is None:
-        bare = re.match(r"[^\s$.]+", text[start + brace.end() :])
-        return bare.group() if bare else None
-    depth, begin = 1, start + brace.end()
-    for index in range(begin, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[index], 0) if text[index - 1] != "\\" else 0
-        if depth == 0:
-            return text[begin:index]
-    return None
-
-
-def _parse_math(row: Row) -> tuple[str, Reference, float | None, dict[str, str | int | bool | None]]:
-    answer = _last_boxed(row["solution"])
-    if answer is None:
-        raise DataError(f"MATH: a solution without \\boxed{{}}: {row['problem'][:60]!r}")
-    level = re.fullmatch(r"Level (\d)", row["level"])  # two training problems have "Level ?"
-    return row["problem"], answer, None, {"level": int(level[1]) if level else None, "subject": row["type"]}
-
-
-def _parse_gsm8k(row: Row) -> tuple[str, Reference, float | None, dict[str, str | int | bool | None]]:
-    _, mark, answer = row["answer"].rpartition("####")
-    if not mark:
-        raise DataError(f"GSM8K: an answer without ####: {row['question'][:60]!r}")
-    return row["question"], answer.strip().replace(",", ""), None, {}
-
-
-def _parse_college_math(row: Row) -> tuple[str, Reference, float | None, dict[str, str | int | bool | None]]:
-    topic = row["data_topic"].removeprefix("college_math.").replace("_", " ").capitalize()
-    return row["question"], row["answer"], None, {"topic": topic, "licence": row["license"]}
-
-
-def _parse_deepmind(row: Row) -> tuple[str, Reference, float | None, dict[str, str | int | bool | None]]:
-    return row["question"], row["answer"], None, {}
-
-
-def olympiad_instruction(answer_type: str, multiple: bool, unit: str | None) -> str:
-    r"""OlympiadBench's official instruction line for an English maths competition problem.
-
-    It names the answer's type (not for tuples, which the authors found confusing to name), asks for several answers
-    separated by commas where there are several, and keeps the unit outside the box where there is one.
-    Source: https://github.com/OpenBMB/OlympiadBench (``make_prompt``), as DART-Math uses it.
-    """
-    kinds = {"Numerical": "a numerical value", "Expression": "an expression", "Interval": "an interval"}
-    kinds["Equation"] = "an equation"
-    if answer_type == "Tuple":
-        type_text = ""
-    elif answer_type not in kinds:
-        raise DataError(f"OlympiadBench: unknown answer type {answer_type!r}")
-    elif multiple:
-        type_text = f"The problem has multiple answers, each of them should be {kinds[answer_type]}. "
-    else:
-        type_text = f"The answer of The problem should be {kinds[answer_type]}. "
-    box = r"\boxed{multiple answers connected with commas}" if multiple else r"\boxed{answer}"
-    unit_text = r", note that the unit of the answer should not be included in \boxed{}" if unit else ""
-    return (
-        f"The following is an open-ended problem from an International Math competition. {type_text}"
-        "Please calculate the answer according to the given requirements and the information provided. "
-        "Please use LaTeX format to represent the variables and formulas used in the solution process and results. "
-        f'Please end your solution with "So the final answer is {box}{"(unit)" if unit else ""}." '
-        f"and give the result explicitly{unit_text}."
-    )
-
-
-def _parse_olympiad(row: Row) -> tuple[str, Reference, float | None, dict[str, str | int | bool | None]]:
-    instruction = olympiad_instruction(row["answer_type"], row["is_multiple_answer"], row["unit"])
-    # Every item has one string; those with several answers hold them separated by commas.
-    reference = ", ".join(row["final_answer"])
-    return (
-        f"{instruction}\n{row['question']}",
-        reference,
-        float(row["error"]) if row["error"] else None,
-        {
-            "answer_type": row["answer_type"],
-            "subfield": row["subfield"],
-            "multiple": bool(row["is_multiple_answer"]),
-            "unit": row["unit"],
-        },
-    )
-
-
-def _parse_theoremqa(row: Row) -> tuple[str, Reference, float | None, dict[str, str | int | bool | None]]:
-    answer, kind = row["Answer"], row["Answer_type"]
-    if isinstance(answer, str) and kind != "option":  # the hub stores every answer as text
-        answer = json.loads(answer.lower() if kind == "bool" else answer)
-    return row["Question"], answer, None, {"answer_type": kind, "picture": row["Picture"] is not None}
 
 
 _MATH_CONFIGS = (
@@ -268,7 +169,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
                 facets=("level", "subject"),
                 licence="MIT",
                 paper="https://arxiv.org/abs/2103.03874",
-                parse=_parse_math,
+                parse=parse_rows.math,
             ),
             Benchmark(
                 name="gsm8k",
@@ -286,7 +187,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
                 facets=(),
                 licence="MIT",
                 paper="https://arxiv.org/abs/2110.14168",
-                parse=_parse_gsm8k,
+                parse=parse_rows.gsm8k,
             ),
             Benchmark(
                 name="college_math",
@@ -307,7 +208,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
                 facets=("topic",),
                 licence="per item: CC BY, CC BY-NC-SA (809 items), GFDL (148), free of charge (101)",
                 paper="https://arxiv.org/abs/2403.02884",
-                parse=_parse_college_math,
+                parse=parse_rows.college_math,
             ),
             Benchmark(
                 name="deepmind_mathematics",
@@ -328,7 +229,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
                 facets=(),
                 licence="Apache-2.0",
                 paper="https://arxiv.org/abs/1904.01557",
-                parse=_parse_deepmind,
+                parse=parse_rows.deepmind,
             ),
             Benchmark(
                 name="olympiadbench",
@@ -358,7 +259,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
                 facets=("answer_type", "subfield"),
                 licence="Apache-2.0",
                 paper="https://arxiv.org/abs/2402.14008",
-                parse=_parse_olympiad,
+                parse=parse_rows.olympiad,
             ),
             Benchmark(
                 name="theoremqa",
@@ -375,7 +276,7 @@ BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
                 facets=("answer_type", "picture"),
                 licence="MIT",
                 paper="https://arxiv.org/abs/2305.12524",
-                parse=_parse_theoremqa,
+                parse=parse_rows.theoremqa,
                 shots=5,
                 relative_tolerance=0.04,
             ),
@@ -416,7 +317,7 @@ def load(
 
 def _with_ids(
     benchmark: Benchmark,
-    parsed: Iterable[tuple[str, Reference, float | None, dict[str, str | int | bool | None]]],
+    parsed: Iterable[Parsed],
 ) -> list[Problem]:
     seen: Counter[str] = Counter()
     problems = []

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from dart_tasks.benchmarks import olympiad_instruction
+from dart_tasks.parse_rows import olympiad_instruction
 from dart_tasks.prompts import PromptTemplate
 
 __all__ = ["EXEMPLARS", "Exemplar", "exemplars", "messages", "prompt"]

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dart_tasks.parse_rows import last_boxed
 from synth.records import Query
 
 __all__ = [
@@ -163,24 +164,8 @@ def reference_of(value: Any) -> Any:
         return value
     if (hashes := value.rfind("\n#### ")) >= 0:
         return value[hashes + 6 :].strip().replace(",", "")
-    boxed = _last_boxed(value)
+    boxed = last_boxed(value)
     return (boxed if boxed is not None else value).strip()
-
-
-def _last_boxed(text: str) -> str | None:
-    start = text.rfind("\\boxed")
-    if start < 0:
-        return None
-    start += len("\\boxed")
-    if not text[start:].startswith("{"):  # \boxed 7
-        match = re.match(r"\s*([^\s$.]+)", text[start:])
-        return match.group(1) if match else None
-    depth = 0
-    for position in range(start, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[position], 0)
-        if depth == 0:
-            return text[start + 1 : position]
-    return None
 
 
 def _level(value: Any) -> int | None:

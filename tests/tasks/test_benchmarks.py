@@ -20,9 +20,9 @@ from dart_tasks.benchmarks import (
     Problem,
     load,
     load_problem_file,
-    olympiad_instruction,
 )
 from dart_tasks.embedded import MINI_DIR
+from dart_tasks.parse_rows import olympiad_instruction
 
 MINI = {name: load(name, data_dir=MINI_DIR, verify=False) for name in BENCHMARKS}
 
