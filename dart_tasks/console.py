@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import unicodedata
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-__all__ = ["first_line", "printable", "run"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["first_line", "printable", "run", "stdout_console"]
 
 
 def printable(text: str) -> str:
@@ -24,6 +27,13 @@ def printable(text: str) -> str:
         else char.encode("unicode_escape").decode("ascii")
         for char in text
     )
+
+
+def stdout_console(*, soft_wrap: bool = False) -> Console:
+    """A rich console on standard output; in a pipe, which has no width, wide enough for every table."""
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=soft_wrap, width=None if sys.stdout.isatty() else 180)
 
 
 def first_line(error: BaseException) -> str:

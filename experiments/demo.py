@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from rich.console import Console
 from rich.table import Table
 
+from dart_tasks.console import stdout_console
 from dart_tasks.embedded import BASE_MODEL_DIR
 from dart_tasks.embedded.problems import LEVELS
 
 OUTPUT = Path("demo")
 PLOT = OUTPUT / "responses_per_query.png"
 Row = dict[str, Any]
-console = Console(width=None if sys.stdout.isatty() else 110)
+console = stdout_console()
 
 
 def run(step: str, *command: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from dart_tasks.console import printable, run
+from dart_tasks.console import printable, run, stdout_console
 from synth import commands
 from synth.config import ManifestMismatchError, RunConfig
 from synth.data import DataError, is_at_hand
@@ -69,14 +69,13 @@ def print_plan(config: RunConfig, preset: str, run_dir: Path) -> None:
         for name, value in rows:
             click.echo(f"{name:<12} {printable(value)}")
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title="dart-synth", title_justify="left", box=None, pad_edge=False, show_header=False)
     for name, value in rows:
         table.add_row(Text(name, style="bold"), Text(printable(value)))
-    Console().print(table)
+    stdout_console().print(table)
 
 
 def _plan_rows(config: RunConfig, preset: str, run_dir: Path) -> Iterator[tuple[str, str]]:
@@ -194,7 +193,7 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
         queries = load_run_queries(config)
         click.echo(f"{'queries':<12} {len(queries):,}")
         stop = threading.Event()
-        display = LiveDisplay(queries, _console()) if sys.stdout.isatty() else PlainDisplay(queries)
+        display = LiveDisplay(queries, stdout_console()) if sys.stdout.isatty() else PlainDisplay(queries)
         with _draining(stop), GradingPool(config.grade_workers, timeout_s=config.grade_timeout_s) as grader, display:
             report = synthesise(
                 config, run_dir, queries, make_engine, grader, GRADER_VERSION,
@@ -223,13 +222,8 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
 def _print_report(state: Any) -> None:
     from synth.display import state_table
 
-    _console().print(state_table(state))
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 120)
+    console = stdout_console()
+    console.print(state_table(state, console.width))
 
 
 @contextmanager

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from dart_tasks.console import printable
+from dart_tasks.console import printable, stdout_console
 from synth.options import config_from_options, run_options
 
 __all__ = ["curate", "plan", "report", "status", "temperature"]
 
 _TEST_SETS = ("math", "gsm8k", "college_math", "deepmind_mathematics", "olympiadbench", "theoremqa")
-
-
-def _console() -> Any:
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 120)
 
 
 # ---------------------------------------------------------------------- status
@@ -45,7 +38,8 @@ def status(run_dir: Path, as_json: bool) -> None:
         finished = (run_dir / "dataset" / "README.md").is_file()
         click.echo(json.dumps({"done": opened.plan.scheduler.done, "exported": finished, "groups": groups}))
         return
-    _console().print(state_table(state))
+    console = stdout_console()
+    console.print(state_table(state, console.width))
     left = opened.plan.scheduler.expected_trials_left()
     word = "done" if opened.plan.scheduler.done else f"about {left:,.0f} trials left"
     click.echo(f"{word}; {len(opened.attempts)} attempt{'s' if len(opened.attempts) != 1 else ''}, "
@@ -119,13 +113,13 @@ def temperature(output: Path, temperatures: str, trials: int, preset: str, **opt
     budget, rows = compare(results, len(queries), base.lenient_extraction)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("temperature", "pass rate", "duplicates", "cut", "tokens", "queries solved", "distinct correct"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for row in rows:
         table.add_row(
             f"{row.temperature:g}", f"{row.pass_rate:.1%}", f"{row.duplicate_rate:.1%}", f"{row.truncated_rate:.1%}",
             f"{row.mean_tokens:.0f}", f"{row.coverage:.1%}", f"{row.n_distinct:,}",
         )  # fmt: skip
-    _console().print(table)
+    stdout_console().print(table)
     click.echo(f"queries solved and distinct correct responses within the same {budget:,} tokens")
 
 
@@ -326,7 +320,7 @@ def plan(run_dir: Path | None, caps: str, samples_per_hour: float, preset: str, 
         raise click.UsageError(str(error)) from error
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("cap", "samples", "tokens", "GPU hours", "responses", "queries filled"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for row in forecast(known.probes, values, known.tokens_correct, known.tokens_wrong):
         hours = [value / samples_per_hour for value in dataclasses.astuple(row.samples)]
         table.add_row(
@@ -338,7 +332,7 @@ def plan(run_dir: Path | None, caps: str, samples_per_hour: float, preset: str, 
             f"{row.coverage.mean:.1%} ({row.coverage.low:.1%} to {row.coverage.high:.1%})",
         )
     click.echo(f"{config.strategy}, k = {config.k}, {len(known.probes):,} queries; mean (95% interval)")
-    _console().print(table)
+    stdout_console().print(table)
 
 
 def _range(values: Sequence[float]) -> str:

@@ -155,7 +155,7 @@ class LiveDisplay(_Display):
 
     def show(self, progress: Progress, state: Snapshot, trials_left: float, n_running: int, n_grading: int) -> None:
         """Redraw."""
-        table = state_table(state)
+        table = state_table(state, self._live.console.width)
         table.caption = f"{self.speed(progress, state, trials_left)} | running {n_running}, grading {n_grading}"
         self._live.update(table, refresh=True)
 
@@ -167,34 +167,42 @@ class LiveDisplay(_Display):
         self._live.stop()
 
 
-def state_table(state: Snapshot) -> Table:
-    """Quota filled by difficulty."""
+_HEADINGS = (
+    "diffi-\nculty",
+    "queries",
+    "settled",
+    "filled",
+    "respon-\nses",
+    "of\nquota",
+    "trials",
+    "pass\nrate",
+    "dupli-\ncates",
+    "time-\nouts",
+)
+_BAR = 20  # characters
+_WIDTH_WITH_BAR = 110
+
+
+def state_table(state: Snapshot, width: int) -> Table:
+    """Quota filled by difficulty, for a console of this many columns: a narrow one has no room for the bars."""
     from rich.table import Table
     from rich.text import Text
 
+    has_bar = width >= _WIDTH_WITH_BAR
     table = Table(box=None, pad_edge=False, header_style="bold", caption_justify="left")
-    table.add_column("difficulty")
-    for heading in (
-        "queries",
-        "settled",
-        "filled",
-        "responses",
-        "of quota",
-        "trials",
-        "pass rate",
-        "duplicates",
-        "time-outs",
-    ):
-        table.add_column(heading, justify="right")
-    table.add_column("quota filled", width=20)
+    for heading in _HEADINGS:
+        one_line = heading.replace("-\n", "").replace("\n", " ")
+        table.add_column(one_line if has_bar else heading, justify="right" if table.columns else "left")
+    if has_bar:
+        table.add_column("quota filled", width=_BAR)
     for name, group in [*state.groups.items(), ("all", state.total)]:
         share = group.n_kept / group.quota if group.quota else 0.0
+        bar = Text("█" * round(_BAR * share) + "░" * (_BAR - round(_BAR * share)))
         table.add_row(
             Text(name),
             f"{group.n_queries:,}", f"{group.n_settled:,}", f"{group.n_filled:,}", f"{group.n_kept:,}",
             f"{group.quota:,}", f"{group.n_trials:,}", f"{group.pass_rate:.1%}" if group.n_trials else "-",
-            f"{group.n_correct - group.n_distinct:,}", f"{group.n_ungraded:,}",
-            Text("█" * round(20 * share) + "░" * (20 - round(20 * share))),
+            f"{group.n_correct - group.n_distinct:,}", f"{group.n_ungraded:,}", *((bar,) if has_bar else ()),
             style="bold" if name == "all" else "",
         )  # fmt: skip
     return table

@@ -8,14 +8,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
 from rich.text import Text
 from transformers import TrainerCallback
 
-from dart_tasks.console import printable
+from dart_tasks.console import printable, stdout_console
 
 if TYPE_CHECKING:
     from train.arguments import Options
@@ -25,10 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "card_rows", "example", "line", "plan", "recipe", "summary", "table"]
 
 _SHOWN_CHARACTERS = 600
-
-
-def _console() -> Console:
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 
 def line(text: str) -> None:
@@ -43,7 +38,7 @@ def table(title: str, rows: list[tuple[str, str]]) -> None:
     grid.add_column()
     for name, value in rows:
         grid.add_row(Text(name), Text(printable(value)))
-    _console().print(grid)
+    stdout_console().print(grid)
 
 
 def _recipe_rows(options: Options) -> list[tuple[str, str]]:
@@ -122,7 +117,7 @@ def example(prepared: Prepared, tokenizer: Any) -> None:
     from train.preflight import show_example
 
     prompt, target = show_example(prepared.encoded, int(prepared.report.kept[0]), tokenizer)
-    console = _console()
+    console = stdout_console()
     console.print(Text("\nexample (prompt: no loss)"))
     console.print(Text(printable(prompt[-_SHOWN_CHARACTERS:]), style="dim"))
     console.print(Text("example (response and EOS: targets)"))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dart_tasks.cards import markdown_text
-from dart_tasks.console import printable
+from dart_tasks.console import printable, stdout_console
 from dart_tasks.report.results import Run, Score
 from dart_tasks.report.summary import (
     Cell,
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["markdown", "pair_line", "print_terminal"]
 
-_PIPE_WIDTH = 180
 _SHORT = {
     "CollegeMath": "College",
     "DeepMind-Mathematics": "DeepMind",
@@ -123,12 +122,9 @@ def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> lis
 
 def print_terminal(runs: Sequence[Run], extra: Sequence[str] = ()) -> None:
     """Print the score table, comparisons and notes; plain text where the output is not a terminal."""
-    from rich.console import Console
     from rich.text import Text
 
-    console = Console(soft_wrap=True)
-    if not console.is_terminal:  # a pipe has no width: let no column be cut
-        console = Console(soft_wrap=True, width=_PIPE_WIDTH)
+    console = stdout_console(soft_wrap=True)
     table = score_table(runs)
     console.print(_rich_table(table, console.is_terminal))
     for run in runs:
