@@ -3,7 +3,8 @@
 A stage's key is the hash of its command lines (which hold the settings, and the paths and so the keys of earlier
 stages' outputs) and of the files it reads. A changed setting therefore makes a new folder, and an output that is there
 is current.
-Commands write to ``NAME.tmp``, renamed when all of them have succeeded.
+Commands write to ``NAME.PID.tmp``, renamed when all of them have succeeded: what a killed run leaves behind, or its
+orphans still write, is no output of the next one. Commands that resume write to ``NAME.tmp``, and lock it themselves.
 """
 
 from __future__ import annotations
@@ -150,9 +151,13 @@ def _make(
     stage: Stage, root: Path, environment: Mapping[str, str], children: _Children, show: Callable[[str], None]
 ) -> float:
     folder = stage.folder(root)
-    temporary, log = folder.with_name(folder.name + ".tmp"), folder.with_name(folder.name + ".log")
-    if not stage.resumes:
-        shutil.rmtree(temporary, ignore_errors=True)
+    log = folder.with_name(folder.name + ".log")
+    if stage.resumes:
+        temporary = folder.with_name(folder.name + ".tmp")
+    else:
+        for left in folder.parent.glob(f"{folder.name}.*.tmp"):
+            shutil.rmtree(left, ignore_errors=True)
+        temporary = folder.with_name(f"{folder.name}.{os.getpid()}.tmp")
     temporary.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     written = []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
@@ -150,11 +152,33 @@ def test_a_failed_stage_leaves_no_output_and_stops_what_needs_it(tmp_path: Path)
 def test_only_a_stage_that_resumes_finds_what_it_had_written(tmp_path: Path) -> None:
     for resumes in (False, True):
         stage = Stage(f"stage-{resumes}", (WRITE,), resumes=resumes)
-        left = stage.folder(tmp_path).with_name(stage.folder(tmp_path).name + ".tmp")
-        left.mkdir(parents=True)
-        (left / "half").touch()
+        for end in (".tmp", ".1.tmp", f".{os.getpid()}.tmp"):
+            left = stage.folder(tmp_path).with_name(stage.folder(tmp_path).name + end)
+            left.mkdir(parents=True)
+            (left / "half").touch()
         _run([stage], tmp_path)
         assert (stage.folder(tmp_path) / "half").exists() == resumes
+
+
+def test_a_killed_run_leaves_nothing_in_the_next_ones_output(tmp_path: Path) -> None:
+    """Its commands live on for a while, and write."""
+    code = "import os, sys, time, pathlib; p = pathlib.Path(sys.argv[1]); (p / 'a').write_text(str(os.getpid()))\n"
+    code += "time.sleep(1.5); (p / 'b').open('x').write(str(os.getpid()))"
+    driver = (
+        "import sys; from pathlib import Path; from experiments.miniature.stages import *\n"
+        "from experiments.miniature.stages import environment_of_commands\n"
+        f"stage = Stage('slow', ((sys.executable, '-c', {code!r}, OUTPUT),))\n"
+        f"run_stages([stage], Path({str(tmp_path)!r}), 1, environment_of_commands())\n"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", driver])
+    while not list(tmp_path.glob("*/a")):
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait()
+    subprocess.run([sys.executable, "-c", driver], check=True, capture_output=True)
+    (made,) = (path for path in tmp_path.iterdir() if path.is_dir() and path.suffix != ".tmp")
+    assert (made / "a").read_text() == (made / "b").read_text()
+    assert sorted(path.name for path in made.iterdir()) == ["a", "b", "stage.json"]
 
 
 def test_the_default_grid_is_three_strategies_and_an_equal_token_arm_in_five_seeds() -> None:
