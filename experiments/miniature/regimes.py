@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import statistics as stats
 from collections.abc import Sequence
 
 from dart_tasks.embedded.problems import LEVELS
@@ -11,7 +9,7 @@ from experiments.miniature.design import MAIN_ARMS, Grid
 from experiments.miniature.results import read_results
 from experiments.miniature.study import EASY, HARD, LEVEL_NAMES, Study, percent, points, table
 
-__all__ = ["explained", "explanation", "regime_table", "strength", "studies_by_strength"]
+__all__ = ["explanation", "hard_share", "regime_table", "strength", "studies_by_strength"]
 
 COMPARED = MAIN_ARMS[1:]
 
@@ -61,7 +59,7 @@ def regime_table(studies: Sequence[Study]) -> str:
 
 
 def explanation(studies: Sequence[Study]) -> str:
-    """Level by level: what vanilla's data taught, by how much Prop2Diff changed the responses, and what came of it."""
+    """Level by level: where the responses went, what there was to learn, and what came of it."""
     base = studies[0]
     rows = []
     for what, arm in (("vanilla", "vanilla"), ("Prop2Diff", "prop2diff")):
@@ -70,6 +68,8 @@ def explanation(studies: Sequence[Study]) -> str:
     for study in studies:
         gains = [points(study.gain("vanilla", (name,))) for name in LEVEL_NAMES]
         rows.append([f"Student at {_label(study)}: vanilla's gain", *gains])
+        rows.append([f"Student at {_label(study)}: best strategy's gain",
+                     *(f"{100 * learnable(study, name):.1f}" for name in LEVEL_NAMES)])  # fmt: skip
         differences = [points(study.difference("vanilla", "prop2diff", (name,))) for name in LEVEL_NAMES]
         rows.append([f"Student at {_label(study)}: Prop2Diff above vanilla", *differences])
     return table(["", *LEVEL_NAMES], rows)
@@ -79,19 +79,12 @@ def _responses(study: Study, arm: str, level: int) -> float:
     return study.mean(arm, lambda run: run.data.responses_by_level.get(str(level), 0))
 
 
-def explained(studies: Sequence[Study]) -> float | None:
-    """How far "what vanilla taught there, times the log of how many times the responses" predicts the differences.
+def learnable(study: Study, level: str) -> float:
+    """What the data of the best strategy taught this student at a level; 0 where all did harm."""
+    return max(0.0, *(study.gain(arm.name, (level,)).mean for arm in study.present(MAIN_ARMS)))
 
-    Pearson's correlation over the levels of all students; None where it has no meaning (a constant).
-    """
-    predicted, seen = [], []
-    for study in studies:
-        for level, name in zip(LEVELS, LEVEL_NAMES, strict=True):
-            counts = [_responses(study, arm, level) for arm in ("vanilla", "prop2diff")]
-            if min(counts) > 0:
-                predicted.append(study.gain("vanilla", (name,)).mean * math.log(counts[1] / counts[0]))
-                seen.append(study.difference("vanilla", "prop2diff", (name,)).mean)
-    try:
-        return stats.correlation(predicted, seen)
-    except stats.StatisticsError:
-        return None
+
+def hard_share(study: Study) -> float | None:
+    """The share of what could be learned (over the levels) that lies on the hard levels; None where nothing could."""
+    total = sum(learnable(study, level) for level in LEVEL_NAMES)
+    return sum(learnable(study, level) for level in HARD) / total if total else None

@@ -11,7 +11,7 @@ from dart_tasks.embedded.problems import LEVELS
 from experiments.miniature import plots
 from experiments.miniature.claims import claims_table
 from experiments.miniature.design import ABLATIONS, EQUAL_TRIALS, MAIN_ARMS, UNIFORM_TOKENS, Arm, Grid
-from experiments.miniature.regimes import explained, explanation, regime_table, strength, studies_by_strength
+from experiments.miniature.regimes import explanation, hard_share, regime_table, strength, studies_by_strength
 from experiments.miniature.results import Run, fail_rates, read_results
 from experiments.miniature.stages import read_record
 from experiments.miniature.statistics import Estimate
@@ -235,32 +235,37 @@ def commands(study: Study) -> str:
 
 def regimes(studies: Sequence[Study], picture: str) -> list[str]:
     """The sections on students of different strength."""
-    words = {"higher": "beat vanilla", "lower": "lost to vanilla", "unresolved": "could not be told apart from vanilla"}
-    found = [
-        f"a student that knew {strength(study):.0%} before: "
-        f"{words[study.difference('vanilla', 'prop2diff', LEVEL_NAMES).verdict]}"
-        for study in studies
-    ]
-    correlation = explained(studies)
-    parts = [
+    shares = [(study, share) for study in studies if (share := hard_share(study)) is not None]
+    return [
         "## Where the line runs",
-        "The same data sets, given to students taken at different points of the same training. Prop2Diff over all "
-        f"levels, with {'; with '.join(found)}.",
+        "The same data sets, given to students taken at different points of the same training.",
         regime_table(studies),
         f"![Difference to vanilla against the student's accuracy before]({picture})",
         "## Why",
-        "Prop2Diff moves responses from the easy levels to the hard ones. What that costs or brings at a level should "
-        "depend on how much there is to learn from such responses for this student, which is what vanilla's data "
-        "taught it there.",
+        "Prop2Diff moves responses from the easy levels to the hard ones, so it should pay where a student has little "
+        "left to learn on the easy levels and is able to learn on the hard ones. What there was to learn at a level is "
+        "measured by the gain that the best of the strategies brought there.",
         explanation(studies),
-    ]
-    if correlation is not None:
-        parts.append(
-            "If a level's difference were what vanilla gained there times the logarithm of how many times the "
-            f"responses Prop2Diff has, the two would be proportional: over the {5 * len(studies)} levels of these "
-            f"students, they correlate at r = {correlation:.2f}."
+        "Of what there was to learn, this share lay on levels 4 and 5, and this is what Prop2Diff brought over all "
+        "levels: "
+        + "; ".join(
+            f"student at {study.grid.settings.student_at:.0%}: {share:.0%}, "
+            f"{points(study.difference('vanilla', 'prop2diff', LEVEL_NAMES))} points"
+            for study, share in shares
         )
-    return parts
+        + ".",
+    ]
+
+
+def by_strength(studies: Sequence[Study]) -> str:
+    """What came of Prop2Diff over all levels, student by student, in a sentence."""
+    words = {"higher": "beat vanilla", "lower": "lost to vanilla", "unresolved": "could not be told apart from vanilla"}
+    found = [
+        f"with a student that knew {strength(study):.0%} before, it "
+        f"{words[study.difference('vanilla', 'prop2diff', LEVEL_NAMES).verdict]}"
+        for study in studies
+    ]
+    return f"The line runs with the student's strength. Prop2Diff over all levels: {'; '.join(found)}."
 
 
 def answer(study: Study) -> str:
@@ -295,6 +300,7 @@ def write_report(grid: Grid, page: Path) -> None:
         f"generated from the results of {seeds}. Numbers in brackets are 95% intervals by a bootstrap over seeds and, "
         f"within each level, over the {n_test} held-out problems. Bold: the interval leaves zero out.",
         f"At {study.size:,} responses:\n\n{answer(study)}",
+        *([by_strength(studies)] if len(studies) > 1 else []),
         f"![Accuracy by strategy; responses per query against difficulty]({names['figure']})",
         "## Headline",
         headline(study, arms),
