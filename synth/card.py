@@ -42,7 +42,7 @@ def settings_of(config: RunConfig, grader_version: str) -> dict[str, str]:
 
 def run_card(config: RunConfig, grader_version: str, n_rows: int, configs: str, licence: str | None = None) -> str:
     """The card of a run's data set. ``configs`` is the YAML that names the files."""
-    from dart_tasks.cards import source
+    from dart_tasks.licences import source
 
     sources = [source(config.model, "synthesiser"), *(source(spec.path, "queries") for spec in config.datasets)]
     name = f"DARS {config.strategy} responses"

@@ -173,7 +173,7 @@ def curate(
     push_to_hub: str | None,
 ) -> None:  # fmt: skip
     """Build a data set of any strategy or size from pools, without sampling again."""
-    from dart_tasks.cards import CardError, check_licence, source
+    from dart_tasks.licences import CardError, check_licence, source
     from synth.card import selection_card
     from synth.config import write_atomically
     from synth.curate import PoolError, open_pool, original_rows, select, selected_rows

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dart_tasks.cards import CardError, Result, model_card, source
+from dart_tasks.cards import Result, model_card
+from dart_tasks.licences import CardError, source
 from train.errors import UserError
 
 __all__ = ["card", "read_scores"]

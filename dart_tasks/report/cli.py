@@ -70,7 +70,7 @@ def command(
     """
     from dataclasses import replace
 
-    from dart_tasks.cards import CardError
+    from dart_tasks.licences import CardError
     from dart_tasks.report.agreement import math_verify_agreement
     from dart_tasks.report.results import ResultsError, read_run
     from dart_tasks.report.text import markdown, print_terminal

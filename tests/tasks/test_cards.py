@@ -6,18 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from dart_tasks.cards import (
+from dart_tasks.cards import Result, dataset_card, markdown_text, model_card
+from dart_tasks.embedded import MODEL_DIR
+from dart_tasks.licences import (
     CardError,
-    Result,
     Source,
     check_licence,
-    dataset_card,
     inherited_licence,
-    markdown_text,
-    model_card,
     source,
 )
-from dart_tasks.embedded import MODEL_DIR
 
 MISTRAL = source("mistralai/Mistral-7B-v0.1", "base model")
 LLAMA3 = source("meta-llama/Meta-Llama-3-8B", "base model")
