@@ -11,7 +11,7 @@ import re
 from collections import deque
 from dataclasses import dataclass
 
-__all__ = ["Extraction", "clean", "find_answer"]
+__all__ = ["Extraction", "clean", "ends_in", "find_answer"]
 
 MAX_RESPONSE = 200_000  # characters kept, from the end
 MAX_ANSWER = 20_000
