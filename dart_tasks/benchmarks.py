@@ -293,7 +293,8 @@ def load(
     Args:
         name: a key of :data:`BENCHMARKS`.
         data_dir: a folder of files named as in the record; default: the folder in ``DART_MATH_DATA``, else the hub.
-        verify: refuse data whose row count is not the benchmark's (off for a sample in the same format).
+        verify: refuse data whose row count, or checksum where it is pinned, is not the benchmark's (off for a sample in
+            the same format).
 
     Raises:
         DataError: unknown name or split, no network and no folder, a missing, incomplete or changed file.
@@ -305,7 +306,15 @@ def load(
         raise DataError(f"{benchmark.title} has no split {split!r}: choose one of {', '.join(benchmark.splits)}")
     part = benchmark.splits[split]  # type: ignore[index]
     folder = data_dir or os.environ.get(DATA_DIR_VARIABLE)
-    rows = list(_local_rows(Path(folder) / part.file_name) if folder else _remote_rows(benchmark, part))
+    if folder:
+        path = Path(folder) / part.file_name
+        source = f"{DATA_DIR_VARIABLE} is {folder!r}" if not data_dir else f"data_dir is {str(folder)!r}"
+        text = _read(path, f"{source}; put the benchmark there, or leave it out to use the hub")
+        if verify and isinstance(part.source, FileSource):
+            _check_sum(path, part.source.sha256)
+        rows = list(_decode(text, path))
+    else:
+        rows = list(_remote_rows(benchmark, part))
     if verify and len(rows) not in part.rows:
         where = f"in {folder}" if folder else "from its source"
         raise DataError(f"{benchmark.title} {where} has {len(rows):,} rows, not {part.rows[0]:,}: an incomplete copy?")
@@ -336,11 +345,18 @@ def load_problem_file(path: str | os.PathLike[str]) -> list[Problem]:
     Raises:
         DataError: no such file, or a row that lacks a column.
     """
-    problems = []
-    for number, row in enumerate(_local_rows(Path(path)), 1):
-        missing = [column for column in ("id", "query", "answer") if column not in row]
+    file, problems, seen = Path(path), [], set()
+    for number, row in enumerate(_decode(_read(file, "name a file of problems"), file), 1):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}: row {number} is not an object")
+        missing = [column for column in ("id", "query", "answer") if row.get(column) is None]
         if missing:
             raise DataError(f"{path}: row {number} lacks the column {', '.join(missing)}")
+        if not isinstance(row["query"], str) or isinstance(row["answer"], dict):
+            raise DataError(f"{path}: row {number}: query must be text, answer text, a number, a truth value or a list")
+        if str(row["id"]) in seen:
+            raise DataError(f"{path}: row {number} has the id of an earlier row ({row['id']!r})")
+        seen.add(str(row["id"]))
         facets = MappingProxyType({key: row[key] for key in ("level", "domain") if key in row})
         problems.append(Problem(str(row["id"]), "generic", row["query"], row["answer"], None, facets))
     if not problems:
@@ -348,18 +364,30 @@ def load_problem_file(path: str | os.PathLike[str]) -> list[Problem]:
     return problems
 
 
-def _local_rows(path: Path) -> Iterator[Row]:
+def _read(path: Path, remedy: str) -> str:
     if not path.is_file():
-        raise DataError(f"no file {path}: put the benchmark there, or unset {DATA_DIR_VARIABLE} to use the hub")
+        raise DataError(f"no file {path}: {remedy}")
     try:
-        yield from _decode(path.read_text(encoding="utf-8"), jsonl=path.suffix == ".jsonl")
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}") from None
+
+
+def _check_sum(path: Path, sha256: str) -> None:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        raise DataError(f'{path} differs from the pinned file (by its checksum); "verify": false accepts it')
+
+
+def _decode(text: str, path: Path) -> Iterator[Row]:
+    """Rows of JSON Lines or of a JSON list.
+
+    split("\\n"), not splitlines(): the texts contain U+2028 and the like, which are no ends of lines in JSONL.
+    """
+    is_lines = path.suffix == ".jsonl"
+    try:
+        yield from (json.loads(line) for line in text.split("\n") if line.strip()) if is_lines else json.loads(text)
+    except ValueError as error:
         raise DataError(f"{path} is not valid JSON: {error}") from None
-
-
-def _decode(text: str, *, jsonl: bool) -> Iterator[Row]:
-    # split("\n"), not splitlines(): the texts contain U+2028 and the like, which are no ends of lines in JSONL.
-    yield from (json.loads(line) for line in text.split("\n") if line.strip()) if jsonl else json.loads(text)
 
 
 def _remote_rows(benchmark: Benchmark, part: Split) -> Iterator[Row]:
@@ -367,6 +395,6 @@ def _remote_rows(benchmark: Benchmark, part: Split) -> Iterator[Row]:
 
     if isinstance(part.source, FileSource):
         text = download.pinned_file(part.source.url, part.source.sha256, benchmark.title)
-        yield from _decode(text, jsonl=part.file_name.endswith(".jsonl"))
+        yield from _decode(text, Path(part.file_name))
     else:
         yield from download.hub_rows(part.source, benchmark.title)

@@ -22,6 +22,7 @@ __all__ = [
     "math",
     "olympiad",
     "olympiad_instruction",
+    "reference_of",
     "theoremqa",
 ]
 
@@ -50,6 +51,16 @@ def last_boxed(text: str) -> str | None:
         if depth == 0:
             return text[begin:index]
     return None
+
+
+def reference_of(value: Any) -> Any:
+    """The reference answer in an answer or solution column's value."""
+    if not isinstance(value, str):
+        return value
+    if (hashes := value.rfind("\n#### ")) >= 0:
+        return value[hashes + 6 :].strip().replace(",", "")
+    boxed = last_boxed(value)
+    return (boxed if boxed is not None else value).strip()
 
 
 def math(row: Row) -> Parsed:

@@ -29,12 +29,14 @@ _COT = r"Please reason step by step, and put your final answer within \boxed{}."
 class PromptTemplate:
     """A text with one ``{query}`` slot, and the strings at which a response must have ended.
 
-    ``text`` never contains BOS: the tokenizer adds it, exactly once.
+    ``text`` never contains BOS: the tokenizer adds it, exactly once. ``chat_format`` says that it is written in a chat
+    model's special tokens, in which exemplars would have to be turns.
     """
 
     name: str
     text: str
     stop: tuple[str, ...] = ()
+    chat_format: bool = False
 
     def __post_init__(self) -> None:
         if self.text.count(QUERY_SLOT) != 1:
@@ -60,12 +62,14 @@ TEMPLATES: dict[str, PromptTemplate] = {
             "qwen-boxed",
             f"<|im_start|>system\n{_COT}<|im_end|>\n<|im_start|>user\n{{query}}<|im_end|>\n<|im_start|>assistant\n",
             stop=("<|im_end|>", "<|im_start|>"),
+            chat_format=True,
         ),
         PromptTemplate(
             "llama3",
             "<|start_header_id|>user<|end_header_id|>\n\n{query}\n" + _COT + "<|eot_id|>"
             "<|start_header_id|>assistant<|end_header_id|>\n\n",
             stop=("<|eot_id|>", "<|start_header_id|>"),
+            chat_format=True,
         ),
         PromptTemplate("plain", "Question: {query}\nAnswer:", stop=("\nQuestion:",)),
     )

@@ -1,21 +1,25 @@
 """What a ``dart_math_*`` task is to do, read from lm-eval's ``metadata`` (the YAML's, overlaid by ``--metadata``).
 
-lm-eval merges the model's arguments into the same mapping, so unknown keys are not errors here.
+lm-eval merges the model's arguments into the same mapping, so unknown keys are errors only where they are near to ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 from dart_tasks.benchmarks import BENCHMARKS, Problem, load, load_problem_file
 from dart_tasks.prompts import PromptTemplate, get_template
 
-__all__ = ["SettingsError", "TaskSettings"]
+__all__ = ["SettingsError", "TaskSettings", "check_sampling"]
 
-_CHAT = "chat"
+CHAT = "chat"  # for template: the model's own
+GENERIC = "generic"
+MINI = "mini"  # for data_dir: our own items
 _EMBEDDED_HELDOUT = "embedded"
+_KEYS = ("benchmark", "problems", "data_dir", "verify", "template", "stop", "k", "temperature", "top_p")
 
 
 class SettingsError(ValueError):
@@ -31,6 +35,7 @@ class TaskSettings:
         problem_file: JSONL of problems to use instead of a benchmark; ``embedded`` names the held-out ones we ship.
         data_dir: folder of benchmark files, or None for the environment variable or the hub; ``mini`` is ours.
         template: the prompt template, or None for the model's own chat template.
+        stop: strings at which a response must have ended.
         k: responses per item; more than one are sampled at ``temperature`` and ``top_p``.
     """
 
@@ -39,42 +44,50 @@ class TaskSettings:
     data_dir: str | None = None
     verify: bool = True
     template: PromptTemplate | None = None
+    stop: tuple[str, ...] = ()
     k: int = 1
     temperature: float = 0.7
     top_p: float = 0.95
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> TaskSettings:
-        """Read settings; keys: benchmark, problems, data_dir, verify, template, k, temperature, top_p."""
-        benchmark = str(metadata.get("benchmark", "generic"))
-        if benchmark not in BENCHMARKS and benchmark != "generic":
+        """Read settings; keys: benchmark, problems, data_dir, verify, template, stop, k, temperature, top_p.
+
+        Raises:
+            SettingsError: a value that makes no sense, or a key that is a misspelt one of these.
+        """
+        _refuse_misspelt(metadata)
+        benchmark = _text(metadata, "benchmark") or GENERIC
+        if benchmark not in BENCHMARKS and benchmark != GENERIC:
             raise SettingsError(f"unknown benchmark {benchmark!r}: choose one of {', '.join(BENCHMARKS)}")
+        if metadata.get("problems") is not None and benchmark != GENERIC:
+            raise SettingsError(f"problems of one's own are no {benchmark}: use --tasks dart_math_demo for them")
         try:
-            name = str(metadata.get("template", "alpaca"))
-            template = None if name == _CHAT else get_template(name)
-            k, temperature = int(metadata.get("k", 1)), float(metadata.get("temperature", 0.7))
-            top_p = float(metadata.get("top_p", 0.95))
+            name = _text(metadata, "template") or "alpaca"
+            template = None if name == CHAT else get_template(name)
         except ValueError as error:
             raise SettingsError(str(error)) from None
-        if k < 1:
-            raise SettingsError(f"k must be at least 1 (got {k})")
-        if temperature <= 0 and k > 1:
-            raise SettingsError(f"temperature must be above 0 to sample {k} responses (got {temperature:g})")
+        except OSError as error:
+            raise SettingsError(f"cannot read the template: {error.strerror}") from None
+        stop = metadata.get("stop", template.stop if template is not None else ())
+        if not isinstance(stop, list | tuple) or not all(isinstance(text, str) and text for text in stop):
+            raise SettingsError(f'stop must be a list of texts, as ["### Instruction:"] (got {stop!r})')
+        k = metadata.get("k", 1)
+        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
+            raise SettingsError(f"k must be a whole number of at least 1 (got {k!r})")
+        temperature, top_p = _number(metadata, "temperature", 0.7), _number(metadata, "top_p", 0.95)
+        check_sampling(k, temperature, top_p)
         return cls(
             benchmark=benchmark,
-            problem_file=metadata.get("problems"),
-            data_dir=metadata.get("data_dir"),
+            problem_file=_text(metadata, "problems"),
+            data_dir=_text(metadata, "data_dir"),
             verify=bool(metadata.get("verify", True)),
             template=template,
+            stop=tuple(stop),
             k=k,
             temperature=temperature,
             top_p=top_p,
         )
-
-    @property
-    def stop(self) -> tuple[str, ...]:
-        """Strings at which a response must have ended."""
-        return self.template.stop if self.template is not None else ()
 
     def problems(self) -> list[Problem]:
         """The problems to evaluate on.
@@ -87,6 +100,39 @@ class TaskSettings:
         if self.problem_file is not None:
             embedded_file = self.problem_file == _EMBEDDED_HELDOUT
             return load_problem_file(embedded.HELDOUT_PROBLEMS if embedded_file else self.problem_file)
-        if self.data_dir == "mini":
+        if self.data_dir == MINI:
             return load(self.benchmark, data_dir=embedded.MINI_DIR, verify=False)
         return load(self.benchmark, data_dir=self.data_dir, verify=self.verify)
+
+
+def check_sampling(k: int, temperature: float, top_p: float) -> None:
+    """Refuse parameters with which k responses cannot be sampled.
+
+    Raises:
+        SettingsError: they cannot.
+    """
+    if k > 1 and not temperature > 0:
+        raise SettingsError(f"temperature must be above 0 to sample {k} responses (got {temperature:g})")
+    if k > 1 and not 0 < top_p <= 1:
+        raise SettingsError(f"top_p must be above 0 and at most 1 (got {top_p:g})")
+
+
+def _refuse_misspelt(metadata: Mapping[str, Any]) -> None:
+    for key in metadata:
+        near = get_close_matches(key.lower(), _KEYS, n=1, cutoff=0.85)
+        if near and key not in _KEYS:
+            raise SettingsError(f"unknown setting {key!r}: did you mean {near[0]!r}?")
+
+
+def _text(metadata: Mapping[str, Any], key: str) -> str | None:
+    value = metadata.get(key)
+    if value is not None and not isinstance(value, str):
+        raise SettingsError(f"{key} must be a text (got {value!r})")
+    return value
+
+
+def _number(metadata: Mapping[str, Any], key: str, default: float) -> float:
+    value = metadata.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SettingsError(f"{key} must be a number (got {value!r})")
+    return float(value)

@@ -32,11 +32,12 @@ from dart_tasks.filters import GradeFilter
 from dart_tasks.grading import GRADER_VERSION
 from dart_tasks.limits import ModelLimits, likely_truncated, limits_from_model_args, too_long, uncheckable
 from dart_tasks.protocols import pass_at_k, pass_ks
-from dart_tasks.settings import SettingsError, TaskSettings
+from dart_tasks.settings import CHAT, MINI, SettingsError, TaskSettings, check_sampling
 
 __all__ = ["DartMathTask", "TaskError", "documents", "facet_metrics"]
 
 _log = logging.getLogger(__name__)
+_TOKEN_LIMIT_ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
 
 
 class TaskError(ValueError):
@@ -85,6 +86,28 @@ def _mean_of_members(values: Sequence[float | None]) -> float:
     return sum(inside) / len(inside) if inside else float("nan")
 
 
+def _misuse(task: str, settings: TaskSettings) -> str | None:
+    """What is wrong with metadata that would measure something other than the task's name says."""
+    name = task.removeprefix("dart_math_")
+    is_mini = name.startswith("mini_")
+    name = name.removeprefix("mini_").removesuffix("_chat").removesuffix("_fewshot")
+    if not task.startswith("dart_math_") or name not in BENCHMARKS:
+        return None
+    if settings.benchmark != name:
+        return f"this task is {name}, not {settings.benchmark}: leave benchmark out of --metadata"
+    if is_mini and settings.data_dir != MINI:
+        return f"it has items of its own: leave data_dir out, or use dart_math_{name}"
+    return None
+
+
+def _chat_advice(task: str) -> str:
+    if task.endswith("_chat"):
+        return "leave template out of --metadata"
+    if task.removeprefix("dart_math_").removesuffix("_fewshot") in BENCHMARKS:
+        return f"use the task {task.removesuffix('_fewshot')}_chat"
+    return f"""add --metadata '{{"template": "{CHAT}"}}'"""
+
+
 def _refused(values: Sequence[float]) -> float:  # an aggregation, so that lm-eval reports no standard error either
     return float("nan")
 
@@ -99,6 +122,8 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
             self.settings = TaskSettings.from_metadata(values.get("metadata") or {})
         except SettingsError as error:
             _fail(task, str(error))
+        if misuse := _misuse(task, self.settings):
+            _fail(task, misuse)
         generation = dict(values.get("generation_kwargs") or {})
         generation["until"] = list(self.settings.stop)
         if self.settings.k > 1:
@@ -157,6 +182,11 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
         except ValueError as error:
             _fail(self.config.task, str(error))
         if self.settings.template is not None:
+            if exemplars and self.settings.template.chat_format:
+                name = self.settings.template.name
+                _fail(
+                    self.config.task, f"exemplars do not go into the {name} template: {_chat_advice(self.config.task)}"
+                )
             return fewshot.prompt(self.settings.template, exemplars, doc["query"])
         assert chat_template is not None  # checked in build_all_requests
         messages = fewshot.messages(exemplars, doc["query"], system_instruction)
@@ -176,16 +206,15 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
         task = self.config.task
         generation = self.config.generation_kwargs
         if self.settings.template is not None and apply_chat_template:
-            chat = f"use the task {task.removesuffix('_fewshot')}_chat" if task.startswith("dart_math_") else ""
-            _fail(task, f"--apply_chat_template would wrap the {self.settings.template.name} prompt twice: {chat}")
+            advice = _chat_advice(task)
+            _fail(task, f"--apply_chat_template would wrap the {self.settings.template.name} prompt twice: {advice}")
         if self.settings.template is not None and system_instruction:
             _fail(
                 task, "--system_instruction does not go with a prompt template: use the _chat task, or a template file"
             )
         if self.settings.template is None and not apply_chat_template:
             _fail(task, "this task uses the model's own chat template: add --apply_chat_template")
-        if self.settings.k > 1 and not generation.get("do_sample"):
-            _fail(task, f"k = {self.settings.k} needs sampling: leave do_sample=True")
+        self._check_generation(generation)
         if cache_requests:
             _log.warning("%s: --cache_requests is ignored (its key would mix up prompt templates)", task)
         super().build_all_requests(
@@ -196,13 +225,29 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
             apply_chat_template=apply_chat_template,
             **kwargs,
         )
-        max_new_tokens = int(generation.get("max_gen_toks", 2048))
+        max_new_tokens = generation["max_gen_toks"]
         limits = limits_from_model_args(self.config.metadata or {})
         self._check_lengths(limits, max_new_tokens)
         self._groups = self._groups_in_scope(limit, samples)
         self._filters = [
             FilterEnsemble("graded", [lambda: GradeFilter(lambda text: likely_truncated(text, max_new_tokens, limits))])
         ]
+
+    def _check_generation(self, generation: dict[str, Any]) -> None:
+        """Settle what ``--gen_kwargs`` left open: one name for the token limit, parameters that sample."""
+        task, k = self.config.task, self.settings.k
+        for alias in _TOKEN_LIMIT_ALIASES:
+            if alias in generation:  # lm-eval would prefer max_gen_toks, which the YAML sets
+                generation["max_gen_toks"] = generation.pop(alias)
+        limit = generation.setdefault("max_gen_toks", 2048)
+        if not isinstance(limit, int) or limit < 1:
+            _fail(task, f"--gen_kwargs max_gen_toks must be a whole number of at least 1 (got {limit!r})")
+        if k > 1 and not generation.get("do_sample"):
+            _fail(task, f"k = {k} needs sampling: leave do_sample=True")
+        try:
+            check_sampling(k, float(generation.get("temperature", 1)), float(generation.get("top_p", 1)))
+        except (TypeError, ValueError) as error:
+            _fail(task, str(error))
 
     def _check_lengths(self, limits: ModelLimits | None, max_new_tokens: int) -> None:
         prompts = [instance.args[0] for instance in self._instances]

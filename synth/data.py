@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dart_tasks.parse_rows import last_boxed
+from dart_tasks.parse_rows import reference_of
 from synth.records import Query
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "dataset_fingerprint",
     "is_at_hand",
     "load_queries",
-    "reference_of",
 ]
 
 
@@ -156,16 +155,6 @@ def is_at_hand(spec: DatasetSpec) -> bool:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     return (Path(HF_HUB_CACHE) / f"datasets--{spec.path.replace('/', '--')}").is_dir()
-
-
-def reference_of(value: Any) -> Any:
-    """The reference answer in an answer or solution column's value."""
-    if not isinstance(value, str):
-        return value
-    if (hashes := value.rfind("\n#### ")) >= 0:
-        return value[hashes + 6 :].strip().replace(",", "")
-    boxed = last_boxed(value)
-    return (boxed if boxed is not None else value).strip()
 
 
 def _level(value: Any) -> int | None:

@@ -18,9 +18,9 @@ from typing import Any
 
 from dart_tasks.grading.grader import Case, check
 
-__all__ = ["read_cases"]
+__all__ = ["QUESTION_COLUMNS", "read_cases"]
 
-_QUESTION = ("question", "query", "problem", "Question")
+QUESTION_COLUMNS = ("question", "query", "problem", "Question")
 
 
 def read_cases(path: Path, benchmark: str | None = None) -> Iterator[tuple[str, Case]]:
@@ -55,7 +55,7 @@ def _case(row: Mapping[str, Any], response: Any, reference: Any, benchmark: str 
         raise ValueError("the response is not text")
     if reference is None or isinstance(reference, dict):
         raise ValueError("the reference must be text, a number, a truth value or a list")
-    question = next((row[name] for name in _QUESTION if isinstance(row.get(name), str)), None)
+    question = next((row[name] for name in QUESTION_COLUMNS if isinstance(row.get(name), str)), None)
     return Case(
         response,
         reference,

@@ -18,9 +18,9 @@ _EXAMPLES = """
 Examples:
   lm_eval --model hf --model_args pretrained=MODEL --tasks dart_math_suite --output_path out --log_samples
   dart-report out/*/results_*.json                        # a table beside the published models
-  dart-report before.json after.json --html report.html   # two models, compared on the same items
-  dart-report results.json --markdown report.md --math-verify
-  dart-report results.json --model-card MODEL/README.md --base mistralai/Mistral-7B-v0.1
+  dart-report out/*BASE/results_*.json out/*MODEL/results_*.json --html report.html   # compared on the same items
+  dart-report results_DATE.json --markdown report.md --math-verify
+  dart-report results_DATE.json --model-card MODEL/README.md --base mistralai/Mistral-7B-v0.1 --data DATASET
   dart-report --regrade out/*/samples_*.jsonl             # the same responses under today's grader
 """
 
@@ -72,11 +72,12 @@ def command(
 
     from dart_tasks.licences import CardError
     from dart_tasks.report.agreement import math_verify_agreement
-    from dart_tasks.report.results import ResultsError, read_run
+    from dart_tasks.report.results import ResultsError, read_runs
+    from dart_tasks.report.summary import percent
     from dart_tasks.report.text import markdown, print_terminal
 
-    if labels and len(labels) != len(files):
-        raise click.UsageError(f"--label: {len(labels)} labels for {len(files)} files")
+    if is_regrade and (html_path or markdown_path or card_path or labels or math_verify):
+        raise click.UsageError("--regrade only lists differences: leave the other options out")
     if card_path and len(files) != 1:
         raise click.UsageError("--model-card takes one results file")
     if card_path and not base:
@@ -85,23 +86,21 @@ def command(
         if is_regrade:
             _regrade(files)
             return
-        runs = [read_run(path) for path in files]
-        if labels:
-            runs = [replace(run, label=label) for run, label in zip(runs, labels, strict=True)]
-        else:
-            names = [run.label for run in runs]
-            runs = [
-                replace(run, label=f"{run.label} #{index}") if names.count(run.label) > 1 else run
-                for index, run in enumerate(runs, 1)
-            ]
+        runs = [run for path in files for run in read_runs(path)]
+        if labels and len(labels) != len(runs):
+            found = ", ".join(run.label for run in runs)
+            raise click.UsageError(f"--label: {len(labels)} labels for {len(runs)} runs ({found})")
+        names = [run.label for run in runs]
+        shown = labels or [f"{name} #{index}" if names.count(name) > 1 else name for index, name in enumerate(names, 1)]
+        runs = [replace(run, label=label) for run, label in zip(runs, shown, strict=True)]
         extra = []
         for run in runs if math_verify else ():
             for task in run.tasks:
-                found = math_verify_agreement(task)
+                agreement = math_verify_agreement(task)
                 extra.append(
-                    f"{run.label}, {task.title}: Math-Verify gives the same verdict on {100 * found.share:.1f}% of "
-                    f"{found.n:,} responses (right by both {found.both_right:,}, only by ours {found.only_ours:,}, "
-                    f"only by Math-Verify {found.only_math_verify:,})."
+                    f"{run.label}, {task.title}: Math-Verify agrees on {percent(agreement.share)}% of {agreement.n:,} "
+                    f"responses (right by both {agreement.both_right:,}, only by ours {agreement.only_ours:,}, only by "
+                    f"Math-Verify {agreement.only_math_verify:,})."
                 )
         print_terminal(runs, extra)
         if markdown_path:
@@ -114,7 +113,12 @@ def command(
             from dart_tasks.report.model_card import card_of_run
 
             assert base is not None
-            _write(card_path, card_of_run(runs[0], base, datasets, synthesisers, licence))
+            whole = replace(
+                runs[0],
+                label=labels[0] if labels else Path(runs[0].model).name,
+                tasks=tuple(task for run in runs for task in run.tasks),
+            )
+            _write(card_path, card_of_run(whole, base, datasets, synthesisers, licence))
     except (ResultsError, CardError) as error:
         raise click.ClickException(str(error)) from None
 
@@ -125,8 +129,9 @@ def _regrade(files: tuple[Path, ...]) -> None:
 
     for path in files:
         result = regrade(path)
+        before = "not graded before" if result.before is None else f"{100 * result.before:.2f}"
         click.echo(
-            f"{console.printable(path.name)}: {result.n_responses:,} responses, accuracy {100 * result.before:.2f} -> "
+            f"{console.printable(path.name)}: {result.n_responses:,} responses, accuracy {before} -> "
             f"{100 * result.now:.2f} with grader {GRADER_VERSION}, {len(result.changes):,} verdicts changed"
         )
         for change in result.changes:

@@ -22,9 +22,7 @@ def _result(task: TaskResult) -> Result:
     split = record.splits["test"] if record else None
     hub = split.source if split and isinstance(split.source, HubSource) else None
     shown_config = hub.configs[0] if hub and len(hub.configs) == 1 else None
-    metric = "Pass@1 (0-shot CoT)" if task.k == 1 else f"mean@{task.k}"
-    if task.task.endswith("_fewshot"):
-        metric = metric.replace("0-shot", "few-shot")
+    metric = f"{'Pass@1' if task.k == 1 else f'mean@{task.k}'} ({task.shots}-shot CoT)"
     return Result(
         benchmark=task.title,
         dataset=hub.repo if hub else task.task,
@@ -42,6 +40,7 @@ def card_of_run(run: Run, base: str, datasets: Sequence[str], synthesisers: Sequ
     """The card of the run's model; the licences of its sources as :func:`dart_tasks.cards.source` knows them."""
     data: list[Source] = [source(name, "training data") for name in datasets]
     data += [source(name, "synthesiser") for name in synthesisers]
+    data = data or [Source("not named", "training data", None)]
     return model_card(
         run.label,
         base=source(base, "base model"),

@@ -108,7 +108,9 @@ def _list(lines: Sequence[str]) -> str:
 def _task_section(task: TaskResult) -> str:
     parts = [f"<h3>{_escape(task.title)}</h3>"]
     scores = [
-        (name, score) for name, score in task.scores.items() if not any(name.startswith(f"acc_{f}_") for f in _FACETS)
+        (name, score)
+        for name, score in task.scores.items()
+        if not task.items or not any(name.startswith(f"acc_{f}_") for f in _FACETS)  # with items, they are charts
     ]
     rows = "".join(
         f"<tr><td>{_escape(name)}</td><td>{percent(score.value)}"

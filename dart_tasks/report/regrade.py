@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dart_tasks.report.results import ResultsError
+from dart_tasks.benchmarks import BENCHMARKS
+from dart_tasks.grading.files import QUESTION_COLUMNS
+from dart_tasks.parse_rows import reference_of
+from dart_tasks.report.results import FILTER, ResultsError
 
 __all__ = ["Change", "Regraded", "regrade"]
+
+_METRICS = ("exact_match", "acc")
 
 
 @dataclass(frozen=True)
@@ -27,57 +32,99 @@ class Change:
 
 @dataclass(frozen=True)
 class Regraded:
-    """A log's accuracy then and now."""
+    """A log's accuracy then (None where it was not graded) and now."""
 
     path: Path
     n_responses: int
-    before: float
+    before: float | None
     now: float
     changes: tuple[Change, ...]
 
 
+@dataclass(frozen=True)
+class _Sample:
+    """One document with its responses; ``before`` has the verdict on each, where there was one."""
+
+    identity: str
+    doc: dict[str, Any]
+    responses: list[str]
+    before: list[bool] | None
+
+
 def regrade(path: Path) -> Regraded:
-    """Grade every response of a ``samples_*.jsonl`` again.
+    """Grade every response of any lm-eval ``samples_*.jsonl`` again, be it of our tasks or of others.
+
+    Of a document that is logged under several filters, ours is taken, or else the first.
 
     Raises:
-        ResultsError: it is not a log of a dart_math task.
+        ResultsError: it is no sample log, or a sample has no reference answer.
     """
-    rows = _rows(path)
+    samples = _samples(path)
     from dart_tasks.filters import grade_responses
 
-    docs = [row["doc"] for row in rows]
-    payloads = grade_responses([row["resps"][0] for row in rows], docs)
-    changes, before_total, now_total, n = [], 0, 0, 0
-    for row, text in zip(rows, payloads, strict=True):
-        old = json.loads(row["filtered_resps"][0])["verdicts"]
-        for trial, (before, now) in enumerate(zip(old, json.loads(text)["verdicts"], strict=True)):
-            n += 1
-            before_total += before["correct"]
-            now_total += now["correct"]
-            if before["correct"] != now["correct"]:
-                doc = row["doc"]
-                changes.append(
-                    Change(
-                        doc["id"],
-                        trial,
-                        doc["reference"],
-                        before["correct"],
-                        now["correct"],
-                        now["answer"],
-                        now["reason"],
-                    )
-                )
-    return Regraded(path, n, before_total / n, now_total / n, tuple(changes))
+    payloads = grade_responses([sample.responses for sample in samples], [sample.doc for sample in samples])
+    changes, befores, nows = [], [], []
+    for sample, text in zip(samples, payloads, strict=True):
+        verdicts = json.loads(text)["verdicts"]
+        nows += [verdict["correct"] for verdict in verdicts]
+        befores += sample.before or []
+        for trial, (before, now) in enumerate(zip(sample.before or (), verdicts, strict=False)):
+            if before != now["correct"]:
+                reference, correct = sample.doc["reference"], now["correct"]
+                changes.append(Change(sample.identity, trial, reference, before, correct, now["answer"], now["reason"]))
+    graded = len(befores) == len(nows)
+    return Regraded(
+        path, len(nows), sum(befores) / len(nows) if graded else None, sum(nows) / len(nows), tuple(changes)
+    )
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _samples(path: Path) -> list[_Sample]:
+    found: dict[str, list[_Sample]] = {}
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-        rows = [row for row in rows if row["filter"] == "graded" and row["doc"]["reference"] and row["resps"][0]]
-    except OSError as error:
-        raise ResultsError(f"cannot read {path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, IndexError):
-        raise ResultsError(f"{path} is not a sample log of dart_math tasks (samples_*.jsonl)") from None
-    if not rows:
-        raise ResultsError(f"{path} holds no graded samples")
-    return rows
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ResultsError(f"cannot read {path}: {error}") from None
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            found.setdefault(str(row.get("filter")), []).append(_sample(row))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            what = str(error) if isinstance(error, ResultsError) else "not a sample of lm-eval (samples_*.jsonl)"
+            raise ResultsError(f"{path}, line {number}: {what}") from None
+    if not found:
+        raise ResultsError(f"{path} holds no samples")
+    return found.get(FILTER) or next(iter(found.values()))
+
+
+def _sample(row: dict[str, Any]) -> _Sample:
+    doc, responses = row["doc"], [str(text) for texts in row["resps"] for text in _listed(texts)]
+    is_ours = isinstance(doc.get("reference"), str) and "query" in doc
+    identity = str(doc["id"] if "id" in doc else row.get("doc_id"))
+    if not is_ours:
+        target = row.get("target")
+        if target is None or isinstance(target, dict):
+            raise ResultsError("no reference answer (target) in the sample")
+        query = next((doc[name] for name in QUESTION_COLUMNS if isinstance(doc.get(name), str)), "")
+        doc = {"query": query, "reference": json.dumps(reference_of(target), ensure_ascii=False)}
+    else:
+        json.loads(doc["reference"])
+        if doc.get("benchmark") not in (None, *BENCHMARKS, "generic"):
+            raise ResultsError(f"unknown benchmark {doc['benchmark']!r}")
+    return _Sample(identity, doc, responses, _before(row, len(responses)))
+
+
+def _listed(texts: Any) -> list[Any]:
+    return texts if isinstance(texts, list) else [texts]
+
+
+def _before(row: dict[str, Any], n_responses: int) -> list[bool] | None:
+    """The verdicts in the log: ours on every response, or another task's metric on its only one."""
+    if row.get("filter") == FILTER:
+        try:
+            return [bool(verdict["correct"]) for verdict in json.loads(row["filtered_resps"][0])["verdicts"]]
+        except (KeyError, TypeError, ValueError, IndexError):  # --predict_only logs the responses themselves
+            return None
+    metric = next((row[name] for name in (*_listed(row.get("metrics") or []), *_METRICS) if name in row), None)
+    return [bool(metric)] if n_responses == 1 and isinstance(metric, int | float) else None

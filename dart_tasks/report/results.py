@@ -15,9 +15,10 @@ from typing import Any
 
 from dart_tasks.benchmarks import BENCHMARKS
 
-__all__ = ["Graded", "Item", "ResultsError", "Run", "Score", "TaskResult", "read_items", "read_run"]
+__all__ = ["Graded", "Item", "ResultsError", "Run", "Score", "TaskResult", "read_items", "read_runs"]
 
 FILTER = "graded"
+_MINI = "dart_math_mini_"
 
 
 class ResultsError(ValueError):
@@ -71,6 +72,7 @@ class TaskResult:
     version: str
     grader_version: str
     template: str
+    shots: int
     k: int
     n_items: int
     n_available: int
@@ -79,10 +81,20 @@ class TaskResult:
 
     @property
     def title(self) -> str:
-        """The benchmark's name, with a mark on variants."""
+        """The benchmark's name, the same for all variants of its prompt, with a mark on our own items."""
         record = BENCHMARKS.get(self.benchmark)
         name = record.title if record else self.task
-        return f"{name} (mini)" if self.task.startswith("dart_math_mini_") else name
+        return f"{name} (mini)" if self.is_mini else name
+
+    @property
+    def is_mini(self) -> bool:
+        """Whether it ran on our own items."""
+        return self.task.startswith(_MINI)
+
+    @property
+    def variant(self) -> str:
+        """``chat`` or ``fewshot``, by the task's name; empty for the plain task."""
+        return next((end for end in ("chat", "fewshot") if self.task.endswith(f"_{end}")), "")
 
     @property
     def accuracy(self) -> Score:
@@ -105,15 +117,15 @@ class Run:
     date: str
     tasks: tuple[TaskResult, ...]
 
-    def task(self, name: str) -> TaskResult | None:
-        """The result of a task by name."""
-        return next((task for task in self.tasks if task.task == name), None)
+    def task(self, title: str) -> TaskResult | None:
+        """The result on a benchmark, by its title."""
+        return next((task for task in self.tasks if task.title == title), None)
 
-    def mean(self, names: Sequence[str], metric: str = "acc") -> Score | None:
+    def mean(self, titles: Sequence[str], metric: str = "acc") -> Score | None:
         """The unweighted mean over tasks, its standard error as for independent scores; None where one has none."""
-        found = [result.scores.get(metric) for name in names if (result := self.task(name)) is not None]
+        found = [result.scores.get(metric) for title in titles if (result := self.task(title)) is not None]
         scores = [score for score in found if score is not None]
-        if not scores or len(scores) != len(names):
+        if not scores or len(scores) != len(titles):
             return None
         errors = [score.stderr for score in scores]
         known = [error for error in errors if error is not None]
@@ -121,8 +133,8 @@ class Run:
         return Score(sum(score.value for score in scores) / len(scores), stderr)
 
 
-def read_run(path: Path) -> Run:
-    """A results file and the samples beside it.
+def read_runs(path: Path) -> list[Run]:
+    """A results file and the samples beside it: a run for each variant of the prompt (plain, chat, few-shot).
 
     Raises:
         ResultsError: it is no lm-eval result, or holds none of our tasks.
@@ -132,19 +144,27 @@ def read_run(path: Path) -> Run:
     except OSError as error:
         raise ResultsError(f"cannot read {path}: {error.strerror}") from None
     except ValueError:
-        raise ResultsError(f"{path} is not JSON") from None
-    if not isinstance(data, dict) or "results" not in data or "configs" not in data:
-        raise ResultsError(f"{path} is not a results file of lm-eval (results_*.json)")
-    date = path.stem.removeprefix("results_")
-    tasks = tuple(
-        _task_result(name, data, path.with_name(f"samples_{name}_{date}.jsonl"))
-        for name in data["results"]
-        if name in data["configs"] and f"acc,{FILTER}" in data["results"][name]
-    )
+        hint = ": sample logs go to --regrade" if path.suffix == ".jsonl" else ""
+        raise ResultsError(f"{path} is not JSON{hint}") from None
+    try:
+        tasks = [
+            _task_result(name, data, path)
+            for name in data["results"]
+            if name in data["configs"] and f"acc,{FILTER}" in data["results"][name]
+        ]
+        model = _model_name(data)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, ResultsError):
+            raise
+        raise ResultsError(f"{path} is not a results file of lm-eval (results_*.json)") from None
     if not tasks:
         raise ResultsError(f"{path} holds no results of dart_math tasks")
-    model = _model_name(data)
-    return Run(Path(model).name or model, model, path, date, tasks)
+    runs = []
+    for variant in dict.fromkeys(task.variant for task in tasks):
+        label = (Path(model).name or model) + (f" ({variant})" if variant else "")
+        part = tuple(task for task in tasks if task.variant == variant)
+        runs.append(Run(label, model, path, path.stem.removeprefix("results_"), part))
+    return runs
 
 
 def _model_name(data: Mapping[str, Any]) -> str:
@@ -155,7 +175,8 @@ def _model_name(data: Mapping[str, Any]) -> str:
     return str(named or data.get("model_name") or data.get("config", {}).get("model") or "model")
 
 
-def _task_result(name: str, data: Mapping[str, Any], samples: Path) -> TaskResult:
+def _task_result(name: str, data: Mapping[str, Any], path: Path) -> TaskResult:
+    samples = path.with_name(f"samples_{name}_{path.stem.removeprefix('results_')}.jsonl")
     results, config = data["results"][name], data["configs"][name]
     metadata = config.get("metadata") or {}
     scores = {}
@@ -164,18 +185,25 @@ def _task_result(name: str, data: Mapping[str, Any], samples: Path) -> TaskResul
         if filter_name == FILTER and not metric.endswith("_stderr") and isinstance(value, int | float):
             stderr = results.get(f"{metric}_stderr,{FILTER}")
             scores[metric] = Score(float(value), float(stderr) if isinstance(stderr, int | float) else None)
+    if "acc" not in scores:
+        raise KeyError("acc")
     counts = data.get("n-samples", {}).get(name, {})
     items = read_items(samples) if samples.is_file() else ()
     evaluated = int(counts.get("effective", len(items)))
+    available = int(counts.get("original", evaluated))
+    if (record := BENCHMARKS.get(str(metadata.get("benchmark")))) and not name.startswith(_MINI):
+        rows = record.splits["test"].rows  # lm-eval counts what it was given, be it a part of the benchmark
+        available = available if available in rows else rows[0]
     return TaskResult(
         task=name,
         benchmark=str(metadata.get("benchmark", "generic")),
         version=str(data.get("versions", {}).get(name, "?")),
         grader_version=str(metadata.get("grader_version", "?")),
         template=str(metadata.get("template", "alpaca")),
+        shots=int(data.get("n-shot", {}).get(name, 0)),
         k=int(config.get("repeats", 1)),
         n_items=evaluated,
-        n_available=int(counts.get("original", evaluated)),
+        n_available=available,
         scores=scores,
         items=items,
     )

@@ -74,25 +74,26 @@ def _cell(score: Score | None) -> Cell:
     return Cell(percent(score.value), f"±{100 * score.stderr:.1f}" if score.stderr is not None else "")
 
 
-def task_names(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Every task of any run, benchmarks in the suite's order, then the others by name."""
+def _titles(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The title of every task of any run, benchmarks in the suite's order, then the others by name."""
     order = {name: index for index, name in enumerate(BENCHMARKS)}
-    found = {task.task: order.get(task.benchmark, len(order)) for run in runs for task in run.tasks}
-    return tuple(sorted(found, key=lambda name: (found[name], name)))
+    found = {task.title: order.get(task.benchmark, len(order)) for run in runs for task in run.tasks}
+    return tuple(sorted(found, key=lambda title: (found[title], title)))
 
 
-def _suite(names: Sequence[str], runs: Sequence[Run]) -> dict[str, str]:
-    """The task of each benchmark, if the tasks shown are one of each of the six."""
-    by_task = {task.task: task.benchmark for run in runs for task in run.tasks}
-    chosen = {by_task[name]: name for name in names if by_task[name] in BENCHMARKS}
-    return chosen if len(chosen) == len(BENCHMARKS) == len(names) else {}
+def _suite(runs: Sequence[Run]) -> dict[str, str]:
+    """The title of each of the six benchmarks (or else of their mini items), if a run has them all."""
+    for is_mini in (False, True):
+        for run in runs:
+            chosen = {task.benchmark: task.title for task in run.tasks if task.is_mini is is_mini}
+            if set(BENCHMARKS) <= set(chosen):
+                return {name: chosen[name] for name in BENCHMARKS}
+    return {}
 
 
 def score_table(runs: Sequence[Run]) -> ScoreTable:
-    """Accuracy per task and the three means, our runs above the published models (where the suite is shown)."""
-    names = task_names(runs)
-    suite = _suite(names, runs)
-    titles = [next(task.title for run in runs if (task := run.task(name))) for name in names]
+    """Accuracy per task and the three means, our runs above the published models (where a run has the whole suite)."""
+    titles, suite = _titles(runs), _suite(runs)
     groups_of = {
         "in-domain": [suite[name] for name in suite if BENCHMARKS[name].in_domain],
         "out-of-domain": [suite[name] for name in suite if not BENCHMARKS[name].in_domain],
@@ -100,22 +101,19 @@ def score_table(runs: Sequence[Run]) -> ScoreTable:
     }
     ours = []
     for run in runs:
-        cells = [_cell(found.accuracy if (found := run.task(name)) else None) for name in names]
+        cells = [_cell(found.accuracy if (found := run.task(title)) else None) for title in titles]
         cells += [_cell(run.mean(members)) for members in groups_of.values()] if suite else []
         ours.append((run.label, tuple(cells)))
+    benchmark_of = {title: name for name, title in suite.items() if title == BENCHMARKS[name].title}
     published = []
-    for row in published_table().rows if suite and not _is_mini(names) else ():
-        cells = [_published(row.scores.get(benchmark)) for benchmark in BENCHMARKS]
+    for row in published_table().rows if benchmark_of else ():
+        cells = [_published(row.scores.get(benchmark_of.get(title, ""))) for title in titles]
         for members in (True, False):
             part = [row.scores.get(name) for name, record in BENCHMARKS.items() if record.in_domain is members]
             known = [score for score in part if score is not None]
             cells.append(_published(sum(known) / len(known) if len(known) == len(part) else None))
         published.append((row.model, (*cells, _published(row.average))))
     return ScoreTable((*titles, *(groups_of if suite else ())), tuple(ours), tuple(published))
-
-
-def _is_mini(names: Sequence[str]) -> bool:
-    return any(name.startswith("dart_math_mini_") for name in names)
 
 
 def _published(score: float | None) -> Cell:
@@ -161,7 +159,7 @@ def pairs(runs: Sequence[Run]) -> list[Pair]:
             shared = [
                 (before, after)
                 for before in first.tasks
-                if (after := second.task(before.task)) and before.items and after.items
+                if (after := second.task(before.title)) and before.items and after.items
             ]
             for before, after in shared:
                 if result := compare([_accuracies(before)], [_accuracies(after)]):
@@ -198,14 +196,28 @@ def notes(runs: Sequence[Run], table: ScoreTable) -> list[str]:
                 f"{run.label}: maj@k and pass@k are not reported for {', '.join(refused)}, as the responses of most "
                 "items are identical (a served model with a fixed seed?)."
             )
-        cut = sum(graded.truncated for task in run.tasks for item in task.items for graded in item.responses)
-        total = sum(len(item.responses) for task in run.tasks for item in task.items)
-        if total:
-            lines.append(f"{run.label}: {cut:,} of {total:,} responses were likely truncated.")
+        lines += _truncation(run)
     if table.published:
         published = published_table()
         lines.append(
             f"Published figures: {published.source}, retrieved {published.retrieved}; judged by {published.judged_by}."
         )
         lines += published.slips
+    return lines
+
+
+def _truncation(run: Run) -> list[str]:
+    """How many responses were likely cut off; and what a report without samples cannot show."""
+    cut = sum(graded.truncated for task in run.tasks for item in task.items for graded in item.responses)
+    total = sum(len(item.responses) for task in run.tasks for item in task.items)
+    lines = [f"{run.label}: {cut:,} of {total:,} responses were likely truncated."] if total else []
+    without = [task for task in run.tasks if not task.items]
+    if without:
+        shares = [f"{task.title} {percent(task.scores['likely_truncated'].value)}%" for task in without
+                  if "likely_truncated" in task.scores]  # fmt: skip
+        lines.append(
+            f"{run.label}: no samples of {', '.join(task.title for task in without)} beside {run.path.name} (run "
+            "lm_eval with --log_samples, and keep its file names): no comparisons, groups or failures of these."
+            + (f" Likely truncated: {', '.join(shares)}." if shares else "")
+        )
     return lines

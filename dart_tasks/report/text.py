@@ -67,10 +67,10 @@ def _sampled_scores(run: Run) -> list[tuple[str, str]]:
         for name, score in task.scores.items()
         if "@" in name or name == "acc_relative_tolerance"
     ]
-    tasks = [task.task for task in run.tasks]
-    for name in run.tasks[0].scores if len(tasks) > 1 else ():
-        if "@" in name and (mean := run.mean(tasks, name)) is not None:
-            rows.append((f"mean of {len(tasks)}, {name}", _with_error(mean)))
+    titles = [task.title for task in run.tasks]
+    for name in run.tasks[0].scores if len(titles) > 1 else ():
+        if "@" in name and (mean := run.mean(titles, name)) is not None:
+            rows.append((f"mean of {len(titles)}, {name}", _with_error(mean)))
     return rows
 
 

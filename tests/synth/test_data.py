@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from synth.data import DataError, DatasetSpec, dataset_fingerprint, load_queries, reference_of
+from dart_tasks.parse_rows import reference_of
+from synth.data import DataError, DatasetSpec, dataset_fingerprint, load_queries
 
 
 def write(path: Path, *rows: dict[str, object]) -> str:

@@ -229,3 +229,28 @@ def test_problem_files_of_ones_own(tmp_path: Path) -> None:
     path.write_text('{"id": 1, "question": "1+1"}\n')
     with pytest.raises(DataError, match="row 1 lacks the column query, answer"):
         load_problem_file(path)
+
+
+def test_a_local_copy_of_a_pinned_file_has_to_be_that_file(tmp_path: Path) -> None:
+    rows = [{"question": "1+1?", "answer": "2", "data_topic": "college_math.x", "license": "MIT"}] * 2818
+    (tmp_path / "college_math_test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match="differs from the pinned file"):
+        load("college_math", data_dir=tmp_path)
+    assert len(load("college_math", data_dir=tmp_path, verify=False)) == 2818
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ([1, 2], "row 2 is not an object"),
+        ({"id": 2, "query": "?"}, "row 2 lacks the column answer"),
+        ({"id": 2, "query": 5, "answer": "1"}, "row 2: query must be text"),
+        ({"id": 2, "query": "?", "answer": {"a": 1}}, "row 2: query must be text, answer text, a number"),
+        ({"id": 1, "query": "?", "answer": "1"}, "row 2 has the id of an earlier row"),
+    ],
+)
+def test_a_problem_file_is_checked_row_by_row(row: Any, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps({"id": 1, "query": "?", "answer": "1"}) + "\n" + json.dumps(row) + "\n")
+    with pytest.raises(DataError, match=message):
+        load_problem_file(path)

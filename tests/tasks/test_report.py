@@ -19,7 +19,7 @@ from dart_tasks.grading import GRADER_VERSION
 from dart_tasks.report.cli import command
 from dart_tasks.report.plots import Bar, bar_chart
 from dart_tasks.report.published import published_table
-from dart_tasks.report.results import ResultsError, Run, Score, TaskResult, read_run
+from dart_tasks.report.results import ResultsError, Run, Score, TaskResult, read_runs
 from dart_tasks.report.significance import compare, mcnemar_p
 from dart_tasks.report.summary import notes, score_table
 
@@ -58,8 +58,8 @@ def report(*arguments: object) -> Any:
 
 
 def test_a_run_is_read_back(runs: tuple[Path, Path]) -> None:
-    run = read_run(runs[0])
-    math = run.task("dart_math_mini_math")
+    (run,) = read_runs(runs[0])
+    math = run.task("MATH (mini)")
     assert math is not None and math.n_items == math.n_available == len(math.items) == 26
     assert math.accuracy.value == pytest.approx(sum(item.accuracy for item in math.items) / 26)
     assert run.label == "weak-[red]<b>"
@@ -130,9 +130,62 @@ def test_model_card_from_a_run(runs: tuple[Path, Path], tmp_path: Path) -> None:
     assert data.license_name == "deepseek"
 
 
+def test_a_card_whose_training_data_are_not_named_has_no_licence(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    report(runs[1], "--model-card", path, "--base", "mistralai/Mistral-7B-v0.1")
+    assert "\nlicense:" not in path.read_text()
+    report(runs[1], "--model-card", path, "--base", "mistralai/Mistral-7B-v0.1", "--data", "openai/gsm8k")
+    assert "\nlicense: apache-2.0" in path.read_text()
+
+
 def test_labels_name_the_runs(runs: tuple[Path, Path]) -> None:
     output = report(*runs, "--label", "before", "--label", "after").stdout
     assert "after vs before" in output
+    result = report(runs[0], "--label", "a", "--label", "b")
+    assert result.exit_code == 2 and "--label: 2 labels for 1 runs" in result.output
+
+
+def test_results_away_from_their_samples_say_what_is_missing(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    copy = tmp_path / "before.json"
+    copy.write_bytes(runs[0].read_bytes())
+    output = " ".join(report(copy).stdout.split())
+    assert "no samples of MATH (mini), GSM8K (mini) beside before.json" in output
+    assert "Likely truncated: MATH (mini) 0.0%" in output
+    report(copy, "--html", tmp_path / "r.html")
+    assert "acc_level_3" in (tmp_path / "r.html").read_text()
+
+
+def _changed(path: Path, to: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    data = json.loads(path.read_text())
+    change(data)
+    to.write_text(json.dumps(data))
+    return to
+
+
+def test_part_of_a_benchmark_is_not_complete_whatever_lm_eval_counts(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    text = runs[0].read_text().replace("dart_math_mini_math", "dart_math_math")
+    (tmp_path / "results_x.json").write_text(text)
+    (run,) = read_runs(tmp_path / "results_x.json")
+    math = run.task("MATH")
+    assert math is not None and (math.n_items, math.n_available, math.complete) == (26, 5000, False)
+    assert "MATH 26 of 5,000" in " ".join(report(tmp_path / "results_x.json").stdout.split())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data.update(configs=None),
+        lambda data: data["results"].update(dart_math_mini_math=None),
+        lambda data: data["results"]["dart_math_mini_math"].update({"acc,graded": "N/A"}),
+        lambda data: data["n-samples"].update(dart_math_mini_math=[]),
+    ],
+)
+def test_damaged_results_are_refused_in_a_line(
+    change: Callable[[dict[str, Any]], None], runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    result = report(_changed(runs[0], tmp_path / "results_x.json", change))
+    assert result.exit_code == 1
+    assert "is not a results file of lm-eval" in result.output
 
 
 def test_regrade_lists_the_verdicts_that_changed(runs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -149,9 +202,51 @@ def test_regrade_lists_the_verdicts_that_changed(runs: tuple[Path, Path], tmp_pa
     assert f"{rows[0]['doc']['id']} #0: wrong -> right" in output
 
 
+def test_any_sample_log_can_be_graded_again(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    foreign = [
+        {"doc_id": n, "doc": {"question": "2+3?", "answer": "2+3\n#### 5"}, "target": "2+3\n#### 5",
+         "resps": [["The answer is 5."]], "filtered_resps": ["5"], "filter": name, "metrics": ["exact_match"],
+         "exact_match": met}
+        for n in range(2) for name, met in (("strict-match", float(n)), ("flexible-extract", 1.0))
+    ]  # fmt: skip
+    log = tmp_path / "samples_gsm8k_x.jsonl"
+    log.write_text("".join(json.dumps(row) + "\n" for row in foreign))
+    output = report("--regrade", log).stdout
+    assert "2 responses, accuracy 50.00 -> 100.00" in output and "0 #0: wrong -> right" in output
+
+    samples = next(runs[1].parent.glob("samples_dart_math_mini_gsm8k_*.jsonl"))
+    rows = [json.loads(line) for line in samples.read_text().split("\n") if line]
+    predicted = [{**row, "filtered_resps": row["resps"]} for row in rows]  # as --predict_only logs them
+    log.write_text("".join(json.dumps(row) + "\n" for row in predicted))
+    assert "25 responses, accuracy not graded before -> 100.00" in report("--regrade", log).stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"doc": None}, "line 2: not a sample of lm-eval"),
+        ({"doc": {"question": "?"}}, "line 2: no reference answer"),
+        ({"doc": {"query": "?", "reference": "not JSON"}}, "line 2: not a sample of lm-eval"),
+        ({"doc": {"query": "?", "reference": "1", "benchmark": "other"}}, "line 2: unknown benchmark 'other'"),
+        ({"resps": None}, "line 2: not a sample of lm-eval"),
+    ],
+)
+def test_a_log_that_cannot_be_graded_says_where(
+    change: dict[str, Any], message: str, runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    samples = next(runs[1].parent.glob("samples_dart_math_mini_gsm8k_*.jsonl"))
+    row = json.loads(samples.read_text().split("\n")[0])
+    row.pop("target", None)
+    log = tmp_path / "samples_x.jsonl"
+    log.write_text(json.dumps(row) + "\n" + json.dumps({**row, **change}) + "\n")
+    result = report("--regrade", log)
+    assert result.exit_code == 1 and message in result.output
+    assert "sample logs go to --regrade" in report(log).output
+
+
 def test_agreement_with_math_verify_is_shown(runs: tuple[Path, Path]) -> None:
     output = report(runs[1], "--math-verify").stdout
-    assert "GSM8K (mini): Math-Verify gives the same verdict on 100.0% of 25 responses" in output
+    assert "GSM8K (mini): Math-Verify agrees on 100.0% of 25 responses" in output
 
 
 @pytest.mark.parametrize(
@@ -159,7 +254,7 @@ def test_agreement_with_math_verify_is_shown(runs: tuple[Path, Path]) -> None:
     [
         (["/nowhere/results.json"], 1, "cannot read /nowhere/results.json: No such file"),
         (["--model-card", "x.md", "results.json"], 2, "--model-card needs --base"),
-        (["--label", "a", "--label", "b", "results.json"], 2, "--label: 2 labels for 1 files"),
+        (["--regrade", "--html", "x.html", "samples.jsonl"], 2, "--regrade only lists differences"),
         (["--regrade", "/nowhere/samples.jsonl"], 1, "cannot read /nowhere/samples.jsonl"),
     ],
 )
@@ -174,7 +269,7 @@ def test_files_that_are_no_results(content: str, tmp_path: Path) -> None:
     path = tmp_path / "results_x.json"
     path.write_text(content)
     with pytest.raises(ResultsError):
-        read_run(path)
+        read_runs(path)
 
 
 # -- published table and statistics ------------------------------------------------------------------------------------
@@ -188,11 +283,21 @@ def test_published_rows_are_the_eight_models_and_their_baselines() -> None:
     assert table.source.startswith("https://") and table.retrieved
 
 
-def suite_run(label: str = "ours", n_items: int = 100) -> Run:
+def suite_run(label: str = "ours", n_items: int = 100, variant: str = "") -> Run:
     """A run of the whole suite, without samples: accuracies 10% to 60%."""
     tasks = tuple(
         TaskResult(
-            record.task, record.name, "1", "1.0", "alpaca", 1, n_items, 100, {"acc": Score(0.1 * place, 0.03)}, items=()
+            record.task + variant,
+            record.name,
+            "1",
+            "1.0",
+            "alpaca",
+            0,
+            1,
+            n_items,
+            100,
+            {"acc": Score(0.1 * place, 0.03)},
+            items=(),
         )
         for place, record in enumerate(BENCHMARKS.values(), 1)
     )
@@ -211,6 +316,27 @@ def test_the_suite_stands_beside_the_published_table() -> None:
     assert published["GPT-4 (0314)"][-1].text == ""
     text = " ".join(notes([suite_run()], table))
     assert "judged by DART-Math's own evaluator" in text and "prints 27.4" in text
+
+
+def test_variants_of_the_prompt_share_the_columns() -> None:
+    """A base model few-shot beside its fine-tuned one 0-shot, and a task of another kind."""
+    other = TaskResult("dart_math_demo", "generic", "1", "1", "alpaca", 0, 1, 9, 9, {"acc": Score(0.5, None)}, ())
+    runs = [suite_run("base (fewshot)", variant="_fewshot"), suite_run("tuned"), Run("x", "x", Path("x"), "", (other,))]
+    table = score_table(runs)
+    assert len(table.columns) == 6 + 1 + 3
+    assert [cells[-1].text for _, cells in table.ours] == ["35.0", "35.0", ""]
+    assert len(table.published) == 14 and table.published[0][1][6].text == ""
+
+
+def test_variants_in_one_file_are_runs_of_their_own(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    text = runs[0].read_text().replace("dart_math_mini_gsm8k", "dart_math_gsm8k_fewshot")
+    text = text.replace("dart_math_mini_math", "dart_math_math")
+    (tmp_path / "results_x.json").write_text(text)
+    found = read_runs(tmp_path / "results_x.json")
+    assert [(run.label.removeprefix("weak-[red]<b>"), [task.title for task in run.tasks]) for run in found] == [
+        ("", ["MATH"]),
+        (" (fewshot)", ["GSM8K"]),
+    ]
 
 
 def test_partial_runs_are_marked() -> None:

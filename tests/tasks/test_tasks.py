@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dart_tasks.prompts import get_template
-from dart_tasks.report.results import read_run
+from dart_tasks.report.results import read_runs
 from dart_tasks.report.text import markdown
 from dart_tasks.tasks import TaskError
 
@@ -116,10 +116,28 @@ def test_chat_task_uses_the_models_own_template(build: Callable[..., Any]) -> No
     ("task", "metadata", "options", "message"),
     [
         ("dart_math_mini_gsm8k", {"template": "nope"}, {}, "unknown prompt template 'nope': choose one of alpaca"),
-        ("dart_math_mini_gsm8k", {"k": 0}, {}, "k must be at least 1 (got 0)"),
+        ("dart_math_mini_gsm8k", {"k": 0}, {}, "k must be a whole number of at least 1 (got 0)"),
         ("dart_math_mini_gsm8k", {"k": 4, "temperature": 0}, {}, "temperature must be above 0"),
         ("dart_math_mini_gsm8k", {"benchmark": "gsm9k"}, {}, "unknown benchmark 'gsm9k'"),
-        ("dart_math_mini_gsm8k", {"data_dir": "/nowhere"}, {}, "no file /nowhere/gsm8k_test.jsonl"),
+        ("dart_math_mini_gsm8k", {"k": 2.5}, {}, "k must be a whole number"),
+        ("dart_math_mini_gsm8k", {"k": None}, {}, "k must be a whole number"),
+        ("dart_math_mini_gsm8k", {"temperature": None}, {}, "temperature must be a number"),
+        ("dart_math_mini_gsm8k", {"k": 2, "top_p": 3}, {}, "top_p must be above 0 and at most 1"),
+        ("dart_math_mini_gsm8k", {"stop": "###"}, {}, "stop must be a list of texts"),
+        ("dart_math_mini_gsm8k", {"template": "x" * 5000}, {}, "template"),
+        ("dart_math_mini_gsm8k", {"tempalte": "plain"}, {}, "unknown setting 'tempalte': did you mean 'template'?"),
+        ("dart_math_mini_gsm8k", {"K": 8}, {}, "unknown setting 'K': did you mean 'k'?"),
+        ("dart_math_gsm8k", {"data_dir": "/nowhere"}, {}, "no file /nowhere/gsm8k_test.jsonl: data_dir is '/nowhere'"),
+        ("dart_math_mini_gsm8k", {"data_dir": "/nowhere"}, {}, "leave data_dir out, or use dart_math_gsm8k"),
+        ("dart_math_gsm8k", {"benchmark": "math"}, {}, "this task is gsm8k, not math"),
+        ("dart_math_gsm8k", {"problems": "mine.jsonl"}, {}, "use --tasks dart_math_demo for them"),
+        ("dart_math_mini_gsm8k", {}, {"apply_chat_template": True}, """add --metadata '{"template": "chat"}'"""),
+        (
+            "dart_math_gsm8k_chat",
+            {"template": "plain", "data_dir": "mini"},
+            {"apply_chat_template": True},
+            "leave template out of --metadata",
+        ),
         ("dart_math_demo", {"problems": "/nowhere.jsonl"}, {}, "no file /nowhere.jsonl"),
         ("dart_math_gsm8k", {"data_dir": "mini"}, {"apply_chat_template": True}, "use the task dart_math_gsm8k_chat"),
         ("dart_math_gsm8k_chat", {"data_dir": "mini"}, {}, "add --apply_chat_template"),
@@ -257,7 +275,7 @@ def test_groups_show_the_unweighted_means_of_sampled_metrics(
     assert group["pass@2,graded"] == pytest.approx((1 + 5 * 0.5) / 6)
     assert group["maj@4,graded"] == pytest.approx(1 / 6)
     assert "pass@8,graded" not in group
-    assert "| mean of 6, pass@2 | 58.3 ±0.0 |" in markdown([read_run(save_run(results, tmp_path, "m"))])
+    assert "| mean of 6, pass@2 | 58.3 ±0.0 |" in markdown(read_runs(save_run(results, tmp_path, "m")))
 
 
 def test_votes_are_on_values_not_on_texts(evaluate: Callable[..., dict[str, Any]]) -> None:
@@ -279,11 +297,39 @@ def test_identical_samples_are_not_reported_as_maj_and_pass(
     assert "all 3 responses are identical for 100% of the items" in caplog.text
 
 
-def test_greedy_decoding_with_k_above_1_is_refused(build: Callable[..., Any], task_manager: Callable[..., Any]) -> None:
-    task = task_manager(k=2).load(["dart_math_mini_gsm8k"])["tasks"]["dart_math_mini_gsm8k"]
-    task.set_config("generation_kwargs", {"do_sample": False}, update=True)  # as --gen_kwargs do_sample=False does
+@pytest.mark.parametrize(
+    ("k", "given", "message"),
+    [
+        (2, {"do_sample": False}, "k = 2 needs sampling"),
+        (2, {"temperature": 0}, "temperature must be above 0"),
+        (2, {"top_p": 0}, "top_p must be above 0"),
+        (1, {"max_gen_toks": "abc"}, "max_gen_toks must be a whole number"),
+    ],
+)
+def test_generation_arguments_that_cannot_be_meant_are_refused(
+    k: int, given: dict[str, Any], message: str, task_manager: Callable[..., Any]
+) -> None:
+    task = task_manager(k=k).load(["dart_math_mini_gsm8k"])["tasks"]["dart_math_mini_gsm8k"]
+    task.set_config("generation_kwargs", given, update=True)  # as --gen_kwargs does
     task.set_config("num_fewshot", 0)
-    with pytest.raises(TaskError, match="k = 2 needs sampling"):
+    with pytest.raises(TaskError, match=message):
+        task.build_all_requests()
+
+
+def test_other_names_of_the_token_limit_count(task_manager: Callable[..., Any]) -> None:
+    task = task_manager().load(["dart_math_mini_gsm8k"])["tasks"]["dart_math_mini_gsm8k"]
+    task.set_config("generation_kwargs", {"max_new_tokens": 64}, update=True)
+    task.set_config("num_fewshot", 0)
+    task.build_all_requests()
+    generation = task.instances[0].args[1]
+    assert generation["max_gen_toks"] == 64 and "max_new_tokens" not in generation
+
+
+@pytest.mark.parametrize("template", ["qwen-boxed", "llama3"])
+def test_exemplars_do_not_go_into_a_chat_format(template: str, task_manager: Callable[..., Any]) -> None:
+    metadata = {"data_dir": "mini", "verify": False, "template": template}
+    task = task_manager(**metadata).load(["dart_math_gsm8k_fewshot"])["tasks"]["dart_math_gsm8k_fewshot"]
+    with pytest.raises(TaskError, match="use the task dart_math_gsm8k_chat"):
         task.build_all_requests()
 
 
