@@ -32,7 +32,7 @@ demo: $(INSTALLED)  ## Synthesise, fine-tune and evaluate with the embedded mode
 miniature: $(INSTALLED)  ## The paper's claim in miniature: 3 strategies, 5 seeds, about 70 minutes on 2 cores; resumes
 	@$(BIN)/python -m experiments.miniature --page docs/miniature.md
 
-miniature-full: $(INSTALLED)  ## The same with three sizes and ablations: many hours; resumes
+miniature-full: $(INSTALLED)  ## The same with stronger students, three sizes and ablations: many hours; resumes
 	@$(BIN)/python -m experiments.miniature --full --page docs/miniature.md
 
 test: lint test-fast  ## Lint, type-check and run the fast tests
