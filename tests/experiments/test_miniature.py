@@ -312,6 +312,7 @@ def test_the_page_is_written_from_what_is_there(tmp_path: Path, full: bool) -> N
     labels = [f"{label} (1 of 2 seeds)" if label == ABLATIONS[0].label else label for label in labels]
     assert all(f"| {label} |" in text for label in labels)
     assert ("log-odds at 40 (1 of 2 seeds)" in text) == full
+    assert ("beats vanilla at equal trials, 2 of 2 seeds" in text) == full
     for heading in ("## Scaling", "## Where the line runs", "## Why", "## Ablations"):
         assert (heading in text) == full
     assert ("75%: Prop2Diff" in text) == full
