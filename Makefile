@@ -30,10 +30,10 @@ demo: $(INSTALLED)  ## Synthesise, fine-tune and evaluate with the embedded mode
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python experiments/demo.py
 
 miniature: $(INSTALLED)  ## The paper's claim in miniature: 3 strategies, 5 seeds, about 70 minutes on 2 cores; resumes
-	@$(BIN)/python -m experiments.miniature --page docs/miniature.md
+	@$(BIN)/python -m experiments.miniature
 
 miniature-full: $(INSTALLED)  ## The same with stronger students, three sizes and ablations: many hours; resumes
-	@$(BIN)/python -m experiments.miniature --full --page docs/miniature.md
+	@$(BIN)/python -m experiments.miniature --full
 
 test: lint test-fast  ## Lint, type-check and run the fast tests
 

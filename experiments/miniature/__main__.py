@@ -105,6 +105,8 @@ def main(
     try:
         if not only_report:
             _run(grid, full, jobs, dry_run)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     except StageError as error:
         raise click.ClickException(f"{error}\nThe same command goes on from here.") from error
     except KeyboardInterrupt:

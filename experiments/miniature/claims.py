@@ -28,11 +28,11 @@ def claims_table(study: Study) -> str:
     rows = [
         compare("Prop2Diff beats vanilla at equal size", "vanilla", "prop2diff", LEVEL_NAMES),
         compare("... on hard problems", "vanilla", "prop2diff", HARD),
-        compare("... also at equal tokens", "vanilla", "prop2diff-tokens", LEVEL_NAMES),
-        compare("... on hard problems at equal tokens", "vanilla", "prop2diff-tokens", HARD),
-        compare("... without loss on easy problems (levels 1 to 3)", "vanilla", "prop2diff", EASY),
-        compare("... on longer chains than it was trained on", "vanilla", "prop2diff", ("longer",)),
-        compare("... on other wording", "vanilla", "prop2diff", ("wording",)),
+        compare("... also at equal tokens (ours)", "vanilla", "prop2diff-tokens", LEVEL_NAMES),
+        compare("... on hard problems at equal tokens (ours)", "vanilla", "prop2diff-tokens", HARD),
+        compare("... without loss on easy problems, levels 1 to 3 (ours)", "vanilla", "prop2diff", EASY),
+        compare("... on longer chains than its training queries have (ours)", "vanilla", "prop2diff", ("longer",)),
+        compare("... on other wording (ours)", "vanilla", "prop2diff", ("wording",)),
         compare("Uniform beats vanilla at equal size", "vanilla", "uniform", LEVEL_NAMES),
         compare("... on hard problems", "vanilla", "uniform", HARD),
         compare("Prop2Diff beats Uniform", "uniform", "prop2diff", LEVEL_NAMES),
@@ -51,16 +51,16 @@ def _equal_trials(study: Study) -> list[list[str]]:
     if not study.present([EQUAL_TRIALS]):
         return []
     seeds = f"{len(study.runs(EQUAL_TRIALS.name))} of {len(study.results.seeds)} seeds"
-    claim = f"(not a claim of the paper) Prop2Diff beats vanilla at equal trials, {seeds}"
+    claim = f"Prop2Diff beats vanilla at equal trials (ours), {seeds}"
     rows = []
-    for name, group in ((claim, LEVEL_NAMES), ("... on hard problems", HARD)):
+    for name, group in ((claim, LEVEL_NAMES), ("... on hard problems (ours)", HARD)):
         difference = study.difference(EQUAL_TRIALS.name, "prop2diff", group)
         rows.append([name, f"{points(difference)} points", word_of(difference)])
     return rows
 
 
 def _hardest_gain(study: Study) -> list[str]:
-    """Whether the advantage is larger on hard than on easy problems: a difference of differences."""
+    """Whether the advantage is larger on hard than on easy problems, by whether the intervals overlap."""
     easy = study.difference("vanilla", "prop2diff", EASY)
     hard = study.difference("vanilla", "prop2diff", HARD)
     number = f"{100 * hard.mean:+.1f} points on levels 4 and 5, {100 * easy.mean:+.1f} on levels 1 to 3"

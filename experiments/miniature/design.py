@@ -1,6 +1,7 @@
 """The design: what is compared, with which settings, as commands of the product.
 
-Everything here was fixed before the grid was run (docs/miniature.md has the log of pilots). For every seed there are
+The default grid was fixed before it was run (docs/miniature.md has the log of pilots); the stronger students were added
+when its result was known. For every seed there are
 other training queries, other samples and another order of training; the synthesiser, the student and the test problems
 are the same. Every arm's pool comes from a run of its own, so that trials spent are those of the strategy alone.
 """
@@ -31,6 +32,7 @@ PLUGIN = HERE / "plugin"
 
 PILOT_PASS_RATES = {1: 0.89, 2: 0.80, 3: 0.73, 4: 0.37, 5: 0.19}
 """The synthesiser's share of correct responses by level, at temperature 0.8, on 250 queries a level (a pilot)."""
+_MAX_K = 2_000
 PILOT_CONCENTRATION = 2.0
 """Pass rates of a level's queries are spread as a Beta distribution: alpha + beta that fits the pilot's yields."""
 
@@ -128,9 +130,19 @@ def _pass_rates(mean: float, n_points: int = 50) -> list[tuple[float, float]]:
 
 
 def k_for(strategy: Strategy, per_query: float, probe: int, max_trials: int, margin: float = 1.05) -> int:
-    """The smallest k that is expected to give ``per_query`` responses, and a little more to cut to size."""
+    """The smallest k that is expected to give ``per_query`` responses, and a little more to cut to size.
+
+    Raises:
+        ValueError: none does.
+    """
+    wanted = margin * per_query
+    if expected_yield(strategy, _MAX_K, probe, max_trials) < wanted:
+        raise ValueError(
+            f"{strategy.name} cannot give {per_query:g} responses a query within {max_trials} trials: "
+            "fewer responses (--size), or more queries"
+        )
     k = 1
-    while expected_yield(strategy, k, probe, max_trials) < margin * per_query:
+    while expected_yield(strategy, k, probe, max_trials) < wanted:
         k += 1
     return k
 

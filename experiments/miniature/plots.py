@@ -68,7 +68,9 @@ def figure_one(
         left.hlines(100 * baseline[group], position - 0.45, position + 0.45, colors="black", linestyles="dotted",
                     linewidth=1, label=None if position else "student before")  # fmt: skip
     left.set_xticks(range(len(accuracy)), list(accuracy))
-    left.set(ylabel="accuracy on held-out problems, %", title="Accuracy at equal data set size")
+    left.set(
+        ylabel="accuracy on held-out problems, %", title="Accuracy at equal data set size (light red: at equal tokens)"
+    )
     left.legend(fontsize=8, loc="upper right")
     for curve in responses:
         right.plot(curve.x, curve.y, marker="o", markersize=4, color=curve.colour, label=curve.label)

@@ -46,7 +46,7 @@ class Results:
     Attributes:
         seeds: those for which the default grid is finished.
         runs: by arm and size, in the order of seeds; where not of the default grid, perhaps of a part of them.
-        missing: what was begun of the full grid and is not finished, in words.
+        missing: what is not finished of the full grid, in words; empty where nothing of it was begun.
     """
 
     seeds: list[int]
@@ -142,10 +142,11 @@ def read_results(grid: Grid) -> Results:
         for name, stage in grid.references().items()
         if stage.folder(grid.root).is_dir()
     }
+    begun = any(runs[key] for key in runs.keys() - default)
     missing = [
         f"{name} at {size:,} ({len(found)} of {len(seeds)} seeds)"
         for (name, size), found in runs.items()
-        if 0 < len(found) < len(seeds)
+        if begun and len(found) < len(seeds)
     ]
     problems = sorted(next(iter(runs.values()))[0].correct)
     return Results(seeds, problems, {key: found for key, found in runs.items() if found}, references, missing)

@@ -2,7 +2,8 @@
 
 A stage's key is the hash of its command lines (which hold the settings, and the paths and so the keys of earlier
 stages' outputs) and of the files it reads. A changed setting therefore makes a new folder, and an output that is there
-is current.
+is current. Of the product's own code only the grader's version is in the key: after changing how it trains or
+synthesises, remove the folder.
 Commands write to ``NAME.PID.tmp``, renamed when all of them have succeeded: what a killed run leaves behind, or its
 orphans still write, is no output of the next one. Commands that resume write to ``NAME.tmp``, and lock it themselves.
 """
@@ -10,6 +11,7 @@ orphans still write, is no output of the next one. Commands that resume write to
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import hashlib
 import json
@@ -127,7 +129,9 @@ class _Children:
             with self._lock:
                 if self.stopped:
                     return -signal.SIGTERM
-                process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
+                process = subprocess.Popen(  # a session of its own, as accelerate's launcher does not pass signals on
+                    command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                )
                 self._running.add(process)
         try:
             return process.wait()
@@ -140,7 +144,7 @@ class _Children:
             self.stopped = True
             for process in self._running:
                 with contextlib.suppress(ProcessLookupError):
-                    process.terminate()
+                    os.killpg(process.pid, signal.SIGTERM)
 
 
 def _tail(log: Path, lines: int = 15) -> str:
@@ -200,8 +204,21 @@ def run_stages(
     """Make every output that is not there, ``jobs`` at a time, in the given order as far as they need each other.
 
     Raises:
-        StageError: a command failed. What runs beside it is finished first; nothing new is started.
+        StageError: a command failed (what runs beside it is finished first; nothing new is started), or another run
+            works in the same folder.
     """
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StageError(f"another run works in {root}: wait for its end, or name another --output") from None
+        _run(stages, root, jobs, environment, say)
+
+
+def _run(
+    stages: Sequence[Stage], root: Path, jobs: int, environment: Mapping[str, str], say: Callable[[str], None]
+) -> None:
     waiting = pending(stages, root)
     total, n_started, n_done, started = len(waiting), 0, 0, time.monotonic()
     running: dict[Future[float], Stage] = {}

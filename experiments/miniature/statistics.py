@@ -18,6 +18,9 @@ Outcomes = NDArray[np.float64]
 """1 where solved: one row for each seed, one column for each problem."""
 
 
+_PRINTED = 0.0005  # a tenth of a point, rounded
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean with its 95% interval."""
@@ -28,8 +31,8 @@ class Estimate:
 
     @property
     def verdict(self) -> str:
-        """For a difference: ``higher``, ``lower``, or ``unresolved`` where the interval holds zero."""
-        return "higher" if self.low > 0 else "lower" if self.high < 0 else "unresolved"
+        """For a difference: ``higher``, ``lower``, or ``unresolved`` where the interval, as printed, reaches zero."""
+        return "higher" if self.low >= _PRINTED else "lower" if self.high <= -_PRINTED else "unresolved"
 
 
 class Bootstrap:
@@ -40,7 +43,7 @@ class Bootstrap:
         strata: the columns of each group of problems, as levels.
     """
 
-    def __init__(self, n_seeds: int, strata: Mapping[str, Sequence[int]], n_draws: int = 2000, seed: int = 0) -> None:
+    def __init__(self, n_seeds: int, strata: Mapping[str, Sequence[int]], n_draws: int = 5000, seed: int = 0) -> None:
         random = np.random.default_rng(seed)
         self._columns = {name: np.asarray(columns, dtype=np.intp) for name, columns in strata.items()}
         self._seeds = random.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=n_draws) / n_seeds

@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dart_tasks.embedded.problems import LEVELS
 from experiments.miniature.design import Arm, Grid
 from experiments.miniature.results import Results, Run
@@ -30,7 +33,7 @@ class Study:
     results: Results
 
     @cached_property
-    def _bootstraps(self) -> Callable[[int], Bootstrap]:
+    def bootstraps(self) -> Callable[[int], Bootstrap]:
         """The draws for a number of seeds, made once."""
         return cache(lambda n_seeds: Bootstrap(n_seeds, self.results.strata()))
 
@@ -43,23 +46,28 @@ class Study:
 
     def accuracy(self, arm: str, groups: Sequence[str], size: int | None = None) -> Estimate:
         seeds = self.seeds(arm, size)
-        return self._bootstraps(len(seeds)).accuracy(self.results.outcomes(arm, size or self.size, seeds), groups)
+        return self.bootstraps(len(seeds)).accuracy(self.results.outcomes(arm, size or self.size, seeds), groups)
 
     def difference(self, first: str, second: str, groups: Sequence[str], size: int | None = None) -> Estimate:
         """How much higher the second is, over the seeds that both have."""
         seeds = sorted(set(self.seeds(first, size)) & set(self.seeds(second, size)))
         less, more = (self.results.outcomes(arm, size or self.size, seeds) for arm in (first, second))
-        return self._bootstraps(len(seeds)).difference(less, more, groups)
+        return self.bootstraps(len(seeds)).difference(less, more, groups)
 
     def reference(self, name: str, groups: Sequence[str]) -> Estimate:
         """Accuracy of a model that no seed changes: the student before, or the synthesiser."""
-        return self._bootstraps(len(self.results.seeds)).accuracy(self.results.reference(name), groups)
+        return self.bootstraps(len(self.results.seeds)).accuracy(self.results.reference(name), groups)
 
     def gain(self, arm: str, groups: Sequence[str]) -> Estimate:
         """How much an arm of the default grid raised the student."""
         before = self.results.reference("student")
         after = self.results.outcomes(arm, self.size, self.results.seeds)
-        return self._bootstraps(len(before)).difference(before, after, groups)
+        return self.bootstraps(len(before)).difference(before, after, groups)
+
+    def effect(self, arm: str) -> NDArray[np.float64]:
+        """An arm of the default grid minus vanilla: a row for each seed, a column for each problem."""
+        arms = (self.results.outcomes(name, self.size, self.results.seeds) for name in (arm, "vanilla"))
+        return np.subtract(*arms)
 
     def runs(self, arm: str, size: int | None = None) -> list[Run]:
         return self.results.runs[arm, size or self.size]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
@@ -25,6 +27,7 @@ from experiments.miniature.design import (
     PLUGIN,
     PROP2DIFF,
     UNIFORM_TOKENS,
+    Arm,
     Grid,
     Settings,
     expected_yield,
@@ -37,9 +40,12 @@ from experiments.miniature.problems import (
     reworded_problem,
     training_rows,
 )
+from experiments.miniature.regimes import changes, studies_by_strength
 from experiments.miniature.report import write_report
+from experiments.miniature.results import read_results
 from experiments.miniature.stages import Stage, StageError, pending, run_stages
-from experiments.miniature.statistics import Bootstrap
+from experiments.miniature.statistics import Bootstrap, Estimate
+from experiments.miniature.study import LEVEL_NAMES, Study
 from synth.strategy import STRATEGIES
 
 
@@ -98,6 +104,11 @@ def test_k_is_the_smallest_that_is_expected_to_give_the_size(name: str, size: in
     k = k_for(strategy, per_query, 8, 64)
     assert expected_yield(strategy, k, 8, 64) >= 1.05 * per_query
     assert k == 1 or expected_yield(strategy, k - 1, 8, 64) < 1.05 * per_query
+
+
+def test_a_size_out_of_reach_is_an_error_and_no_endless_search() -> None:
+    with pytest.raises(ValueError, match=r"cannot give 26\.4 responses a query within 64 trials"):
+        k_for(STRATEGIES["prop2diff"], 26.4, 8, 64)
 
 
 def test_dart_synth_finds_the_ablations_strategies_on_pythonpath() -> None:
@@ -160,6 +171,13 @@ def test_only_a_stage_that_resumes_finds_what_it_had_written(tmp_path: Path) -> 
         assert (stage.folder(tmp_path) / "half").exists() == resumes
 
 
+def test_two_runs_in_one_folder_are_refused(tmp_path: Path) -> None:
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(StageError, match="another run works in"):
+            _run([Stage("a", (WRITE,))], tmp_path)
+
+
 def test_a_killed_run_leaves_nothing_in_the_next_ones_output(tmp_path: Path) -> None:
     """Its commands live on for a while, and write."""
     code = "import os, sys, time, pathlib; p = pathlib.Path(sys.argv[1]); (p / 'a').write_text(str(os.getpid()))\n"
@@ -216,7 +234,9 @@ def test_a_bootstrap_of_equal_outcomes_has_no_width_and_a_clear_difference_is_re
     bootstrap = Bootstrap(5, {"a": range(200), "b": range(200, 400)}, n_draws=500)
     low = (random.random((5, 400)) < 0.4).astype(float)
     high = np.maximum(low, random.random((5, 400)) < 0.2)
-    assert bootstrap.difference(low, low, ["a", "b"]).verdict == "unresolved"
+    same = bootstrap.difference(low, low, ["a", "b"])
+    assert (same.mean, same.low, same.high, same.verdict) == (0, 0, 0, "unresolved")
+    assert Estimate(-0.02, -0.03, -0.0004).verdict == "unresolved"  # printed as -0.0
     difference = bootstrap.difference(low, high, ["a", "b"])
     assert difference.verdict == "higher"
     assert difference.low < difference.mean < difference.high
@@ -232,15 +252,18 @@ def test_strata_weigh_the_same_whatever_their_size() -> None:
 
 
 def test_an_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    """Seeds with effects of their own: the interval has to be wider than one over problems alone."""
+    """Seeds with effects of their own: an interval over problems alone (all seeds as one) is too narrow."""
     random = np.random.default_rng(1)
-    covered = 0
+    covered = covered_by_problems = 0
     for trial in range(100):
-        chance = np.clip(0.5 + random.normal(0, 0.03, size=(10, 1)) + random.normal(0, 0.2, size=(1, 100)), 0, 1)
+        chance = np.clip(0.5 + random.normal(0, 0.1, size=(10, 1)) + random.normal(0, 0.2, size=(1, 100)), 0, 1)
         outcomes = (random.random((10, 100)) < chance).astype(float)
         estimate = Bootstrap(10, {"a": range(100)}, n_draws=200, seed=trial).accuracy(outcomes, ["a"])
         covered += estimate.low <= 0.5 <= estimate.high
-    assert 88 <= covered <= 100
+        alone = Bootstrap(1, {"a": range(100)}, n_draws=200, seed=trial).accuracy(outcomes.mean(axis=0)[None], ["a"])
+        covered_by_problems += alone.low <= 0.5 <= alone.high
+    assert covered >= 88
+    assert covered_by_problems < 85
 
 
 # ---------------------------------------------------------------------- the page
@@ -252,8 +275,12 @@ def _finish(stage: Stage, root: Path) -> Path:
     return folder
 
 
-def _made_up_grid(root: Path, sizes: tuple[int, ...], full: bool) -> Grid:
-    """Finished stages with outcomes by chance, to see that the page can be written from them."""
+Solves = Callable[[str, Arm | None, int | None], bool]
+"""Whether a problem (by its id) is solved by the model of an arm and seed; of no arm: the student, the synthesiser."""
+
+
+def _made_up_grid(root: Path, sizes: tuple[int, ...], full: bool, solves: Solves | None = None) -> Grid:
+    """Finished stages with outcomes by chance (or as planted), to see that the page can be written from them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -261,8 +288,11 @@ def _made_up_grid(root: Path, sizes: tuple[int, ...], full: bool) -> Grid:
     grid, random = Grid(settings, root=root), Random(0)
     problems = [row.id for row in heldout_rows(6, 5)]
 
-    def evaluated(stage: Stage) -> None:
-        rows = [{"id": problem, "correct": random.random() < 0.5} for problem in problems]
+    def evaluated(stage: Stage, arm: Arm | None = None, seed: int | None = None) -> None:
+        rows = [
+            {"id": problem, "correct": solves(problem, arm, seed) if solves else random.random() < 0.5}
+            for problem in problems
+        ]
         pq.write_table(pa.Table.from_pylist(rows), _finish(stage, root) / "outcomes.parquet")
 
     _finish(grid.student(), root)
@@ -283,7 +313,7 @@ def _made_up_grid(root: Path, sizes: tuple[int, ...], full: bool) -> Grid:
         data = _finish(grid.data(arm, size, seed, k), root)
         (data / "summary.json").write_text(json.dumps(asdict(cut.summarise(kept, len(kept)))))
         _finish(grid.model(arm, size, seed, k), root)
-        evaluated(grid.result(arm, size, seed, k))
+        evaluated(grid.result(arm, size, seed, k), arm, seed)
 
     for wanted in grid.cells():
         cell(grid, *wanted)
@@ -312,16 +342,36 @@ def test_the_page_is_written_from_what_is_there(tmp_path: Path, full: bool) -> N
     labels = [f"{label} (1 of 2 seeds)" if label == ABLATIONS[0].label else label for label in labels]
     assert all(f"| {label} |" in text for label in labels)
     assert ("log-odds at 40 (1 of 2 seeds)" in text) == full
-    assert ("beats vanilla at equal trials, 2 of 2 seeds" in text) == full
+    assert ("beats vanilla at equal trials (ours), 2 of 2 seeds" in text) == full
     for heading in ("## Scaling", "## Where the line runs", "## Why", "## Ablations"):
         assert (heading in text) == full
-    assert ("75%: Prop2Diff" in text) == full
+    assert ("Prop2Diff, student of step 1,650 of 2,200" in text) == full
     assert str(tmp_path) not in text.replace(str(grid.root), "")
 
 
-def test_an_unfinished_seed_is_left_out(tmp_path: Path) -> None:
-    from experiments.miniature.results import read_results
+def test_planted_outcomes_are_found_again(tmp_path: Path) -> None:
+    """Of arms, levels and seeds none is taken for another, also where an arm has one seed only (log-odds: seed 0)."""
 
+    def solves(problem: str, arm: Arm | None, seed: int | None) -> bool:
+        easy = problem.startswith("levels-1-")
+        if arm is None:
+            return False
+        if arm.name == "log-odds":
+            return easy
+        return problem.startswith("levels-5-") if arm.strategy == "prop2diff" else easy and seed == 1
+
+    study = Study(grid := _made_up_grid(tmp_path, (40,), full=True, solves=solves), read_results(grid))
+    assert study.difference("vanilla", "prop2diff", ("level 5",)).mean == 1
+    assert study.difference("vanilla", "prop2diff", ("level 1",)).mean == -0.5
+    assert study.difference("vanilla", "log-odds", ("level 1",)).mean == 1  # of seed 0, in which vanilla solves none
+    assert study.gain("vanilla", ("level 1",)).mean == 0.5
+    assert study.difference("vanilla", "prop2diff", LEVEL_NAMES).mean == pytest.approx(0.2 - 0.1)
+    (stronger,) = [other for other in studies_by_strength(study) if other is not study]
+    assert stronger.difference("vanilla", "prop2diff", ("level 5",)).mean == 1
+    assert changes([study, stronger])[0][1].mean == 0
+
+
+def test_an_unfinished_seed_is_left_out(tmp_path: Path) -> None:
     grid = _made_up_grid(tmp_path, (40,), full=False)
     (grid.result(PROP2DIFF, 40, 1).folder(tmp_path) / "outcomes.parquet").unlink()
     (grid.result(PROP2DIFF, 40, 1).folder(tmp_path) / "stage.json").unlink()
