@@ -308,8 +308,8 @@ def write_report(grid: Grid, page: Path) -> None:
         f"At {study.size:,} responses:\n\n{answer(study)}",
         *([by_strength(studies)] if len(studies) > 1 else []),
         f"![Accuracy by strategy; responses per query against difficulty]({names['figure']})",
-        f"Right: the cap of {settings.max_trials} trials bends the curves down at the end. Fail rates are those of all pools "
-        "of a seed together, which are not independent of the responses.",
+        f"Right: the cap of {settings.max_trials} trials bends the curves down at the end. Fail rates are those of all "
+        "pools of a seed together, which are not independent of the responses.",
         "## Headline",
         headline(study, arms),
         "*Responses* are chosen by chance from those *available*; *tokens* are prompts and responses of the training "
