@@ -10,7 +10,7 @@ from typing import Any
 from dart_tasks.benchmarks import BENCHMARKS
 from dart_tasks.grading.files import QUESTION_COLUMNS
 from dart_tasks.parse_rows import reference_of
-from dart_tasks.report.results import FILTER, ResultsError
+from dart_tasks.report.results import FILTER, ResultsError, sample_rows
 
 __all__ = ["Change", "Regraded", "regrade"]
 
@@ -80,15 +80,8 @@ def regrade(path: Path) -> Regraded:
 
 def _samples(path: Path) -> list[_Sample]:
     found: dict[str, list[_Sample]] = {}
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ResultsError(f"cannot read {path}: {error}") from None
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
+    for number, row in sample_rows(path):
         try:
-            row = json.loads(line)
             found.setdefault(str(row.get("filter")), []).append(_sample(row))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             what = str(error) if isinstance(error, ResultsError) else "not a sample of lm-eval (samples_*.jsonl)"

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dart_tasks.benchmarks import BENCHMARKS
 
-__all__ = ["Graded", "Item", "ResultsError", "Run", "Score", "TaskResult", "read_items", "read_runs"]
+__all__ = ["Graded", "Item", "ResultsError", "Run", "Score", "TaskResult", "read_items", "read_runs", "sample_rows"]
 
 FILTER = "graded"
 _MINI = "dart_math_mini_"
@@ -216,20 +216,35 @@ def read_items(path: Path) -> tuple[Item, ...]:
         ResultsError: it is not a log of a dart_math task.
     """
     items = []
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ResultsError(f"cannot read {path}: {error.strerror}") from None
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
+    for number, row in sample_rows(path):
         try:
-            row = json.loads(line)
             if row["filter"] == FILTER:
                 items.append(_item(row))
         except (ValueError, KeyError, TypeError, IndexError):
             raise ResultsError(f"{path}, line {number}: not a sample of a dart_math task") from None
     return tuple(items)
+
+
+def sample_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, row) of every row of a sample log.
+
+    Raises:
+        ResultsError: the file cannot be read, or a line is no JSON object.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ResultsError(f"cannot read {path}: {error}") from None
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise ResultsError(f"{path}, line {number}: not a sample of lm-eval (samples_*.jsonl)")
+        yield number, row
 
 
 def _item(row: Mapping[str, Any]) -> Item:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from itertools import pairwise
 
 from dart_tasks.embedded.problems import LEVELS
-from experiments.miniature.design import MAIN_ARMS, Grid
+from experiments.miniature.design import MAIN_ARMS
 from experiments.miniature.results import read_results
 from experiments.miniature.statistics import Estimate
 from experiments.miniature.study import EASY, HARD, LEVEL_NAMES, Study, percent, points, table
@@ -20,16 +21,11 @@ def studies_by_strength(study: Study) -> list[Study]:
     """The study, and those with stronger students that are finished for the same seeds; the weakest student first."""
     found = [study]
     for grid in study.grid.stronger():
-        found += [other for other in _study(grid) if other.results.seeds == study.results.seeds]
+        with contextlib.suppress(FileNotFoundError):
+            results = read_results(grid)
+            if results.seeds == study.results.seeds and "student" in results.references:
+                found.append(Study(grid, results))
     return sorted(found, key=strength)
-
-
-def _study(grid: Grid) -> list[Study]:
-    try:
-        results = read_results(grid)
-    except FileNotFoundError:
-        return []
-    return [Study(grid, results)] if "student" in results.references else []
 
 
 def strength(study: Study) -> float:

@@ -48,10 +48,9 @@ def headline(study: Study, arms: Sequence[Arm]) -> str:
     rows = []
     for arm in arms:
         vanilla = arm.name == "vanilla"
-        n_seeds = len(study.runs(arm.name))
+        n_seeds, n_all = len(study.runs(arm.name)), len(study.results.seeds)
         cells = [
-            arm.label
-            + (f" ({n_seeds} of {len(study.results.seeds)} seeds)" if n_seeds < len(study.results.seeds) else ""),
+            arm.label + (f" ({n_seeds} of {n_all} seeds)" if n_seeds < n_all else ""),
             f"{study.mean(arm.name, lambda run: run.data.n_responses):,.0f}",
             f"{study.mean(arm.name, lambda run: run.data.n_available):,.0f}",
             f"{study.mean(arm.name, lambda run: run.data.n_tokens) / 1000:,.0f}k",
@@ -97,10 +96,9 @@ def by_seed(study: Study, arms: Sequence[Arm]) -> str:
         if arm.name == "vanilla":
             continue
         for group_name, group in GROUPS.items():
-            after, before = (
-                study.results.outcomes(name, study.size, study.results.seeds) for name in (arm.name, "vanilla")
-            )
-            values = [100 * stats.fmean(float(row[strata[name]].mean()) for name in group) for row in after - before]
+            values = [
+                100 * stats.fmean(float(row[strata[name]].mean()) for name in group) for row in study.effect(arm.name)
+            ]
             spread = f"{stats.stdev(values):.1f}" if len(values) > 1 else ""
             rows.append([f"{arm.label}, {group_name}", *(f"{value:+.1f}" for value in values),
                          f"{stats.fmean(values):+.1f}", spread])  # fmt: skip
