@@ -33,7 +33,12 @@ Examples:
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a self-contained page with failures.")
 @click.option("--markdown", "markdown_path", type=click.Path(path_type=Path), help="Write the report as Markdown.")
-@click.option("--label", "labels", multiple=True, help="A name for each results file, in order (repeat the option).")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    help="A name for each run, in order (repeat the option); a file with several prompt variants holds several runs.",
+)
 @click.option("--max-failures", default=100, show_default=True, type=click.IntRange(0), help="Failures shown per task.")
 @click.option("--math-verify", is_flag=True, help="Also show how often Math-Verify agrees with our verdicts.")
 @click.option(

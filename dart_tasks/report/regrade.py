@@ -93,6 +93,8 @@ def _samples(path: Path) -> list[_Sample]:
 
 def _sample(row: dict[str, Any]) -> _Sample:
     doc, responses = row["doc"], [str(text) for texts in row["resps"] for text in _listed(texts)]
+    if not responses:
+        raise ResultsError("no response in the sample")
     is_ours = isinstance(doc.get("reference"), str) and "query" in doc
     identity = str(doc["id"] if "id" in doc else row.get("doc_id"))
     if not is_ours:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import click
 
-from dart_tasks.console import run
+from dart_tasks.console import first_line, run
 from experiments.miniature.design import EQUAL_TRIALS, Grid, Settings
 from experiments.miniature.results import equal_trials_k
 from experiments.miniature.stages import (
@@ -117,7 +117,10 @@ def main(
     from experiments.miniature.report import write_report
 
     page = page or output / "miniature.md"
-    write_report(grid, page)
+    try:
+        write_report(grid, page)
+    except FileNotFoundError as error:
+        raise click.ClickException(first_line(error)) from error
     click.echo(f"wrote {page}" + ("" if only_report else f" ({(time.monotonic() - started) / 60:.0f} minutes)"))
 
 

@@ -379,6 +379,17 @@ def test_an_unfinished_seed_is_left_out(tmp_path: Path) -> None:
     assert read_results(grid).seeds == [0]
 
 
+def test_a_report_on_nothing_and_a_size_out_of_reach_are_one_line(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    for arguments, code, message in (
+        (["--only-report"], 1, "no seed in"),
+        (["--dry-run", "--queries-per-level", "20"], 2, "fewer responses (--size), or more queries"),
+    ):
+        ended = CliRunner().invoke(main, [*arguments, "--seeds", "1", "--output", str(tmp_path / "none")])
+        assert (ended.exit_code, message in ended.output) == (code, True)
+
+
 def test_outside_a_checkout_the_command_says_where_to_run_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from click.testing import CliRunner
 

@@ -229,6 +229,7 @@ def test_any_sample_log_can_be_graded_again(runs: tuple[Path, Path], tmp_path: P
         ({"doc": {"query": "?", "reference": "not JSON"}}, "line 2: not a sample of lm-eval"),
         ({"doc": {"query": "?", "reference": "1", "benchmark": "other"}}, "line 2: unknown benchmark 'other'"),
         ({"resps": None}, "line 2: not a sample of lm-eval"),
+        ({"resps": []}, "line 2: no response in the sample"),
     ],
 )
 def test_a_log_that_cannot_be_graded_says_where(
