@@ -27,6 +27,7 @@ class Extraction:
     answer: str
     source: str
     explicit: bool
+    unfinished: bool = False  # the response ends inside a thought
 
 
 NONE = Extraction("", "none", False)
@@ -36,6 +37,11 @@ _RUN_ON = re.compile(
     r"|(?:Question|Problem|User|Human|Q|Instruction)\s?\d*\s*:\s)"
     r"|<\|(?:im_end|im_start|endoftext|eot_id|end_of_text|start_header_id|user|end)\|>|</s>|<｜|\[INST\]"
     r"|\nBelow is an instruction that"
+)
+_THOUGHT = re.compile(
+    r"<(?P<close>/)?(?:seed:)?(?:think|thinking|thought|thoughts|reasoning)\b[^<>]{0,100}>"
+    r"|(?P<close2>◁/think▷|\[/THINK\]|<\|end_of_thought\|>)|◁think▷|\[THINK\]|<\|begin_of_thought\|>",
+    re.IGNORECASE,
 )
 _ECHO = re.compile(r"question|problem|query|\bq\b", re.IGNORECASE)
 _QUOTE = re.compile(r"(?<=\n)>[ \t]+(?=\S)")
@@ -106,7 +112,9 @@ def _shorter(match: re.Match[str]) -> str:
 
 def find_answer(response: str) -> Extraction:
     """The answer that a response states, or the best guess at it; never raises."""
-    text = _relevant(response)
+    text, unfinished = _relevant(response)
+    if unfinished:
+        return Extraction("", "none", False, unfinished=True)
     marked = _boxed(text) or _hashes(text) or _tagged(text)
     if marked is not None:
         after = _AFTER_MARK.split(text)[-1]
@@ -121,7 +129,7 @@ def ends_in(response: str, answer: str) -> bool:
 
     It finds answers of several sentences, of which :func:`find_answer` takes the first sentence or the last formula.
     """
-    text, wanted = (" ".join(part.split()).rstrip("$. ") for part in (_HOPE.sub("", _relevant(response)), answer))
+    text, wanted = (" ".join(part.split()).rstrip("$. ") for part in (_HOPE.sub("", _relevant(response)[0]), answer))
     before = text.removesuffix(wanted.lstrip("$ ")).rstrip("$ ")[-200:]
     if not wanted or len(before) == len(text):
         return False
@@ -131,13 +139,14 @@ def ends_in(response: str, answer: str) -> bool:
     return cue is not None and cue.end() > len(before) and not _SUPPOSED.search(before[: cue.start()])
 
 
-def _relevant(response: str) -> str:
-    """The part of a response that can state its answer: after its thoughts, and up to where it runs on."""
+def _relevant(response: str) -> tuple[str, bool]:
+    """The part that can state the answer: after its thoughts, up to where it runs on; whether a thought stays open."""
     text = _SPACE.sub(
         _shorter, _QUOTE.sub("", response[-MAX_RESPONSE:])
     )  # so that no pattern below meets a long run of spaces
-    thought, _, answered = text.rpartition("</think>")
-    text = answered if thought and answered.strip() else text  # what was thought aloud is no answer
+    closed = deque((tag for tag in _THOUGHT.finditer(text) if tag["close"] or tag["close2"]), maxlen=1)
+    answered = text[closed[0].end() :] if closed else ""
+    text = answered if answered.strip() else text  # what was thought aloud is no answer
     cut = _RUN_ON.search(text, 1)
     for _ in range(MAX_CUTS):
         before = text[: cut.start()] if cut is not None else ""
@@ -145,7 +154,9 @@ def _relevant(response: str) -> str:
         if cut is None or (before.strip() and (not _ECHO.search(cut[0]) or _answers(before))):
             break
         cut = _RUN_ON.search(text, cut.end())
-    return text if cut is None else text[: cut.start()]
+    text = text if cut is None else text[: cut.start()]
+    last = _final(_THOUGHT, text)
+    return text, last is not None and not (last["close"] or last["close2"])
 
 
 def _answers(text: str) -> bool:

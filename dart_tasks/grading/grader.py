@@ -52,7 +52,8 @@ class Verdict:
         source: the cue it was found by: boxed, hashes, final_answer, answer_is, whole, last_formula, last_number, none.
         explicit: the response states it as its answer (the first four sources), rather than it being merely last.
         reason: why it is equal or not, in a few words.
-        flags: what went wrong around it: truncated, timeout, memory, crashed, error.
+        flags: what went wrong around it: truncated, unfinished_thinking (the response ends inside a thought), timeout,
+            memory, crashed, error.
     """
 
     correct: bool
@@ -101,6 +102,8 @@ def grade(
     except Exception as error:  # a fault of ours must cost one case, visibly, not a run
         return Verdict(False, "", "none", False, f"extraction failed: {type(error).__name__}", ("error",))
     flags: tuple[str, ...] = ("truncated",) if finish_reason == "length" else ()
+    if found.unfinished:
+        return Verdict(False, "", "none", False, "ends inside a thought", (*flags, "unfinished_thinking"))
     if flags and not found.explicit:
         return Verdict(False, found.answer, found.source, False, "truncated before it stated an answer", flags)
     if found.source == "none":

@@ -142,3 +142,27 @@ def test_truncated_response_is_wrong_unless_it_states_its_answer() -> None:
     assert stated.correct and stated.flags == ("truncated",)
     assert not unstated.correct and unstated.flags == ("truncated",)
     assert grade("We add and get\n$2+3=5$", "5", finish_reason="stop").correct
+
+
+@pytest.mark.parametrize(
+    "opening",
+    ["<think>", "<thinking>", "<Thought>", "<reasoning>", '<think type="long">', "[THINK]", "◁think▷", "<seed:think>"],
+)
+def test_a_thought_that_never_closes_is_no_answer(opening: str) -> None:
+    verdict = grade(f"{opening}So \\boxed{{7}}? check n=", "7")
+    assert (verdict.correct, verdict.explicit, verdict.flags) == (False, False, ("unfinished_thinking",))
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "<think>7?</think>The answer is 7.",
+        "<think>6?</think><think>7?</think>The answer is 7.",
+        "<thinking>6?</thinking>\n7",
+        "◁think▷6?◁/think▷\\boxed{7}",
+        "Thus \\boxed{7}.<|im_end|>\n<|im_start|>assistant\n<think>Next",
+    ],
+)
+def test_a_closed_thought_is_finished(response: str) -> None:
+    verdict = grade(response, "7")
+    assert (verdict.correct, verdict.flags) == (True, ())
