@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from dart_tasks.grading.dollars import MONEY, mark_money
 
 __all__ = ["Extraction", "clean", "ends_in", "find_answer"]
 
@@ -83,9 +85,13 @@ _LEAD = re.compile(
     |therefore|thus|given\ by|option|choice|that|therefore,|:)\s+)*""",
     re.IGNORECASE | re.VERBOSE,
 )
-_FORMULA = re.compile(r"\$\$(.{1,2000}?)\$\$|\$([^$\n]{1,2000})\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]", re.DOTALL)
+_FORMULA = re.compile(
+    r"\$\$(.{1,2000}?)\$\$|(?<!\\)\$((?:[^$\n\\]|\\[^\n]){1,2000})\$|\\\((.{1,2000}?)\\\)|\\\[(.{1,2000}?)\\\]",
+    re.DOTALL,
+)
 _NUMBER = re.compile(
-    r"(?<![\w.])-?\$?\d{1,3}(?:,\d{3})+(?:\.\d+)?%?|(?<![A-Za-z\d.])-?\$?(?:\d+(?:\.\d+)?(?:/\d+)?|\.\d+)%?"
+    rf"(?<![\w.])-?[${MONEY}]?\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?%?"
+    rf"|(?<![A-Za-z\d.])-?[${MONEY}]?(?:\d+(?:\.\d+)?(?:/\d+)?|\.\d+)%?"
 )
 _DELIMITERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ('"', '"'), ("“", "”"))
 _CONNECTIVE = re.compile(
@@ -115,6 +121,11 @@ def find_answer(response: str) -> Extraction:
     text, unfinished = _relevant(response)
     if unfinished:
         return Extraction("", "none", False, unfinished=True)
+    found = _found(mark_money(text))
+    return replace(found, answer=found.answer.replace(MONEY, "$"))
+
+
+def _found(text: str) -> Extraction:
     marked = _boxed(text) or _hashes(text) or _tagged(text)
     if marked is not None:
         after = _AFTER_MARK.split(text)[-1]

@@ -166,3 +166,23 @@ def test_a_thought_that_never_closes_is_no_answer(opening: str) -> None:
 def test_a_closed_thought_is_finished(response: str) -> None:
     verdict = grade(response, "7")
     assert (verdict.correct, verdict.flags) == (True, ())
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        ("He sold pens.\nIn all the total was $204 + $160 + $330 = $694.", "$694"),
+        ("The cost is $3 for pens and $4 for paper, so he spends $7 in all.", "$7"),
+        ("It costs $30-$20=$10.\nSo he still has the ten that he needs.", "$10"),
+        ("He has $1,200 and pays $200.\nHe keeps $1,000 of it in the bank.", "$1,000"),
+        ("They cost 5$ and 6$ each.\nSo the two of them cost 11$ together.", "11$"),
+        # beside formulas
+        ("Pens cost $3 and pads $4, so $x = 3 + 4$.\nThat is all we need to know here, is it not?", "7"),
+        ("He pays $20 for $5$ pens.\nSo each of them costs him $4$ in the end, not more.", "4"),
+        ("A pen costs $\\$3$ and a pad $\\$4$.\nSo they cost $\\$7$ together, and no more.", "\\$7"),
+        ("We are given $a, b, c$ and $2 \\times 3 = 6$.\nSo we see that\n$6 - 2 = 4 $", "4"),
+    ],
+)
+def test_a_dollar_sign_before_an_amount_is_money(response: str, answer: str) -> None:
+    assert grade(response, answer).correct
+    assert not grade(response, "3").correct
