@@ -204,7 +204,10 @@ def exemplars(benchmark: str, shots: int) -> tuple[Exemplar, ...]:
     """
     available = EXEMPLARS[benchmark]
     if not 0 <= shots <= len(available):
-        raise ValueError(f"{benchmark} has {len(available)} exemplars, {shots} were asked for: lower --num_fewshot")
+        most = len(available)
+        raise ValueError(
+            f"{benchmark} has {most} exemplars, {shots} were asked for: pass --num_fewshot {most}, or fewer"
+        )
     return available[:shots]
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from dart_tasks.embedded import MODEL_DIR
+from dart_tasks.fewshot import EXEMPLARS
 from dart_tasks.prompts import get_template
 from dart_tasks.report.results import read_runs
 from dart_tasks.report.text import markdown
@@ -93,6 +95,32 @@ def test_num_fewshot_can_be_lowered(task_manager: Callable[..., Any]) -> None:
     task.set_config("num_fewshot", 1)
     task.build_all_requests()
     assert prompts(task)[0].count("Question: ") == 2
+
+
+@pytest.mark.parametrize("words", ["--tasks dart_math_gsm8k", "--tasks dart_math_gsm8k_chat --apply_chat_template"])
+def test_the_command_s_num_fewshot_is_the_number_of_exemplars(
+    words: str, lm_eval_command: Callable[..., Any], tmp_path: Path
+) -> None:
+    ended = lm_eval_command(
+        *("--model", "hf", "--model_args", f"pretrained={MODEL_DIR},max_length=4096", "--device", "cpu"),
+        *("--metadata", '{"data_dir": "mini", "verify": false}', "--limit", "1", "--gen_kwargs", "max_gen_toks=1"),
+        *("--num_fewshot", "3", *words.split(), "--output_path", tmp_path, "--log_samples"),
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    (samples,) = tmp_path.glob("**/samples_*.jsonl")
+    prompt = json.loads(samples.read_text().splitlines()[0])["arguments"]["gen_args_0"]["arg_0"]
+    assert [prompt.count(exemplar.query) for exemplar in EXEMPLARS["gsm8k"]] == [1, 1, 1, 0]
+    (results,) = read_runs(next(tmp_path.glob("**/results_*.json")))
+    assert results.tasks[0].shots == 3
+
+
+def test_more_exemplars_than_there_are_is_one_line(lm_eval_command: Callable[..., Any]) -> None:
+    ended = lm_eval_command("--model", "dummy", "--tasks", "dart_math_mini_gsm8k", "--num_fewshot", "9")
+    assert ended.returncode == 1
+    last = ended.stderr.strip().splitlines()[-1]
+    assert last == (
+        "lm_eval: dart_math_mini_gsm8k: gsm8k has 4 exemplars, 9 were asked for: pass --num_fewshot 4, or fewer"
+    )
 
 
 def test_chat_task_uses_the_models_own_template(build: Callable[..., Any]) -> None:
