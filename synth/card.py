@@ -22,6 +22,7 @@ COLUMNS = {
     "dataset": "where the problem comes from",
     "benchmark": "policy under which the answer was judged",
     "n_tokens": "tokens of the response",
+    "finish_reason": "how the response ended; one cut at the length limit is not kept",
     "fail_rate": "share of wrong trials that decided the problem's quota",
 }
 

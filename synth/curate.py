@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from dart_tasks.console import first_line
 from synth.export import DATASET_COLUMNS
 from synth.ledger import Ledger
-from synth.records import Query, normalise, text_key
+from synth.records import Query, counts, normalise, text_key
 from synth.strategy import QueryStats, Strategy
 
 __all__ = [
@@ -46,7 +46,7 @@ class PoolError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PoolTrial:
-    """A trial of a pool; ``text_key`` is None where the pool does not store it."""
+    """A trial of a pool."""
 
     query_id: str
     trial: int
@@ -54,6 +54,18 @@ class PoolTrial:
     explicit: bool
     graded: bool
     text_key: int
+    truncated: bool
+
+
+class PoolText(NamedTuple):
+    """What is written of a kept trial; ``finish_reason`` is None where the pool does not say."""
+
+    query_id: str
+    trial: int
+    response: str
+    answer: str
+    n_tokens: int
+    finish_reason: str | None
 
 
 class Pool(Protocol):
@@ -65,8 +77,8 @@ class Pool(Protocol):
     def trials(self) -> Iterator[PoolTrial]:
         """Every trial without its text, by query and trial number."""
 
-    def texts(self, wanted: Callable[[str, int], bool]) -> Iterator[tuple[str, int, str, str, int]]:
-        """(query id, trial, response, answer, tokens) of the wanted trials, in the pool's order of queries."""
+    def texts(self, wanted: Callable[[str, int], bool]) -> Iterator[PoolText]:
+        """The wanted trials, in the pool's order of queries."""
 
 
 class RunPool:
@@ -83,13 +95,14 @@ class RunPool:
         ids = [query.query_id for query in self._queries]
         for row in self._ledger.results():
             yield PoolTrial(
-                ids[row.query], row.trial, bool(row.correct), bool(row.explicit), bool(row.graded), row.text_key
-            )
+                ids[row.query], row.trial, bool(row.correct), bool(row.explicit), bool(row.graded), row.text_key,
+                row.truncated,
+            )  # fmt: skip
 
-    def texts(self, wanted: Callable[[str, int], bool]) -> Iterator[tuple[str, int, str, str, int]]:
+    def texts(self, wanted: Callable[[str, int], bool]) -> Iterator[PoolText]:
         ids = [query.query_id for query in self._queries]
         for row in self._ledger.pool_where(lambda query, trial: wanted(ids[query], trial)):
-            yield ids[row.query], row.trial, row.response, row.answer, row.n_tokens
+            yield PoolText(ids[row.query], row.trial, row.response, row.answer, row.n_tokens, row.finish_reason)
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -159,7 +172,7 @@ class FilePool:
         found: dict[str, tuple[array[int], array[int], bytearray]] = defaultdict(
             lambda: (array("q"), array("q"), bytearray())
         )
-        for row in self._rows(["query_id", "trial", "correct", "explicit", "graded", "response"]):
+        for row in self._rows(["query_id", "trial", "correct", "explicit", "graded", "response", "finish_reason"]):
             query_id, trial, response = row["query_id"], row["trial"], row["response"]
             if not isinstance(trial, int) or not 0 <= trial < 2**31 or not isinstance(response, str):
                 raise PoolError(f"pool {self._path}: query {query_id!r} has a row without trial number or response")
@@ -168,7 +181,8 @@ class FilePool:
             keys.append(text_key(response))
             flags.append(
                 bool(row["correct"]) + 2 * (row.get("explicit") is not False) + 4 * (row.get("graded") is not False)
-            )
+                + 8 * (row.get("finish_reason") == "length")
+            )  # fmt: skip
         for query_id, (numbers, keys, flags) in found.items():
             last = -1
             for i in sorted(range(len(numbers)), key=numbers.__getitem__):
@@ -179,19 +193,21 @@ class FilePool:
                         )
                     continue
                 last = i
-                yield PoolTrial(
-                    query_id, numbers[i], bool(flags[i] & 1), bool(flags[i] & 2), bool(flags[i] & 4), keys[i]
-                )
+                correct, explicit, graded, truncated = (bool(flags[i] & bit) for bit in (1, 2, 4, 8))
+                yield PoolTrial(query_id, numbers[i], correct, explicit, graded, keys[i], truncated)
 
-    def texts(self, wanted: Callable[[str, int], bool]) -> Iterator[tuple[str, int, str, str, int]]:
-        columns = ["query_id", "trial", "response", "answer", "n_tokens"]
+    def texts(self, wanted: Callable[[str, int], bool]) -> Iterator[PoolText]:
+        columns = ["query_id", "trial", "response", "answer", "n_tokens", "finish_reason"]
         rows = (row for row in self._rows(columns) if wanted(row["query_id"], row["trial"]))
         seen: set[tuple[str, int]] = set()
         for query_id, group in groupby(rows, key=itemgetter("query_id")):
             for row in sorted(group, key=itemgetter("trial")):
                 if (query_id, row["trial"]) not in seen:
                     seen.add((query_id, row["trial"]))
-                    yield query_id, row["trial"], row["response"], row.get("answer") or "", row.get("n_tokens") or 0
+                    yield PoolText(
+                        query_id, row["trial"], row["response"], row.get("answer") or "", row.get("n_tokens") or 0,
+                        row.get("finish_reason"),
+                    )  # fmt: skip
 
 
 def open_pool(path: Path) -> Pool:
@@ -264,7 +280,7 @@ def read_trials(pools: Sequence[Pool], lenient: bool) -> tuple[dict[str, _Trials
             trials = found[trial.query_id]
             position = trials.offset + trial.trial
             trials.end = max(trials.end, position + 1)
-            correct = trial.correct and (lenient or trial.explicit)
+            correct = counts(trial.correct, trial.explicit, trial.truncated, lenient)
             trials.n_trials += 1
             trials.n_graded += trial.graded
             trials.n_correct += correct
@@ -345,14 +361,15 @@ def selected_rows(pools: Sequence[Pool], selection: Selection) -> Iterator[dict[
         def wanted(query_id: str, trial: int, offsets: dict[str, int] = offsets) -> bool:
             return query_id in index and offsets[query_id] + trial in kept[index[query_id]]
 
-        for query_id, trial, response, answer, n_tokens in pool.texts(wanted):
-            query = selection.queries[index[query_id]]
+        for text in pool.texts(wanted):
+            query = selection.queries[index[text.query_id]]
             reference = query.reference if isinstance(query.reference, str) else json.dumps(query.reference)
             yield {
-                "query": query.query, "response": response, "query_id": query_id, "trial": offsets[query_id] + trial,
-                "answer": answer, "reference": reference, "level": query.level, "domain": query.domain,
-                "dataset": query.dataset, "benchmark": query.benchmark, "n_tokens": n_tokens,
-                "fail_rate": selection.fail_rates[index[query_id]],
+                "query": query.query, "response": text.response, "query_id": query.query_id,
+                "trial": offsets[query.query_id] + text.trial, "answer": text.answer, "reference": reference,
+                "level": query.level, "domain": query.domain, "dataset": query.dataset, "benchmark": query.benchmark,
+                "n_tokens": text.n_tokens, "finish_reason": text.finish_reason,
+                "fail_rate": selection.fail_rates[index[query.query_id]],
             }  # fmt: skip
 
 

@@ -194,10 +194,11 @@ class Driver:
         self._grading.discard(completion.id)
         self._ledger.append(trial)
         wanted = self._scheduler.wants(trial.id)
-        self._abort(self._scheduler.on_result(trial.id, trial.result(self._lenient)))
+        result = trial.result(self._lenient)
+        self._abort(self._scheduler.on_result(trial.id, result))
         self.progress.n_trials += 1
         self.progress.n_tokens += trial.n_tokens
-        self.progress.n_correct += trial.correct
+        self.progress.n_correct += result.correct
         self.progress.n_ungraded += not trial.graded
         self.progress.n_surplus_tokens += 0 if wanted else trial.n_tokens
 

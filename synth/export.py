@@ -5,7 +5,8 @@ A pure function of the ledger and the run's settings: exporting twice, or after 
 One row of the data set (configuration ``default``)::
 
     {"query": "...", "response": "...", "query_id": "embedded/7", "trial": 3, "answer": "36", "reference": "36",
-     "level": 2, "domain": "shopping", "dataset": "embedded", "benchmark": "generic", "n_tokens": 64, "fail_rate": 0.25}
+     "level": 2, "domain": "shopping", "dataset": "embedded", "benchmark": "generic", "n_tokens": 64,
+     "finish_reason": "stop", "fail_rate": 0.25}
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _BATCH = 4096
 
 _PROVENANCE = {
     "query_id": "string", "trial": "int32", "answer": "string", "reference": "string", "level": "int32",
-    "domain": "string", "dataset": "string", "benchmark": "string", "n_tokens": "int32", "fail_rate": "float64",
+    "domain": "string", "dataset": "string", "benchmark": "string", "n_tokens": "int32", "finish_reason": "string",
+    "fail_rate": "float64",
 }  # fmt: skip
 DATASET_COLUMNS = {"query": "string", "response": "string", **_PROVENANCE}
 POOL_COLUMNS = {
@@ -107,7 +109,7 @@ def export_run(
                 "query": query.query, "response": row.response, "query_id": query.query_id, "trial": row.trial,
                 "answer": row.answer, "reference": references[row.query], "level": query.level,
                 "domain": query.domain, "dataset": query.dataset, "benchmark": query.benchmark,
-                "n_tokens": row.n_tokens, "fail_rate": fail_rates[row.query],
+                "n_tokens": row.n_tokens, "finish_reason": row.finish_reason, "fail_rate": fail_rates[row.query],
             }  # fmt: skip
 
     def query_rows() -> Iterator[dict[str, Any]]:

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from synth.records import Query, Trial, text_key
+from synth.records import Query, Trial, counts, text_key
 from synth.scheduler import TrialId, TrialResult
 
 __all__ = [
@@ -80,9 +80,15 @@ class StoredResult(NamedTuple):
     n_tokens: int
     finish_reason: str
 
+    @property
+    def truncated(self) -> bool:
+        """Whether the response was cut at the length limit."""
+        return self.finish_reason == "length"
+
     def result(self, lenient: bool) -> TrialResult:
         """As :meth:`synth.records.Trial.result`."""
-        return TrialResult(bool(self.correct and (lenient or self.explicit)), self.text_key, bool(self.graded))
+        right = counts(self.correct, self.explicit, self.truncated, lenient)
+        return TrialResult(right, self.text_key, bool(self.graded))
 
 
 class PoolRow(NamedTuple):

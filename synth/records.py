@@ -9,7 +9,7 @@ from typing import Any
 
 from synth.scheduler import TrialId, TrialResult
 
-__all__ = ["Completion", "Query", "Request", "Trial", "normalise", "text_key"]
+__all__ = ["Completion", "Query", "Request", "Trial", "counts", "normalise", "text_key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,18 @@ class Trial:
     seed: int | None = None
 
     def result(self, lenient: bool) -> TrialResult:
-        """What the scheduler sees: a correct answer counts when it was stated explicitly, or when ``lenient``."""
-        return TrialResult(self.correct and (lenient or self.explicit), text_key(self.response), self.graded)
+        """What the scheduler sees."""
+        right = counts(self.correct, self.explicit, self.finish_reason == "length", lenient)
+        return TrialResult(right, text_key(self.response), self.graded)
+
+
+def counts(correct: bool, explicit: bool, truncated: bool, lenient: bool) -> bool:
+    """Whether a trial is a success: its answer is right and stated explicitly (or ``lenient``), and it came to its end.
+
+    A response cut at the length limit (``truncated``) is a failed one even where it had stated the
+    answer before: a model trained on it would learn not to stop.
+    """
+    return bool(correct and (lenient or explicit) and not truncated)
 
 
 def normalise(text: str) -> str:

@@ -51,7 +51,9 @@ def render_report(run_dir: Path) -> str:
     """
     run = open_run(run_dir)
     with Ledger(run_dir, read_only=True) as ledger:
-        lengths = [(row.n_tokens, bool(row.correct), row.finish_reason == "length") for row in ledger.results()]
+        lengths = [
+            (row.n_tokens, row.result(run.config.lenient_extraction).correct, row.truncated) for row in ledger.results()
+        ]
         hardest = _hardest(run)
         failures = _failures(ledger, hardest)
     parts = [

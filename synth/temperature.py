@@ -52,7 +52,7 @@ def _row(
         temperature,
         len(correct) / max(1, len(rows)),
         1 - len(distinct) / max(1, len(correct)),
-        sum(row.finish_reason == "length" for row in rows) / max(1, len(rows)),
+        sum(row.truncated for row in rows) / max(1, len(rows)),
         sum(row.n_tokens for row in rows) / max(1, len(rows)),
         len({query for query, _ in within}) / n_queries,
         len(within),

@@ -1,0 +1,103 @@
+"""Whole runs through the ``dart-synth`` command, at servers on loopback that answer as served models do."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from synth.cli import main
+
+Rows = list[dict[str, Any]]
+
+
+class Result:
+    """How a command ended: exit code, standard output and error."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def dart_synth(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Runs a command in this process as if typed."""
+
+    def run(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["dart-synth", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return Result(int(ended.value.code or 0), out, err)
+
+    return run
+
+
+def write_problems(path: Path, n_queries: int) -> Path:
+    """Problems whose answers are in their text."""
+    rows = [{"query": f"What is {i} + 0?", "answer": str(i), "level": 1} for i in range(n_queries)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def options(url: str, folder: Path, n_queries: int = 4) -> list[object]:
+    """A small run at a server."""
+    return [
+        "--engine", "openai", "--endpoint", url, "--model", "m", "--prompt-template", "plain", "--dataset",
+        write_problems(folder / "problems.jsonl", n_queries), "--strategy", "vanilla", "-k", 4, "--slots", 8,
+        "--grade-workers", 1, "--format", "jsonl", "--output", folder / "run",
+    ]  # fmt: skip
+
+
+def rows(run_dir: Path, part: str = "data") -> Rows:
+    text = (run_dir / "dataset" / part / "train.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def answer(body: dict[str, Any], words: str, reason: str = "stop") -> web.Response:
+    """A well-formed completion that ends in the right answer."""
+    return completion(body, f"{words} The answer is \\boxed{{{number_of(body)}}}.", reason)
+
+
+def number_of(body: dict[str, Any]) -> int:
+    """Which problem a request is about."""
+    prompt = body["prompt"] if "prompt" in body else body["messages"][-1]["content"]
+    return int(re.search(r"What is (\d+)", prompt).group(1))  # type: ignore[union-attr]
+
+
+def completion(body: dict[str, Any], text: str | None, reason: str = "stop", **message: Any) -> web.Response:
+    """A well-formed answer of either endpoint."""
+    choice = {"message": {"content": text, **message}} if "messages" in body else {"text": text}
+    payload = {"choices": [{**choice, "finish_reason": reason}], "usage": {"completion_tokens": 9}}
+    return web.json_response(payload)
+
+
+# ---------------------------------------------------------------------- what is kept
+def test_a_response_cut_at_the_limit_or_inside_a_thought_is_failed_and_never_kept(
+    make_server: Any, dart_synth: Any, tmp_path: Path
+) -> None:
+    """Of four responses one states the right answer and runs into the limit, and one ends inside its thought."""
+    count = iter(range(1000))
+
+    async def cut(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        number = next(count)
+        words = f"<think>Try {number}." if number % 4 == 1 else f"Try {number}."
+        return answer(body, words, "length" if number % 4 == 2 else "stop")
+
+    assert dart_synth(*options(make_server(cut).url, tmp_path)).code == 0
+    pool, kept, queries = (rows(tmp_path / "run", part) for part in ("pool", "data", "queries"))
+    assert sum(row["finish_reason"] == "length" and row["correct"] for row in pool) == 4
+    assert sum(row["flags"] == "unfinished_thinking" for row in pool) == 4
+    assert len(kept) == 8 and {row["finish_reason"] for row in kept} == {"stop"}
+    assert sum(query["n_correct"] for query in queries) == 8
+    for pool_of in (tmp_path / "run", tmp_path / "run/dataset/pool/train.jsonl"):
+        done = dart_synth("curate", pool_of, "-k", 9, "--output", tmp_path / "o", "--format", "jsonl",
+                          "--decontaminate", "off")  # fmt: skip
+        assert done.code == 0 and "8 responses" in done.out
+        kept = [json.loads(line) for line in (tmp_path / "o/data/train.jsonl").read_text().splitlines()]
+        assert {row["finish_reason"] for row in kept} == {"stop"}
