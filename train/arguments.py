@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, cast, get_args
 
 from train.data import TrainingSet, default_cache_dir
+from train.divergence import ON_DIVERGENCE, OnDivergence
 from train.errors import UsageError, UserError
 from train.recipe import DATASETS, Recipe, load_recipe, recipe_names
 
@@ -62,6 +63,7 @@ class Options:
     max_length: int
     max_length_policy: Literal["error", "drop"]
     attention: str
+    on_divergence: OnDivergence
     global_batch: int
     export_dtype: str
     licence: str
@@ -127,6 +129,12 @@ def _own_parser() -> argparse.ArgumentParser:
         "attention",
         default="auto",
         help="auto, packed_sdpa, flash_attention_3, flash_attention_2, sdpa or eager (%(default)s)",
+    )
+    add(
+        "on-divergence",
+        choices=ON_DIVERGENCE,
+        default="stop",
+        help="what to do when the loss explodes; one that is not finite always stops the run (%(default)s)",
     )
     add("dry-run", action="store_true", help="print samples, packs, steps, memory and hours; load no weights")
     add("utilisation", type=float, default=0.4, help="model FLOPs utilisation that --dry-run assumes (%(default)s)")
@@ -216,6 +224,7 @@ def parse(arguments: Sequence[str]) -> Options:
         max_length=max_length,
         max_length_policy=own.max_length_policy,
         attention=own.attention,
+        on_divergence=own.on_divergence,
         global_batch=global_batch,
         export_dtype=own.export_dtype,
         licence=own.licence or "",

@@ -8,15 +8,10 @@ __all__ = ["DivergenceError", "UsageError", "UserError"]
 class UserError(Exception):
     """Something the user can put right: shown in one line, exit code 1."""
 
-    every_rank = False
-    """Whether a rank other than the first shows it too (it may be the only one that knows)."""
-
 
 class UsageError(UserError):
     """The command line, or the recipe it names, is wrong: exit code 2."""
 
 
 class DivergenceError(UserError):
-    """The loss is not a number, or explodes."""
-
-    every_rank = True
+    """The loss or its gradient is not a number, or the loss explodes."""

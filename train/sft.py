@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         return run(options)
     except UserError as error:
-        if speaks or error.every_rank:
+        if speaks:
             print(f"train/sft.py: {' '.join(printable(str(error)).split())}", file=sys.stderr, flush=True)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:

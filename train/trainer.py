@@ -8,74 +8,24 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from accelerate.utils import gather_object
 from transformers import Trainer, TrainerCallback
 
 from train.checkpoints import STAGING, publish, rotate
 from train.collate import Collator
 from train.data import Encoded
+from train.divergence import LossGuard, OnDivergence
 from train.errors import DivergenceError
 from train.loader import PackDataset, StepSampler
 from train.preflight import check_loss
 from train.recipe import Batching
+from train.show import line
 
-__all__ = ["LossGuard", "PackedTrainer", "StopOnSignal"]
-
-
-class LossGuard:
-    """Stops a run whose loss is not finite or explodes, and names the samples of the micro-batch where it happened
-    (where only the gradient is not finite: those of the step on that rank).
-
-    *Explodes* means twice as bad as guessing among all tokens alike, or, after a warm-up, more than two nats and four
-    times above the running mean.
-    """
-
-    warm_up = 10
-    decay = 0.9
-
-    def __init__(self, vocab_size: int, name: Callable[[int], str]) -> None:
-        self._limit = 2 * math.log(vocab_size)
-        self._name = name
-        self._mean = 0.0
-        self._seen = 0
-
-    def check(self, loss: float, targets: int, samples: list[int], step: int) -> None:
-        """One micro-batch's mean loss over its ``targets`` tokens, in nats.
-
-        Raises:
-            DivergenceError: see the class.
-        """
-        if not targets:  # an empty pack's zero says nothing, and would pull the running mean down
-            return
-        if not math.isfinite(loss):
-            problem = f"the loss is {loss}"
-        elif loss > self._limit:
-            problem = f"the loss is {loss:.2f}, twice as bad as guessing ({self._limit:.2f})"
-        elif self._seen >= self.warm_up and loss > 4 * self._mean + 2:
-            problem = f"the loss jumped from about {self._mean:.2f} to {loss:.2f}"
-        else:
-            self._seen += 1
-            self._mean = loss if self._seen == 1 else self.decay * self._mean + (1 - self.decay) * loss
-            return
-        self._stop(problem, "the micro-batch", samples, step)
-
-    def check_gradient(self, norm: float, samples: list[int], step: int) -> None:
-        """The norm of a step's gradient, before it is applied: one that is not finite would spoil every weight.
-
-        Raises:
-            DivergenceError: it is not finite.
-        """
-        if not math.isfinite(norm):
-            self._stop(f"the gradient's norm is {norm}", "the step on this process", samples, step)
-
-    def _stop(self, problem: str, part: str, samples: list[int], step: int) -> NoReturn:
-        named = ", ".join(self._name(sample) for sample in samples[:20])
-        more = f" and {len(samples) - 20} more" if len(samples) > 20 else ""
-        raise DivergenceError(f"stopped in step {step}: {problem}. Samples of {part}: {named}{more}")
+__all__ = ["PackedTrainer", "StopOnSignal"]
 
 
 class PackedTrainer(Trainer):  # type: ignore[misc]
@@ -87,6 +37,7 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         encoded: Encoded,
         dataset: PackDataset,
         batching: Batching,
+        on_divergence: OnDivergence = "stop",
         flops_per_token: float = 0.0,
         peak_flops: float | None = None,
         **kwargs: Any,
@@ -97,14 +48,17 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         self.add_callback(_WrappedProbe(self))
         self._packs = dataset
         self._batching = batching
-        self._guard = LossGuard(self.model.config.get_text_config().vocab_size, encoded.name)
+        self._encoded = encoded
+        self._guard = LossGuard(self.model.config.get_text_config().vocab_size)
+        self._on_divergence = on_divergence
         self._flops_per_token = flops_per_token
         self._peak_flops = peak_flops
         self._tokens = 0
         self._targets: torch.Tensor | int = 0
         self._metered_since = 0.0
         self._staging = False
-        self._step_samples: list[int] = []
+        self._step: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []  # share of the loss, targets, samples
+        self._step_targets: torch.Tensor | int = 0
         self._logged_targets = 0
 
     @property
@@ -155,29 +109,54 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         batches, items = super().get_batch_samples(epoch_iterator, num_batches, device)
         self._tokens += sum(batch["input_ids"].numel() for batch in batches)
         self._targets = self._targets + items
-        self._step_samples = []
+        self._step, self._step_targets = [], items
         return batches, items
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """This micro-batch's share of the step's loss, scaled so that the mean over ranks is the whole."""
-        samples = inputs.pop("sample_ids").tolist()
-        self._step_samples += samples
+        samples = inputs.pop("sample_ids")
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         loss = result[0] if return_outputs else result
-        targets = int((inputs["labels"][..., 1:] != -100).sum())
-        share = float(loss.detach()) / self.accelerator.num_processes
-        mean = share * int(num_items_in_batch) / max(targets, 1)
-        self._guard.check(mean, targets, samples, self.state.global_step + 1)
+        targets = (inputs["labels"][..., 1:] != -100).sum()
+        self._step.append((loss.detach() / self.accelerator.num_processes, targets, samples))
         return result
 
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """The step's gradient norm. Before the step is applied, it and the loss are judged, by all ranks alike."""
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        if not self.args.fp16:  # there the scaler expects such steps, and skips them
-            value = float(norm.item() if isinstance(norm, torch.Tensor) else norm)
-            self._guard.check_gradient(value, self._step_samples, self.state.global_step + 1)
+        loss = torch.stack([share for share, *_ in self._step]).sum()
+        if self.args.world_size > 1:
+            torch.distributed.all_reduce(loss)
+        size = float(norm.item() if isinstance(norm, torch.Tensor) else norm)
+        if not math.isfinite(loss):
+            self._stop(f"the loss is {float(loss)}")
+        if not math.isfinite(size) and not self.args.fp16:  # fp16's scaler expects such steps, and skips them
+            self._stop(f"the gradient's norm is {size}")
+        problem = self._guard.problem(float(loss), int(self._step_targets))
+        if problem and self._on_divergence == "stop":
+            self._stop(problem)
+        if problem and self._on_divergence == "warn" and self.is_world_process_zero():
+            line(f"warning: step {self.state.global_step + 1}: {problem}")
         return norm
+
+    def _stop(self, problem: str) -> NoReturn:
+        """End the run, naming the samples of the step's worst micro-batch over all ranks. Every rank must call it."""
+
+        def mean(part: tuple[torch.Tensor, ...]) -> float:
+            value = float(part[0]) * int(self._step_targets) / max(int(part[1]), 1)
+            return value if math.isfinite(value) else math.inf
+
+        worst = max(self._step, key=mean)
+        samples = worst[2].tolist()
+        named = ", ".join(self._encoded.name(sample) for sample in samples[:20])
+        named += f" and {len(samples) - 20} more" if len(samples) > 20 else ""
+        _, named = max(gather_object([(mean(worst), named)]))
+        raise DivergenceError(
+            f"stopped in step {self.state.global_step + 1}: {problem}. Samples of the micro-batch with the highest "
+            f"loss: {named}"
+        )
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add throughput since the last log: target tokens/s over all ranks; MFU where the peak is known."""

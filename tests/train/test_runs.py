@@ -6,20 +6,22 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from dart_tasks import embedded
 from train.sft import main
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, about how it was built
 
-Sft = Callable[..., tuple[int, str]]
+Sft = Any
 
 
 @pytest.fixture
 def sft(tiny_llama: Path, sums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Sft]:
-    """Runs ``train/sft.py`` to ``tmp_path / name``; its exit code, and what it said of errors.
+    """Runs ``train/sft.py`` to ``tmp_path / name``; its exit code, and what it said of errors (``sft.out``: the rest).
 
     With one thread: two that spin take ten times as long on busy cores.
     """
@@ -27,7 +29,9 @@ def sft(tiny_llama: Path, sums: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     def run(name: str, *flags: str, model: Path = tiny_llama, data: Path = sums) -> tuple[int, str]:
         paths = ["--recipe", "demo", "--model", str(model), "--data", str(data), "--output_dir", str(tmp_path / name)]
         code = main([*paths, "--report_to", "none", "--logging_steps", "1", *flags])
-        return code, capsys.readouterr().err
+        said = capsys.readouterr()
+        run.out = said.out
+        return code, said.err
 
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -44,9 +48,64 @@ def test_a_diverging_run_stops_with_the_samples_by_name(rate: str, reason: str, 
     assert code == 1
     assert len(error.strip().splitlines()) == 1
     assert error.startswith("train/sft.py: stopped in step ") and reason in error
-    named = error.split("Samples of the micro-batch: ")[1]
+    named = error.split("Samples of the micro-batch with the highest loss: ")[1]
     assert "sums" in named and ":" in named
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+EXPLODING = "--max_steps 8 --lr_scheduler_type constant --warmup_steps 0 --save_strategy no --max-length 512".split()
+
+
+@pytest.mark.parametrize(("policy", "warned"), [("warn", True), ("ignore", False)])
+def test_a_loss_that_explodes_is_a_warning_or_nothing_where_that_is_asked_for(
+    policy: str, warned: bool, sft: Sft
+) -> None:
+    assert sft("out", "--learning_rate", "30", *EXPLODING, "--on-divergence", policy) == (0, "")
+    assert ("warning: step 3: the loss is " in sft.out) is warned
+
+
+@pytest.mark.parametrize("policy", ["warn", "ignore"])
+def test_what_is_not_finite_stops_the_run_all_the_same(policy: str, sft: Sft) -> None:
+    code, error = sft("out", "--learning_rate", "1e36", *EXPLODING, "--on-divergence", policy)
+    assert code == 1 and "the loss is nan" in error
+
+
+def test_a_gradient_that_is_no_number_stops_before_it_is_applied(sft: Sft, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss is finite still: the last layer's backward pass is made to overflow."""
+    import train.loss
+
+    plain = train.loss.chunked_cross_entropy
+
+    def overflowing(*arguments: Any) -> torch.Tensor:
+        loss = plain(*arguments)
+        if loss.requires_grad:  # not so in the probe
+            loss.register_hook(lambda gradient: gradient * float("inf"))
+        return loss
+
+    monkeypatch.setattr(train.loss, "chunked_cross_entropy", overflowing)
+    code, error = sft("out", *EXPLODING)
+    assert code == 1 and "stopped in step 1: the gradient's norm is" in error and "sums" in error
+
+
+def answers(path: Path, n: int, odd: int | None = None) -> Path:
+    """``n`` questions answered "yes", but for one odd label."""
+    rows = [{"query": f"Is {i} smaller than {i + 1}?", "response": "ZZZ" if i == odd else "yes"} for i in range(n)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_run_on_labels_that_its_model_did_not_expect_is_healthy(sft: Sft, tmp_path: Path) -> None:
+    """It was stopped in step 1, where its loss of 19 was worse than guessing."""
+    data = answers(tmp_path / "yes.jsonl", 100)
+    assert sft("out", "--save_strategy", "no", model=embedded.BASE_MODEL_DIR, data=data) == (0, "")
+
+
+def test_one_odd_label_does_not_stop_a_run(sft: Sft, tmp_path: Path) -> None:
+    """It was stopped in step 13, over a micro-batch of four target tokens."""
+    data = answers(tmp_path / "yes.jsonl", 174, odd=99)
+    flags = "--learning_rate 1e-2 --warmup_steps 0 --num_train_epochs 1 --max-length 250 --data_seed 2"
+    few = "--per_device_train_batch_size 1 --save_strategy no"
+    assert sft("out", *flags.split(), *few.split(), data=data) == (0, "")
 
 
 def test_a_checkpoint_of_another_run_is_refused(sft: Sft, tmp_path: Path) -> None:
