@@ -224,4 +224,4 @@ class Driver:
             self._take_all_verdicts()
             self._ledger.flush()
             reason = health.message or "the engine stopped working"
-            raise EngineError(f"{reason}: give the same command again to resume")
+            raise EngineError(f"{reason}: give the same command again to resume" if health.resumable else reason)

@@ -45,7 +45,8 @@ class Health:
     """How an engine fares.
 
     Attributes:
-        ok: False once it cannot go on; ``message`` then says why.
+        ok: False once it cannot go on; ``message`` then says why, and where the same command would only fail again
+            (``resumable`` False) what to change.
         n_replicas: replicas that can take trials now.
         lost: trials whose replica died, to be sampled again under the same numbers (each loss reported once).
         set_aside: queries not to be tried again (each reported once); their trials in flight are dropped.
@@ -56,6 +57,7 @@ class Health:
     lost: tuple[TrialId, ...] = ()
     set_aside: tuple[SetAside, ...] = ()
     message: str = ""
+    resumable: bool = True
 
 
 class Engine(Protocol):

@@ -19,11 +19,21 @@ from synth.records import Completion, Request
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["BusyError", "Endpoint", "EndpointPool", "FailedError", "RefusedError", "api_root", "request_body"]
+__all__ = [
+    "BusyError",
+    "Endpoint",
+    "EndpointPool",
+    "FailedError",
+    "RefusedError",
+    "UnusableError",
+    "api_root",
+    "request_body",
+]
 
 _FIRST_REST_S = 0.25
 _LONGEST_REST_S = 60.0
 _RECHECK_S = 1.0
+_THOUGHTS = ("reasoning_content", "reasoning")  # as older and newer servers name it
 
 
 class BusyError(Exception):
@@ -40,6 +50,10 @@ class FailedError(Exception):
 
 class RefusedError(Exception):
     """The server will never take this request (a 4xx such as a prompt that is too long)."""
+
+
+class UnusableError(Exception):
+    """What the server does cannot be used for this run, whatever the request; the message says what to change."""
 
 
 def api_root(url: str) -> str:
@@ -97,14 +111,23 @@ def _completion(payload: Any, request: Request, replica: int) -> Completion:
 
     Raises:
         FailedError: it is not a finished completion.
+        UnusableError: it comes in a form in which a part would be lost.
     """
     try:
         choice = payload["choices"][0]
-        text = (choice["message"]["content"] or "") if request.chat else choice["text"]
+        text = choice["message"]["content"] if request.chat else choice["text"]
         reason = choice["finish_reason"]
         n_tokens = int((payload.get("usage") or {}).get("completion_tokens") or 0)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise FailedError("the answer is not a completion") from None
+    thought = next((name for name in _THOUGHTS if request.chat and choice["message"].get(name)), None)
+    if thought is not None:
+        raise UnusableError(
+            f"the server gives thoughts apart from the response (in {thought}) and they would be lost: start it "
+            "without a reasoning parser (vLLM: --reasoning-parser), or turn thinking off"
+        )
+    if text is None:
+        raise FailedError("the completion has no text (content is null)")
     if reason not in ("stop", "length") or not isinstance(text, str):
         raise FailedError(f"the completion ended with {str(reason)[:40]!r}")
     return Completion(request.id, text, n_tokens, reason, replica)
@@ -141,7 +164,7 @@ class Endpoint:
         """One completion.
 
         Raises:
-            BusyError, FailedError, RefusedError: see there; the message names the endpoint.
+            BusyError, FailedError, RefusedError, UnusableError: see there; the message names the endpoint.
         """
         path = "/chat/completions" if request.chat else "/completions"
         status, payload = await self._exchange(session, "POST", path, body)

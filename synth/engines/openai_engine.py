@@ -19,7 +19,16 @@ from typing import TYPE_CHECKING, Any
 
 from dart_tasks.console import printable
 from synth.engines import EngineError, Health, SamplingSettings, SetAside
-from synth.engines.endpoints import BusyError, Endpoint, EndpointPool, FailedError, RefusedError, api_root, request_body
+from synth.engines.endpoints import (
+    BusyError,
+    Endpoint,
+    EndpointPool,
+    FailedError,
+    RefusedError,
+    UnusableError,
+    api_root,
+    request_body,
+)
 from synth.records import Completion, Request
 from synth.scheduler import TrialId
 
@@ -79,6 +88,7 @@ class OpenAIEngine:
         self._lost: list[TrialId] = []
         self._set_aside: list[SetAside] = []
         self._fatal = ""
+        self._resumable = True
         self._tasks: dict[TrialId, asyncio.Task[None]] = {}  # the loop's own, as all that follows
         self._losses: dict[TrialId, tuple[int, int]] = {}  # -> losses counted, successes of others at the last
         self._refused: set[int] = set()
@@ -123,7 +133,7 @@ class OpenAIEngine:
         with self._lock:
             lost, self._lost = tuple(self._lost), []
             set_aside, self._set_aside = tuple(self._set_aside), []
-            return Health(not self._fatal, self._n_working(), lost, set_aside, self._fatal)
+            return Health(not self._fatal, self._n_working(), lost, set_aside, self._fatal, self._resumable)
 
     def close(self) -> None:
         if self._loop.is_closed():
@@ -216,6 +226,8 @@ class OpenAIEngine:
             self._lose(request.id, str(error.last_attempt.exception()))
         except RefusedError as error:
             self._refuse(request.id.query, self._masked(error))
+        except UnusableError as error:
+            self._give_up(str(error), resumable=False)
         else:
             self._losses.pop(request.id, None)
             self._finished.put(completion)
@@ -264,9 +276,10 @@ class OpenAIEngine:
         with self._lock:
             self._set_aside.append(SetAside(query, self._masked(reason)))
 
-    def _give_up(self, reason: str) -> None:
+    def _give_up(self, reason: str, *, resumable: bool = True) -> None:
         with self._lock:
-            self._fatal = self._fatal or self._masked(reason)
+            if not self._fatal:
+                self._fatal, self._resumable = self._masked(reason), resumable
 
     def _masked(self, reason: object) -> str:
         """A server's words, made safe to show: no key, no control characters."""

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from synth.cli import main
+from synth.ledger import Ledger
 
 Rows = list[dict[str, Any]]
 
@@ -101,3 +102,30 @@ def test_a_response_cut_at_the_limit_or_inside_a_thought_is_failed_and_never_kep
         assert done.code == 0 and "8 responses" in done.out
         kept = [json.loads(line) for line in (tmp_path / "o/data/train.jsonl").read_text().splitlines()]
         assert {row["finish_reason"] for row in kept} == {"stop"}
+
+
+# ---------------------------------------------------------------------- what a server of today sends
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_thoughts_that_would_be_lost_end_the_run_in_one_line(
+    make_server: Any, dart_synth: Any, tmp_path: Path, name: str
+) -> None:
+    async def think(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return completion(body, f"\\boxed{{{number_of(body)}}}", **{name: "Let me see."})
+
+    done = dart_synth(*options(make_server(think).url, tmp_path), "--prompt-template", "model")
+    assert done.code == 1
+    (line,) = done.err.splitlines()
+    assert f"(in {name}) and they would be lost" in line and "same command" not in line
+    with Ledger(tmp_path / "run", read_only=True) as ledger:
+        assert ledger.n_trials() == 0
+
+
+def test_null_content_is_no_empty_trial(make_server: Any, dart_synth: Any, tmp_path: Path) -> None:
+    count = iter(range(1000))
+
+    async def null(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return completion(body, None) if next(count) % 3 == 1 else completion(body, f"\\boxed{{{number_of(body)}}}")
+
+    assert dart_synth(*options(make_server(null).url, tmp_path), "--prompt-template", "model").code == 0
+    assert [row["response"] for row in rows(tmp_path / "run", "pool") if not row["response"]] == []
+    assert len(rows(tmp_path / "run", "pool")) == 16
