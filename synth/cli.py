@@ -17,7 +17,7 @@ from dart_tasks.console import printable, run, stdout_console
 from synth import commands
 from synth.config import ManifestMismatchError, RunConfig
 from synth.data import DataError, is_at_hand
-from synth.options import config_from_options, run_options
+from synth.options import EXIT_SET_ASIDE, config_from_options, run_options
 
 __all__ = ["command", "main"]
 
@@ -30,6 +30,10 @@ Examples:
   dart-synth --strategy uniform -k 8 --dataset problems.jsonl --model ./model --prompt-template model --output runs/mine
 
 A run that was stopped or killed resumes when the same command is given again.
+
+\b
+Exit codes: 0 every query is settled; 1 failed; 2 bad usage; 3 finished, but queries were set aside
+(no server or model took them: listed at the end, tried again by the same command); 130 stopped.
 """
 
 
@@ -184,7 +188,7 @@ def _model_is_cached(config: RunConfig) -> bool:
 # ---------------------------------------------------------------------- the run
 def _synthesise(config: RunConfig, run_dir: Path) -> int:
     from dart_tasks.grading import GRADER_VERSION, GradingPool
-    from synth.display import LiveDisplay, PlainDisplay, snapshot
+    from synth.display import LiveDisplay, PlainDisplay, set_aside_lines, snapshot
     from synth.engines import EngineError
     from synth.ledger import LedgerError
     from synth.run import load_run_queries, make_engine, synthesise
@@ -206,8 +210,8 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
     except (EngineError, LedgerError) as error:
         raise click.ClickException(str(error)) from error
     _print_report(snapshot(report.plan.scheduler, queries))
-    for query, reason in report.progress.set_aside:
-        click.echo(f"set aside: query {printable(queries[query].query_id)}: {printable(reason)}")
+    for line in set_aside_lines(report.progress.set_aside, queries):
+        click.echo(line)
     if report.exported is None:
         click.echo(f"stopped: {report.progress.n_trials:,} trials of this attempt are recorded in {run_dir}; "
                    "give the same command again to go on")  # fmt: skip
@@ -216,7 +220,7 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
         f"{report.exported.n_responses:,} responses to {report.exported.n_queries:,} queries, "
         f"from {report.exported.n_trials:,} trials, are in {run_dir / 'dataset'}"
     )
-    return 0
+    return EXIT_SET_ASIDE if report.progress.set_aside else 0
 
 
 def _print_report(state: Any) -> None:

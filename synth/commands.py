@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from dart_tasks.console import printable, stdout_console
-from synth.options import config_from_options, run_options
+from synth.options import EXIT_SET_ASIDE, config_from_options, run_options
 
 __all__ = ["curate", "plan", "report", "status", "temperature"]
 
@@ -69,13 +69,14 @@ class _Kept:
 @click.option("--temperatures", default="0.8,1.0,1.2,1.4,1.6", show_default=True)
 @click.option("--trials", type=click.IntRange(1), default=8, show_default=True, help="Of every query.")
 @run_options
-def temperature(output: Path, temperatures: str, trials: int, preset: str, **options: Any) -> None:
+def temperature(output: Path, temperatures: str, trials: int, preset: str, **options: Any) -> int:
     """Compare sampling temperatures on some queries: pass rate, duplicates, coverage at equal tokens."""
     from rich.table import Table
 
     from dart_tasks.grading import GRADER_VERSION, GradingPool
     from synth.config import ManifestMismatchError
-    from synth.engines import EngineError
+    from synth.display import set_aside_lines
+    from synth.engines import EngineError, SetAside
     from synth.ledger import Ledger, LedgerError
     from synth.run import load_run_queries, make_vllm_engine, sampling_settings, synthesise
     from synth.temperature import compare
@@ -94,13 +95,15 @@ def temperature(output: Path, temperatures: str, trials: int, preset: str, **opt
         return _Kept(shared[0])
 
     results = []
+    set_aside: list[SetAside] = []
     try:
         queries = load_run_queries(base)
         with GradingPool(base.grade_workers, timeout_s=base.grade_timeout_s) as grader:
             for value in values:
                 config = dataclasses.replace(base, temperature=value)
                 run_dir = output / f"temperature-{value:g}"
-                synthesise(config, run_dir, queries, engine, grader, GRADER_VERSION, say=click.echo)
+                done = synthesise(config, run_dir, queries, engine, grader, GRADER_VERSION, say=click.echo)
+                set_aside.extend(done.progress.set_aside)
                 with Ledger(run_dir, read_only=True) as ledger:
                     results.append((value, list(ledger.results())))
     except (ValueError, ManifestMismatchError) as error:
@@ -121,6 +124,9 @@ def temperature(output: Path, temperatures: str, trials: int, preset: str, **opt
         )  # fmt: skip
     stdout_console().print(table)
     click.echo(f"queries solved and distinct correct responses within the same {budget:,} tokens")
+    for line in set_aside_lines(set_aside, queries):
+        click.echo(line)
+    return EXIT_SET_ASIDE if set_aside else 0
 
 
 # ---------------------------------------------------------------------- report

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dart_tasks.console import printable
 from synth.records import Query
 from synth.scheduler import Scheduler, Status
 
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from synth.driver import Progress
+    from synth.engines import SetAside
 
-__all__ = ["LiveDisplay", "PlainDisplay", "Snapshot", "group_name", "snapshot"]
+__all__ = ["LiveDisplay", "PlainDisplay", "Snapshot", "group_name", "set_aside_lines", "snapshot"]
 
 _OPEN = (Status.PROBING, Status.SAMPLING)
+_N_SET_ASIDE = 20
 
 
 @dataclass(slots=True)
@@ -73,6 +76,15 @@ def snapshot(scheduler: Scheduler, queries: Sequence[Query]) -> Snapshot:
             group.n_distinct += state.n_distinct
             group.n_ungraded += state.n_ungraded
     return Snapshot(dict(sorted(groups.items())), total)
+
+
+def set_aside_lines(set_aside: Sequence[SetAside], queries: Sequence[Query]) -> Iterator[str]:
+    """Which queries could not be sampled, and why; the first twenty of them."""
+    for query, reason in set_aside[:_N_SET_ASIDE]:
+        yield f"set aside: query {printable(queries[query].query_id)}: {printable(reason)}"
+    if set_aside:
+        more = f" (the first {_N_SET_ASIDE} are listed)" if len(set_aside) > _N_SET_ASIDE else ""
+        yield f"queries set aside: {len(set_aside):,}{more}; give the same command again to try them again"
 
 
 def duration(seconds: float) -> str:

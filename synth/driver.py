@@ -218,8 +218,10 @@ class Driver:
                 self.progress.n_lost += 1
                 self._scheduler.on_lost(trial)
         for refused in health.set_aside:
-            self.progress.set_aside.append(refused)
-            self._abort(self._scheduler.set_aside(refused.query))
+            unwanted = self._scheduler.set_aside(refused.query)
+            if unwanted is not None:  # else another of its trials has said so, or it is filled
+                self.progress.set_aside.append(refused)
+                self._abort(unwanted)
         if not health.ok:
             self._take_all_verdicts()
             self._ledger.flush()

@@ -11,8 +11,10 @@ import click
 from synth.config import PRESETS, RunConfig, resolve
 from synth.data import KNOWN_DATASETS, DatasetSpec
 
-__all__ = ["config_from_options", "run_options"]
+__all__ = ["EXIT_SET_ASIDE", "config_from_options", "run_options"]
 
+EXIT_SET_ASIDE = 3
+"""Exit code of a run that finished without some of its queries."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _DATASET_OPTIONS = {

@@ -274,11 +274,11 @@ class Scheduler:
             query.gaps = sorted([*query.gaps, trial.trial], reverse=True)
             self._enqueue(trial.query, query)
 
-    def set_aside(self, index: int) -> list[TrialId]:
-        """Close a query that no engine can sample; returns its trials in flight, to be aborted."""
+    def set_aside(self, index: int) -> list[TrialId] | None:
+        """Close a query that no engine can sample; returns its trials in flight, to be aborted. None: it was closed."""
         query = self._queries[index]
         if query.status not in _OPEN:
-            return []
+            return None
         self._close(index, query, Status.SET_ASIDE)
         return [TrialId(index, number) for number in self._drop_unneeded(query)]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -33,6 +34,7 @@ __all__ = [
 _FIRST_REST_S = 0.25
 _LONGEST_REST_S = 60.0
 _RECHECK_S = 1.0
+_TOO_LONG = re.compile(r"too long|context|maximum.{0,20}length|longer than|reduce the (length|input)", re.IGNORECASE)
 _THOUGHTS = ("reasoning_content", "reasoning")  # as older and newer servers name it
 
 
@@ -49,7 +51,11 @@ class FailedError(Exception):
 
 
 class RefusedError(Exception):
-    """The server will never take this request (a 4xx such as a prompt that is too long)."""
+    """The server does not take this request (a 4xx); ``too_long``: and will not take it later."""
+
+    def __init__(self, reason: str, *, too_long: bool = False) -> None:
+        super().__init__(reason)
+        self.too_long = too_long
 
 
 class UnusableError(Exception):
@@ -177,7 +183,7 @@ class Endpoint:
             raise FailedError(reason, forbidden=True)
         if status >= 500 or status in (408, 409, 425):
             raise FailedError(reason)
-        raise RefusedError(reason)
+        raise RefusedError(reason, too_long=status == 413 or _TOO_LONG.search(reason) is not None)
 
     async def _exchange(
         self, session: aiohttp.ClientSession, method: str, path: str, body: dict[str, Any] | None

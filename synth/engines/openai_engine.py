@@ -92,6 +92,7 @@ class OpenAIEngine:
         self._tasks: dict[TrialId, asyncio.Task[None]] = {}  # the loop's own, as all that follows
         self._losses: dict[TrialId, tuple[int, int]] = {}  # -> losses counted, successes of others at the last
         self._refused: set[int] = set()
+        self._answered: set[int] = set()  # queries with a completion
         self._n_succeeded = 0
         self._idle_or_success_s = time.monotonic()
         self._last_failure = "none answered"
@@ -209,7 +210,7 @@ class OpenAIEngine:
             self._give_up(f"the client failed ({type(error).__name__}: {error})")
 
     async def _sample(self, request: Request) -> None:
-        from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_attempt
+        from tenacity import AsyncRetrying, RetryError, retry_if_exception, stop_after_attempt
         from tenacity import wait_random_exponential as wait
 
         body = request_body(self._model, self._settings, request, self._body)
@@ -218,14 +219,18 @@ class OpenAIEngine:
             async for attempt in AsyncRetrying(
                 stop=stop_after_attempt(_ATTEMPTS),
                 wait=wait(multiplier=0.25, max=20.0),
-                retry=retry_if_exception_type(FailedError),
+                retry=retry_if_exception(partial(self._may_succeed, request.id.query)),
             ):
                 with attempt:
                     completion = await self._attempt(request, body, failed_at)
         except RetryError as error:
-            self._lose(request.id, str(error.last_attempt.exception()))
+            last = error.last_attempt.exception()
+            if isinstance(last, RefusedError):
+                self._note_refusal(request.id.query, str(last))
+            self._lose(request.id, str(last))
         except RefusedError as error:
-            self._refuse(request.id.query, self._masked(error))
+            self._note_refusal(request.id.query, str(error))
+            self._put_aside(request.id.query, str(error))
         except UnusableError as error:
             self._give_up(str(error), resumable=False)
         else:
@@ -240,6 +245,7 @@ class OpenAIEngine:
                 completion = await endpoint.sample(self._session, request, body)
                 endpoint.succeeded()
                 self._n_succeeded += 1
+                self._answered.add(request.id.query)
                 self._idle_or_success_s = time.monotonic()
                 return completion
             except (BusyError, FailedError) as error:
@@ -251,6 +257,9 @@ class OpenAIEngine:
                     if error.forbidden and not self._n_succeeded:
                         self._give_up(self._last_failure)
                     raise
+            except RefusedError:
+                failed_at.append(endpoint)  # another one, with another version or setting, may take it
+                raise
             finally:
                 await self._pool.release(endpoint)
 
@@ -266,11 +275,18 @@ class OpenAIEngine:
         with self._lock:
             self._lost.append(trial)
 
-    def _refuse(self, query: int, reason: str) -> None:
+    def _may_succeed(self, query: int, error: BaseException) -> bool:
+        """Whether a request may go through at another try: a 400 also comes of a proxy, or of a server in trouble."""
+        if isinstance(error, RefusedError):
+            return query in self._answered or not error.too_long
+        return isinstance(error, FailedError)
+
+    def _note_refusal(self, query: int, reason: str) -> None:
+        """While nothing has succeeded, and many queries or all in flight are refused, it is for the settings."""
         self._refused.add(query)
-        if not self._n_succeeded and len(self._refused) >= _REFUSALS_AT_START:
+        n_refused, in_flight = len(self._refused), {trial.query for trial in self._tasks}
+        if not self._n_succeeded and (n_refused >= _REFUSALS_AT_START or in_flight <= self._refused):
             self._give_up(reason)
-        self._put_aside(query, reason)
 
     def _put_aside(self, query: int, reason: str) -> None:
         with self._lock:

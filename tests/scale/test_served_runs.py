@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,3 +131,58 @@ def test_null_content_is_no_empty_trial(make_server: Any, dart_synth: Any, tmp_p
     assert dart_synth(*options(make_server(null).url, tmp_path), "--prompt-template", "model").code == 0
     assert [row["response"] for row in rows(tmp_path / "run", "pool") if not row["response"]] == []
     assert len(rows(tmp_path / "run", "pool")) == 16
+
+
+# ---------------------------------------------------------------------- refusals
+def refusal(message: str) -> web.Response:
+    return web.json_response({"error": {"message": message}}, status=400)
+
+
+def test_a_stray_400_costs_no_query(make_server: Any, dart_synth: Any, tmp_path: Path) -> None:
+    """Each problem is refused once for no good reason, and once for its length after it was taken."""
+    count: Counter[int] = Counter()
+
+    async def stray(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        number = number_of(body)
+        count[number] += 1
+        if count[number] in (1, 3):
+            return refusal("bad gateway" if count[number] == 1 else "maximum context length is 4096")
+        return answer(body, f"Try {count[number]}.")
+
+    done = dart_synth(*options(make_server(stray).url, tmp_path), "--slots", 1)
+    assert done.code == 0, done.err
+    assert len(rows(tmp_path / "run", "pool")) == 16
+    assert "set aside" not in done.out
+
+
+def test_queries_set_aside_have_an_exit_code_and_the_same_command_tries_them_again(
+    make_server: Any, dart_synth: Any, tmp_path: Path
+) -> None:
+    words = "This model's maximum context length is 64 tokens"
+
+    async def refuse(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return refusal(words) if number_of(body) == 3 else answer(body, f"Try {id(request)}.")
+
+    server = make_server(refuse)
+    done = dart_synth(*options(server.url, tmp_path))
+    assert done.code == 3
+    assert done.out.count("set aside: query problems/3") == 1 and words in done.out
+    assert "queries set aside: 1; give the same command again to try them again" in done.out
+    assert [row["status"] for row in rows(tmp_path / "run", "queries")].count("set_aside") == 1
+    words = ""
+    server.handler = lambda body, request: asyncio.sleep(0, answer(body, f"Try {id(request)}."))
+    assert dart_synth(*options(server.url, tmp_path)).code == 0
+    assert len(rows(tmp_path / "run", "pool")) == 16
+
+
+@pytest.mark.parametrize("n_queries", [4, 20])
+def test_settings_that_are_refused_end_the_run(
+    make_server: Any, dart_synth: Any, tmp_path: Path, n_queries: int
+) -> None:
+    async def refuse(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return refusal("unknown field min_p")
+
+    done = dart_synth(*options(make_server(refuse).url, tmp_path, n_queries))
+    assert done.code == 1
+    (line,) = done.err.splitlines()
+    assert "HTTP 400 unknown field min_p" in line
