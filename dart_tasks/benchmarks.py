@@ -23,21 +23,21 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from dart_tasks import parse_rows
-from dart_tasks.parse_rows import DataError, Parsed, Reference, Row
+from dart_tasks.files import DataError, read_rows
+from dart_tasks.parse_rows import Parsed, Reference, Row
 
 __all__ = [
     "BENCHMARKS",
     "DATA_DIR_VARIABLE",
     "Benchmark",
     "BenchmarkName",
-    "DataError",
     "FileSource",
     "HubSource",
     "Problem",
@@ -304,17 +304,21 @@ def load(
     benchmark = BENCHMARKS[name]
     if split not in benchmark.splits:
         raise DataError(f"{benchmark.title} has no split {split!r}: choose one of {', '.join(benchmark.splits)}")
+    from dart_tasks import download
+
     part = benchmark.splits[split]  # type: ignore[index]
     folder = data_dir or os.environ.get(DATA_DIR_VARIABLE)
     if folder:
         path = Path(folder) / part.file_name
         source = f"{DATA_DIR_VARIABLE} is {folder!r}" if not data_dir else f"data_dir is {str(folder)!r}"
-        text = _read(path, f"{source}; put the benchmark there, or leave it out to use the hub")
+        _check_exists(path, f"{source}; put the benchmark there, or leave it out to use the hub")
         if verify and isinstance(part.source, FileSource):
             _check_sum(path, part.source.sha256)
-        rows = list(_decode(text, path))
+        rows: Sequence[Row] = read_rows(path)
+    elif isinstance(part.source, FileSource):
+        rows = read_rows(download.pinned_file(part.source.url, part.source.sha256, benchmark.title))
     else:
-        rows = list(_remote_rows(benchmark, part))
+        rows = list(download.hub_rows(part.source, benchmark.title))
     if verify and len(rows) not in part.rows:
         where = f"in {folder}" if folder else "from its source"
         raise DataError(f"{benchmark.title} {where} has {len(rows):,} rows, not {part.rows[0]:,}: an incomplete copy?")
@@ -346,9 +350,8 @@ def load_problem_file(path: str | os.PathLike[str]) -> list[Problem]:
         DataError: no such file, or a row that lacks a column.
     """
     file, problems, seen = Path(path), [], set()
-    for number, row in enumerate(_decode(_read(file, "name a file of problems"), file), 1):
-        if not isinstance(row, dict):
-            raise DataError(f"{path}: row {number} is not an object")
+    _check_exists(file, "name a file of problems")
+    for number, row in enumerate(read_rows(file), 1):
         missing = [column for column in ("id", "query", "answer") if row.get(column) is None]
         if missing:
             raise DataError(f"{path}: row {number} lacks the column {', '.join(missing)}")
@@ -357,44 +360,18 @@ def load_problem_file(path: str | os.PathLike[str]) -> list[Problem]:
         if str(row["id"]) in seen:
             raise DataError(f"{path}: row {number} has the id of an earlier row ({row['id']!r})")
         seen.add(str(row["id"]))
-        facets = MappingProxyType({key: row[key] for key in ("level", "domain") if key in row})
+        facets: Mapping[str, Any] = MappingProxyType({key: row[key] for key in ("level", "domain") if key in row})
         problems.append(Problem(str(row["id"]), "generic", row["query"], row["answer"], None, facets))
     if not problems:
         raise DataError(f"{path} holds no problems")
     return problems
 
 
-def _read(path: Path, remedy: str) -> str:
+def _check_exists(path: Path, remedy: str) -> None:
     if not path.is_file():
         raise DataError(f"no file {path}: {remedy}")
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}") from None
 
 
 def _check_sum(path: Path, sha256: str) -> None:
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         raise DataError(f'{path} differs from the pinned file (by its checksum); "verify": false accepts it')
-
-
-def _decode(text: str, path: Path) -> Iterator[Row]:
-    """Rows of JSON Lines or of a JSON list.
-
-    split("\\n"), not splitlines(): the texts contain U+2028 and the like, which are no ends of lines in JSONL.
-    """
-    is_lines = path.suffix == ".jsonl"
-    try:
-        yield from (json.loads(line) for line in text.split("\n") if line.strip()) if is_lines else json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path} is not valid JSON: {error}") from None
-
-
-def _remote_rows(benchmark: Benchmark, part: Split) -> Iterator[Row]:
-    from dart_tasks import download
-
-    if isinstance(part.source, FileSource):
-        text = download.pinned_file(part.source.url, part.source.sha256, benchmark.title)
-        yield from _decode(text, Path(part.file_name))
-    else:
-        yield from download.hub_rows(part.source, benchmark.title)

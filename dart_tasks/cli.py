@@ -7,18 +7,18 @@ dart-grade file samples_dart_math_gsm8k.jsonl
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dart_tasks.console import printable, run
+from dart_tasks.files import replacing
 
 if TYPE_CHECKING:
     from dart_tasks.grading import Case, Verdict
@@ -135,7 +135,8 @@ def file(
     summary = _Summary()
     started = time.monotonic()
     try:
-        with _replacing(verdicts) as out, GradingPool(workers, timeout_s) as pool, _progress(path, as_json) as advance:
+        out_file = replacing(verdicts) if verdicts else nullcontext()
+        with out_file as out, GradingPool(workers, timeout_s) as pool, _progress(as_json) as advance:
             for (identity, kind), verdict in pool.map(_tagged(read_cases(path, benchmark))):
                 summary.add(kind, verdict)
                 advance()
@@ -198,31 +199,7 @@ class _Summary:
         return "\n".join(rows)
 
 
-class _replacing(AbstractContextManager["IO[str] | None"]):  # noqa: N801 - reads as a verb
-    """A file written under a temporary name that takes its place when all went well."""
-
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        self.file: IO[str] | None = None
-
-    def __enter__(self) -> IO[str] | None:
-        if self.path is not None:
-            self.file = self.path.with_name(f".{self.path.name}.{os.getpid()}").open("w", encoding="utf-8")
-        return self.file
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if self.file is None or self.path is None:
-            return
-        self.file.flush()
-        os.fsync(self.file.fileno())
-        self.file.close()
-        if kind is None:
-            Path(self.file.name).replace(self.path)
-        else:
-            Path(self.file.name).unlink(missing_ok=True)
-
-
-def _progress(path: Path, quiet: bool) -> AbstractContextManager[Any]:
+def _progress(quiet: bool) -> AbstractContextManager[Any]:
     """A counter on the terminal's standard error; nothing in a pipe."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -241,7 +218,6 @@ def _progress(path: Path, quiet: bool) -> AbstractContextManager[Any]:
         def __exit__(self, *_: object) -> None:
             progress.stop()
 
-    del path
     return _Running()
 
 

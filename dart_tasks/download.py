@@ -8,13 +8,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import tempfile
 import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dart_tasks.benchmarks import DATA_DIR_VARIABLE, DataError
+from dart_tasks.benchmarks import DATA_DIR_VARIABLE
+from dart_tasks.files import DataError, replacing
 
 if TYPE_CHECKING:
     from dart_tasks.benchmarks import HubSource
@@ -32,11 +32,11 @@ def _no_network(title: str, source: str, error: Exception) -> DataError:
     )
 
 
-def pinned_file(url: str, sha256: str, title: str) -> str:
-    """The text of the file at ``url``, from the cache if it is there; its bytes must have the given SHA-256."""
+def pinned_file(url: str, sha256: str, title: str) -> Path:
+    """A local copy of the file at ``url``, from the cache if it is there; its bytes must have the given SHA-256."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dart-math-suite" / sha256
-    if cache.is_file() and hashlib.sha256(content := cache.read_bytes()).hexdigest() == sha256:
-        return content.decode("utf-8")
+    if cache.is_file() and hashlib.sha256(cache.read_bytes()).hexdigest() == sha256:
+        return cache
     try:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
             content = response.read()
@@ -46,12 +46,9 @@ def pinned_file(url: str, sha256: str, title: str) -> str:
     if found != sha256:
         raise DataError(f"{title}: the file at {url} has changed (SHA-256 {found[:12]}…, expected {sha256[:12]}…)")
     cache.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=cache.parent, delete=False) as temporary:
-        temporary.write(content)
-        temporary.flush()
-        os.fsync(temporary.fileno())
-    Path(temporary.name).replace(cache)
-    return str(content, "utf-8")
+    with replacing(cache, "wb") as file:
+        file.write(content)
+    return cache
 
 
 def hub_rows(source: HubSource, title: str) -> Iterator[Mapping[str, Any]]:

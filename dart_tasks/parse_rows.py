@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from dart_tasks.files import DataError
+
 __all__ = [
-    "DataError",
     "Parsed",
     "Reference",
     "Row",
@@ -29,10 +30,6 @@ __all__ = [
 Row = Mapping[str, Any]
 Reference = str | bool | int | float | list[int] | list[float] | list[str]
 Parsed = tuple[str, Reference, float | None, dict[str, str | int | bool | None]]
-
-
-class DataError(ValueError):
-    """Benchmark data that cannot be had, or is not what it should be; the message is one line for a person."""
 
 
 def last_boxed(text: str) -> str | None:

@@ -14,9 +14,10 @@ from typing import Any
 import click
 
 from dart_tasks.console import printable, run, stdout_console
+from dart_tasks.files import DataError
 from synth import commands
 from synth.config import ManifestMismatchError, RunConfig
-from synth.data import DataError, is_at_hand
+from synth.data import is_at_hand
 from synth.options import EXIT_SET_ASIDE, config_from_options, run_options
 
 __all__ = ["command", "main"]

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from dart_tasks.console import printable, stdout_console
+from dart_tasks.console import first_line, printable, stdout_console
+from dart_tasks.files import DataError, write_atomically
 from synth.options import EXIT_SET_ASIDE, config_from_options, run_options
 
 __all__ = ["curate", "plan", "report", "status", "temperature"]
@@ -135,7 +136,6 @@ def temperature(output: Path, temperatures: str, trials: int, preset: str, **opt
 @click.option("--output", type=click.Path(path_type=Path), help="The page's file [default: RUN/report.html].")
 def report(run_dir: Path, output: Path | None) -> None:
     """Write one self-contained HTML page: the paper's figures, tables by difficulty, hardest queries."""
-    from synth.config import write_atomically
     from synth.ledger import LedgerError
     from synth.report import render_report
 
@@ -181,8 +181,7 @@ def curate(
     """Build a data set of any strategy or size from pools, without sampling again."""
     from dart_tasks.licences import CardError, check_licence, source
     from synth.card import selection_card
-    from synth.config import write_atomically
-    from synth.curate import PoolError, open_pool, original_rows, select, selected_rows
+    from synth.curate import open_pool, original_rows, select, selected_rows
     from synth.export import DATASET_COLUMNS, configs_block, write_rows
     from synth.ledger import LedgerError
     from synth.strategy import get_strategy
@@ -198,7 +197,7 @@ def curate(
         leave_out, overlap = _decontaminate(opened, decontaminate)
         selection = select(opened, strategy, k, size, lenient_extraction, leave_out)
         extra = original_rows(originals) if originals else []
-    except (PoolError, LedgerError) as error:
+    except (DataError, LedgerError) as error:
         raise click.ClickException(str(error)) from error
     if not selection.n_kept:
         raise click.ClickException("nothing is left: no correct response in the pools fits")
@@ -290,8 +289,7 @@ def _push(folder: Path, name: str) -> None:
         api.create_repo(name, repo_type="dataset", exist_ok=True)
         api.upload_folder(repo_id=name, repo_type="dataset", folder_path=str(folder))
     except Exception as error:  # network, permission, quota: the client raises many kinds
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise click.ClickException(f"cannot push to {name}: {first}") from error
+        raise click.ClickException(f"cannot push to {name}: {first_line(error)}") from error
     click.echo(f"pushed to {name}")
 
 

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from dart_tasks.files import write_atomically
 from synth.data import KNOWN_DATASETS, DatasetSpec
 from synth.strategy import get_strategy
 
-__all__ = [
-    "PRESETS",
-    "Manifest",
-    "ManifestMismatchError",
-    "RunConfig",
-    "config_of_manifest",
-    "resolve",
-    "write_atomically",
-]
+__all__ = ["PRESETS", "Manifest", "ManifestMismatchError", "RunConfig", "config_of_manifest", "resolve"]
 
 MODEL_TEMPLATE = "model"
 """Prompt template name for the model's own chat template."""
@@ -239,18 +230,3 @@ def _tuples(value: Any) -> Any:
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that it is either the old one or the new one, whatever happens (same folder, fsync, rename)."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from dart_tasks.console import first_line
+from dart_tasks.files import DataError, read_jsonl
 from synth.export import DATASET_COLUMNS
 from synth.ledger import Ledger
 from synth.records import Query, counts, normalise, text_key
@@ -40,7 +41,7 @@ NGRAM_WORDS = 13
 """Words in a row that make two problems overlap, as in GPT-3's decontamination (arXiv 2005.14165, Appendix C)."""
 
 
-class PoolError(ValueError):
+class PoolError(DataError):
     """A pool that cannot be read."""
 
 
@@ -105,24 +106,6 @@ class RunPool:
             yield PoolText(ids[row.query], row.trial, row.response, row.answer, row.n_tokens, row.finish_reason)
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of a JSONL file with their line numbers; blank lines are passed over."""
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                try:
-                    row = json.loads(line.decode("utf-8"))
-                except (ValueError, RecursionError) as error:
-                    raise PoolError(f"line {number} of {path} is not JSON in UTF-8: {first_line(error)}") from error
-                if not isinstance(row, dict):
-                    raise PoolError(f"line {number} of {path} is not a JSON object")
-                yield number, row
-    except OSError as error:
-        raise PoolError(f"cannot read {path}: {first_line(error)}") from error
-
-
 class FilePool:
     """An exported pool: ``pool/train.parquet`` or ``.jsonl``, or any file with those columns."""
 
@@ -141,7 +124,7 @@ class FilePool:
 
     def _rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
         if self._path.suffix == ".jsonl":
-            for number, row in _json_lines(self._path):
+            for number, row in read_jsonl(self._path):
                 if missing := self._missing(row):
                     raise PoolError(f"line {number} of {self._path} has no {missing}")
                 yield row
@@ -376,7 +359,7 @@ def selected_rows(pools: Sequence[Pool], selection: Selection) -> Iterator[dict[
 def original_rows(path: Path) -> list[dict[str, Any]]:
     """Rows of a JSONL file with ``query`` and ``response`` (other columns of the data set where it has them)."""
     rows = []
-    for number, row in _json_lines(path):
+    for number, row in read_jsonl(path):
         if not isinstance(row.get("query"), str) or not isinstance(row.get("response"), str):
             raise PoolError(f"line {number} of {path} has no query and response")
         rows.append({**dict.fromkeys(DATASET_COLUMNS), "dataset": path.stem, **row})

@@ -22,21 +22,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dart_tasks.console import first_line
+from dart_tasks.files import DataError, read_rows
 from dart_tasks.parse_rows import reference_of
 from synth.records import Query
 
 __all__ = [
     "KNOWN_DATASETS",
-    "DataError",
     "DatasetSpec",
     "dataset_fingerprint",
     "is_at_hand",
     "load_queries",
 ]
-
-
-class DataError(ValueError):
-    """A data set that cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,29 +225,12 @@ def _read(spec: DatasetSpec) -> list[dict[str, Any]]:
     path = Path(spec.path)
     try:
         if path.suffix in (".jsonl", ".json") and path.is_file():
-            return _read_json(path)
+            return read_rows(path)
         return _read_datasets(spec, path)
     except DataError:
         raise
     except Exception as error:  # the readers below raise dozens of kinds, network ones among them
-        first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(f"cannot read data set {spec.path}: {first_line}") from error
-
-
-def _read_json(path: Path) -> list[dict[str, Any]]:
-    text = path.read_text(encoding="utf-8")
-    rows = json.loads(text) if path.suffix == ".json" and text.lstrip().startswith("[") else None
-    if rows is None:
-        rows = []
-        for number, line in enumerate(text.split("\n"), 1):
-            if line.strip():
-                try:
-                    rows.append(json.loads(line))
-                except json.JSONDecodeError as error:
-                    raise DataError(f"line {number} of {path} is not JSON ({error.msg})") from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise DataError(f"{path} must hold one object per row")
-    return rows
+        raise DataError(f"cannot read data set {spec.path}: {first_line(error)}") from error
 
 
 def _read_datasets(spec: DatasetSpec, path: Path) -> list[dict[str, Any]]:

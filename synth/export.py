@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from synth.config import write_atomically
+from dart_tasks.files import replacing, write_atomically, write_jsonl
 from synth.ledger import Ledger
 from synth.records import Query
 from synth.scheduler import Scheduler
@@ -153,27 +151,10 @@ def configs_block(folder: Path, form: Format, names: Sequence[str] = ("default",
 def write_rows(rows: Iterator[dict[str, Any]], columns: dict[str, str], path: Path, form: Format) -> int:
     """Write rows in batches to a temporary file beside ``path``, then rename it. Returns the number of rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o644)
-            count = _write_parquet(rows, columns, file) if form == "parquet" else _write_jsonl(rows, columns, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return count
-
-
-def _write_jsonl(rows: Iterator[dict[str, Any]], columns: dict[str, str], file: Any) -> int:
-    count = 0
-    for row in rows:
-        file.write(json.dumps({column: row[column] for column in columns}, ensure_ascii=False).encode() + b"\n")
-        count += 1
-    return count
+    if form == "jsonl":
+        return write_jsonl(path, ({column: row[column] for column in columns} for row in rows))
+    with replacing(path, "wb") as file:
+        return _write_parquet(rows, columns, file)
 
 
 def _write_parquet(rows: Iterator[dict[str, Any]], columns: dict[str, str], file: Any) -> int:

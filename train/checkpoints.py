@@ -13,6 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from dart_tasks.files import write_atomically
+
 __all__ = ["STAGING", "checkpoints", "latest_complete", "problem", "publish", "rotate", "seal", "write_json"]
 
 STAGING = ".saving"
@@ -33,10 +35,7 @@ def _sync(path: Path) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON whole or not at all."""
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    _sync(aside)
-    aside.replace(path)
+    write_atomically(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def _describe(path: Path) -> list[Any]:

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dart_tasks.console import first_line
 from dart_tasks.prompts import PromptTemplate, get_template
 from train.errors import UsageError, UserError
 
@@ -145,8 +146,8 @@ def load_columns(training_set: TrainingSet, cache_dir: Path) -> tuple[Any, Any]:
             else:
                 table = datasets.load_dataset(training_set.source, split=training_set.split, cache_dir=own)
     except Exception as error:  # datasets raises a dozen kinds, its own and fsspec's
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"cannot load --data {training_set.source} (split {training_set.split}): {reason}") from error
+        source = f"--data {training_set.source} (split {training_set.split})"
+        raise UserError(f"cannot load {source}: {first_line(error)}") from error
     for column in (training_set.query, training_set.response):
         if column not in table.column_names:
             raise UserError(

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dart_tasks.console import first_line
 from train.data import Encoded
 from train.errors import UserError
 from train.loss import IGNORE, packed_logits, projects_plainly
@@ -164,7 +165,7 @@ def check_model(model: Any, attentions: Sequence[str], tolerance: float = 1e-4) 
                 model.set_attn_implementation(attention)
                 reason = _leak(model, tolerance)
             except (RuntimeError, ValueError, KeyError, TypeError) as error:
-                reason = str(error).splitlines()[0]
+                reason = first_line(error)
             if reason:
                 raise UserError(f"{name} cannot train on packed samples with {attention} attention: {reason}")
         row, _, positions, start = _probe_rows(model.config.get_text_config().vocab_size, model.device)

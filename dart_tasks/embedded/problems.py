@@ -17,12 +17,13 @@ Rewrite the checked-in problem sets with ``python -m dart_tasks.embedded.problem
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
 from typing import Literal
+
+from dart_tasks.files import write_jsonl
 
 __all__ = ["LEVELS", "Domain", "GeneratedProblem", "generate", "problem_set", "random_equation", "solution"]
 
@@ -192,9 +193,7 @@ def _write(path: Path, prefix: str, problems: Iterator[GeneratedProblem]) -> fro
         for index, problem in enumerate(problems)
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows), encoding="utf-8")
-    temporary.replace(path)
+    write_jsonl(path, map(asdict, rows))
     return frozenset(row.query for row in rows)
 
 

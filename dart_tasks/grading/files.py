@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dart_tasks.files import read_jsonl
 from dart_tasks.grading.grader import Case, check
 
 __all__ = ["QUESTION_COLUMNS", "read_cases"]
@@ -30,24 +31,17 @@ def read_cases(path: Path, benchmark: str | None = None) -> Iterator[tuple[str, 
         benchmark: for rows that name none (default: generic).
 
     Raises:
-        ValueError: a line is no JSON object, or lacks a response or reference; the message says which and what.
-        OSError: the file cannot be read.
+        ValueError: the file cannot be read, or a line is no JSON object, or lacks a response or reference.
     """
     seen: set[object] = set()
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise ValueError("is not a JSON object")
-                cases = _sample(row, benchmark, seen) if "resps" in row else [_pool_row(row, benchmark, number)]
-                for identity, case in cases:
-                    check(case)
-                    yield identity, case
-            except (ValueError, TypeError) as error:
-                raise ValueError(f"{path}, line {number}: {error}") from None
+    for number, row in read_jsonl(path):
+        try:
+            cases = _sample(row, benchmark, seen) if "resps" in row else [_pool_row(row, benchmark, number)]
+            for identity, case in cases:
+                check(case)
+                yield identity, case
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
 
 
 def _case(row: Mapping[str, Any], response: Any, reference: Any, benchmark: str | None) -> Case:

@@ -12,7 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from dart_tasks.report.results import ResultsError, TaskResult
+from dart_tasks.files import DataError
+from dart_tasks.report.results import TaskResult
 
 __all__ = ["Agreement", "math_verify_agreement"]
 
@@ -36,12 +37,12 @@ def math_verify_agreement(task: TaskResult) -> Agreement:
     """Judge the logged responses of a task by Math-Verify as well.
 
     Raises:
-        ResultsError: it is not installed, or no samples were logged.
+        DataError: it is not installed, or no samples were logged.
     """
     if find_spec("math_verify") is None:
-        raise ResultsError("--math-verify needs the package math-verify: pip install math-verify")
+        raise DataError("--math-verify needs the package math-verify: pip install math-verify")
     if not task.items:
-        raise ResultsError(f"--math-verify needs the samples of {task.task}: run lm_eval with --log_samples")
+        raise DataError(f"--math-verify needs the samples of {task.task}: run lm_eval with --log_samples")
     cases = [(_gold(item.reference), graded.response) for item in task.items for graded in item.responses]
     ours = [graded.correct for item in task.items for graded in item.responses]
     # Its time limit is an alarm signal, which works in the main thread of a process only: hence worker processes.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from dart_tasks import console
+from dart_tasks.files import DataError, write_atomically
 
 __all__ = ["command", "main"]
 
@@ -77,7 +76,7 @@ def command(
 
     from dart_tasks.licences import CardError
     from dart_tasks.report.agreement import math_verify_agreement
-    from dart_tasks.report.results import ResultsError, read_runs
+    from dart_tasks.report.results import read_runs
     from dart_tasks.report.summary import percent
     from dart_tasks.report.text import markdown, print_terminal
 
@@ -124,7 +123,7 @@ def command(
                 tasks=tuple(task for run in runs for task in run.tasks),
             )
             _write(card_path, card_of_run(whole, base, datasets, synthesisers, licence))
-    except (ResultsError, CardError) as error:
+    except (DataError, CardError) as error:
         raise click.ClickException(str(error)) from None
 
 
@@ -148,12 +147,7 @@ def _regrade(files: tuple[Path, ...]) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as temporary:
-            temporary.write(text)
-            temporary.flush()
-            os.fsync(temporary.fileno())
-        Path(temporary.name).chmod(0o644)
-        Path(temporary.name).replace(path)
+        write_atomically(path, text)
     except OSError as error:
         raise click.ClickException(f"cannot write {path}: {error.strerror}") from None
     click.echo(f"wrote {path}", err=True)

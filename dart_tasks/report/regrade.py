@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from dart_tasks.benchmarks import BENCHMARKS
+from dart_tasks.files import DataError, read_jsonl
 from dart_tasks.grading.files import QUESTION_COLUMNS
 from dart_tasks.parse_rows import reference_of
-from dart_tasks.report.results import FILTER, ResultsError, sample_rows
+from dart_tasks.report.results import FILTER
 
 __all__ = ["Change", "Regraded", "regrade"]
 
@@ -57,7 +58,7 @@ def regrade(path: Path) -> Regraded:
     Of a document that is logged under several filters, ours is taken, or else the first.
 
     Raises:
-        ResultsError: it is no sample log, or a sample has no reference answer.
+        DataError: it is no sample log, or a sample has no reference answer.
     """
     samples = _samples(path)
     from dart_tasks.filters import grade_responses
@@ -80,33 +81,33 @@ def regrade(path: Path) -> Regraded:
 
 def _samples(path: Path) -> list[_Sample]:
     found: dict[str, list[_Sample]] = {}
-    for number, row in sample_rows(path):
+    for number, row in read_jsonl(path):
         try:
             found.setdefault(str(row.get("filter")), []).append(_sample(row))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            what = str(error) if isinstance(error, ResultsError) else "not a sample of lm-eval (samples_*.jsonl)"
-            raise ResultsError(f"{path}, line {number}: {what}") from None
+            what = str(error) if isinstance(error, DataError) else "not a sample of lm-eval (samples_*.jsonl)"
+            raise DataError(f"{path}, line {number}: {what}") from None
     if not found:
-        raise ResultsError(f"{path} holds no samples")
+        raise DataError(f"{path} holds no samples")
     return found.get(FILTER) or next(iter(found.values()))
 
 
 def _sample(row: dict[str, Any]) -> _Sample:
     doc, responses = row["doc"], [str(text) for texts in row["resps"] for text in _listed(texts)]
     if not responses:
-        raise ResultsError("no response in the sample")
+        raise DataError("no response in the sample")
     is_ours = isinstance(doc.get("reference"), str) and "query" in doc
     identity = str(doc["id"] if "id" in doc else row.get("doc_id"))
     if not is_ours:
         target = row.get("target")
         if target is None or isinstance(target, dict):
-            raise ResultsError("no reference answer (target) in the sample")
+            raise DataError("no reference answer (target) in the sample")
         query = next((doc[name] for name in QUESTION_COLUMNS if isinstance(doc.get(name), str)), "")
         doc = {"query": query, "reference": json.dumps(reference_of(target), ensure_ascii=False)}
     else:
         json.loads(doc["reference"])
         if doc.get("benchmark") not in (None, *BENCHMARKS, "generic"):
-            raise ResultsError(f"unknown benchmark {doc['benchmark']!r}")
+            raise DataError(f"unknown benchmark {doc['benchmark']!r}")
     return _Sample(identity, doc, responses, _before(row, len(responses)))
 
 

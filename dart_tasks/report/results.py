@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dart_tasks.benchmarks import BENCHMARKS
+from dart_tasks.files import DataError, read_jsonl
 
-__all__ = ["Graded", "Item", "ResultsError", "Run", "Score", "TaskResult", "read_items", "read_runs", "sample_rows"]
+__all__ = ["Graded", "Item", "Run", "Score", "TaskResult", "read_items", "read_runs"]
 
 FILTER = "graded"
 _MINI = "dart_math_mini_"
-
-
-class ResultsError(ValueError):
-    """A file that is not what it should be; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -137,15 +134,15 @@ def read_runs(path: Path) -> list[Run]:
     """A results file and the samples beside it: a run for each variant of the prompt (plain, chat, few-shot).
 
     Raises:
-        ResultsError: it is no lm-eval result, or holds none of our tasks.
+        DataError: it is no lm-eval result, or holds none of our tasks.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ResultsError(f"cannot read {path}: {error.strerror}") from None
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
     except ValueError:
         hint = ": sample logs go to --regrade" if path.suffix == ".jsonl" else ""
-        raise ResultsError(f"{path} is not JSON{hint}") from None
+        raise DataError(f"{path} is not JSON{hint}") from None
     try:
         tasks = [
             _task_result(name, data, path)
@@ -154,11 +151,11 @@ def read_runs(path: Path) -> list[Run]:
         ]
         model = _model_name(data)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, ResultsError):
+        if isinstance(error, DataError):
             raise
-        raise ResultsError(f"{path} is not a results file of lm-eval (results_*.json)") from None
+        raise DataError(f"{path} is not a results file of lm-eval (results_*.json)") from None
     if not tasks:
-        raise ResultsError(f"{path} holds no results of dart_math tasks")
+        raise DataError(f"{path} holds no results of dart_math tasks")
     runs = []
     for variant in dict.fromkeys(task.variant for task in tasks):
         label = (Path(model).name or model) + (f" ({variant})" if variant else "")
@@ -213,38 +210,16 @@ def read_items(path: Path) -> tuple[Item, ...]:
     """The items of a sample log.
 
     Raises:
-        ResultsError: it is not a log of a dart_math task.
+        DataError: it is not a log of a dart_math task.
     """
     items = []
-    for number, row in sample_rows(path):
+    for number, row in read_jsonl(path):
         try:
             if row["filter"] == FILTER:
                 items.append(_item(row))
         except (ValueError, KeyError, TypeError, IndexError):
-            raise ResultsError(f"{path}, line {number}: not a sample of a dart_math task") from None
+            raise DataError(f"{path}, line {number}: not a sample of a dart_math task") from None
     return tuple(items)
-
-
-def sample_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, row) of every row of a sample log.
-
-    Raises:
-        ResultsError: the file cannot be read, or a line is no JSON object.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ResultsError(f"cannot read {path}: {error}") from None
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            raise ResultsError(f"{path}, line {number}: not a sample of lm-eval (samples_*.jsonl)")
-        yield number, row
 
 
 def _item(row: Mapping[str, Any]) -> Item:

@@ -6,10 +6,11 @@ Writes DIR/outcomes.parquet (id, correct, answer, response, in the order of ids)
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
+
+from dart_tasks.report.results import read_items
 
 __all__ = ["read_correct"]
 
@@ -31,12 +32,9 @@ def main(folder: Path) -> None:
 
     (samples,) = folder.rglob("samples_*.jsonl")
     rows = []
-    with samples.open(encoding="utf-8") as file:
-        for line in file:
-            sample = json.loads(line)
-            (verdict,) = json.loads(sample["filtered_resps"][0])["verdicts"]
-            rows.append({"id": sample["doc"]["id"], "correct": bool(verdict["correct"]),
-                         "answer": verdict["answer"], "response": sample["resps"][0][0]})  # fmt: skip
+    for item in read_items(samples):
+        (graded,) = item.responses
+        rows.append({"id": item.id, "correct": graded.correct, "answer": graded.answer, "response": graded.response})
     rows.sort(key=lambda row: str(row["id"]))
     pq.write_table(pa.Table.from_pylist(rows), folder / "outcomes.parquet", compression="zstd")
     samples.unlink()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dart_tasks.files import DataError
 from dart_tasks.parse_rows import reference_of
-from synth.data import DataError, DatasetSpec, dataset_fingerprint, load_queries
+from synth.data import DatasetSpec, dataset_fingerprint, load_queries
 
 
 def write(path: Path, *rows: dict[str, object]) -> str:

@@ -15,13 +15,13 @@ import pytest
 from dart_tasks import benchmarks
 from dart_tasks.benchmarks import (
     BENCHMARKS,
-    DataError,
     HubSource,
     Problem,
     load,
     load_problem_file,
 )
 from dart_tasks.embedded import MINI_DIR
+from dart_tasks.files import DataError
 from dart_tasks.parse_rows import olympiad_instruction
 
 MINI = {name: load(name, data_dir=MINI_DIR, verify=False) for name in BENCHMARKS}
@@ -186,10 +186,10 @@ def test_a_pinned_file_is_verified_and_cached(tmp_path: Path, monkeypatch: pytes
     file = tmp_path / "data.json"
     file.write_text("[1]")
     checksum = hashlib.sha256(b"[1]").hexdigest()
-    assert pinned_file(file.as_uri(), checksum, "Example") == "[1]"
+    assert pinned_file(file.as_uri(), checksum, "Example").read_text() == "[1]"
     url = file.as_uri()
     file.unlink()
-    assert pinned_file(url, checksum, "Example") == "[1]"
+    assert pinned_file(url, checksum, "Example").read_text() == "[1]"
 
 
 @pytest.mark.parametrize("name", ["college_math", "deepmind_mathematics"])
@@ -242,7 +242,7 @@ def test_a_local_copy_of_a_pinned_file_has_to_be_that_file(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ([1, 2], "row 2 is not an object"),
+        ([1, 2], "line 2 of .* is not a JSON object"),
         ({"id": 2, "query": "?"}, "row 2 lacks the column answer"),
         ({"id": 2, "query": 5, "answer": "1"}, "row 2: query must be text"),
         ({"id": 2, "query": "?", "answer": {"a": 1}}, "row 2: query must be text, answer text, a number"),

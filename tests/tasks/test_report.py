@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dart_tasks.benchmarks import BENCHMARKS
+from dart_tasks.files import DataError
 from dart_tasks.grading import GRADER_VERSION
 from dart_tasks.report.cli import command
 from dart_tasks.report.plots import Bar, bar_chart
 from dart_tasks.report.published import published_table
-from dart_tasks.report.results import ResultsError, Run, Score, TaskResult, read_runs
+from dart_tasks.report.results import Run, Score, TaskResult, read_runs
 from dart_tasks.report.significance import compare, mcnemar_p
 from dart_tasks.report.summary import notes, score_table
 
@@ -269,7 +270,7 @@ def test_mistakes_are_one_line(arguments: list[str], code: int, message: str) ->
 def test_files_that_are_no_results(content: str, tmp_path: Path) -> None:
     path = tmp_path / "results_x.json"
     path.write_text(content)
-    with pytest.raises(ResultsError):
+    with pytest.raises(DataError):
         read_runs(path)
 
 
