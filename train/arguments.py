@@ -25,6 +25,7 @@ DistributedName = Literal["no", "ddp", "fsdp", "deepspeed"]
 
 _OURS = "the order of packs is a function of the seed and the epoch"
 _NO_EVALUATION = "there is no evaluation during training: judge the exported model with lm_eval"
+_EXPORT_ALONE = "only the finished model is uploaded, never a checkpoint"
 _IMPOSSIBLE: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "auto_find_batch_size": (
         (False,),
@@ -33,6 +34,8 @@ _IMPOSSIBLE: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "average_tokens_across_devices": ((True,), "the loss is a mean over the target tokens of all processes"),
     "eval_on_start": ((False,), _NO_EVALUATION),
     "eval_strategy": (("no",), _NO_EVALUATION),
+    "hub_always_push": ((False,), _EXPORT_ALONE),
+    "hub_strategy": (("end",), _EXPORT_ALONE),
     "ignore_data_skip": ((False,), "a resumed run would train samples of the epoch twice"),
     "label_smoothing_factor": ((0, None), "the loss is plain cross-entropy"),
     "load_best_model_at_end": ((False,), _NO_EVALUATION),
@@ -74,6 +77,8 @@ class Options:
     expect_processes: int | None
     expect_distributed: DistributedName | None
     output_dir: str
+    push_to_hub: bool
+    """Whether the export is uploaded, to the repository that ``training`` tells."""
     training: Mapping[str, Any]
     """``TrainingArguments`` by name: the recipe's, overridden by flags."""
     given: frozenset[str]
@@ -217,6 +222,7 @@ def parse(arguments: Sequence[str]) -> Options:
     for name, (harmless, reason) in _IMPOSSIBLE.items():
         if name in training and training[name] not in harmless:
             raise UsageError(f"--{name} {getattr(training[name], 'value', training[name])}: {reason}")
+    push_to_hub = bool(training.pop("push_to_hub", False))  # ours: the Trainer would push checkpoints
     return Options(
         recipe=recipe,
         data=tuple(TrainingSet.parse(source, template) for source in sources),
@@ -235,6 +241,7 @@ def parse(arguments: Sequence[str]) -> Options:
         expect_processes=own.expect_processes,
         expect_distributed=cast("DistributedName | None", own.expect_distributed),
         output_dir=flags.get("output_dir") or f"runs/{recipe.name}",
+        push_to_hub=push_to_hub,
         training=training,
         given=frozenset(flags),
     )

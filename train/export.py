@@ -60,8 +60,8 @@ def _cast(state: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch
 
 def export_model(
     model: Any, state: dict[str, torch.Tensor], tokenizer: Any, template: PromptTemplate, output_dir: Path, dtype: str
-) -> None:
-    """Write ``model`` with the weights ``state`` and its tokenizer to ``output_dir``.
+) -> list[str]:
+    """Write ``model`` with the weights ``state`` and its tokenizer to ``output_dir``; the names of the files.
 
     Files are written aside and moved in, ``config.json`` last: without it the folder is no model.
     """
@@ -95,8 +95,10 @@ def export_model(
     (output_dir / "config.json").unlink(missing_ok=True)
     for stale in output_dir.glob("model*.safetensors*"):  # an earlier export in other parts would be read instead
         stale.unlink()
-    for path in sorted(aside.iterdir(), key=lambda path: path.name == "config.json"):
+    files = sorted(aside.iterdir(), key=lambda path: path.name == "config.json")
+    for path in files:
         with path.open("rb") as file:
             os.fsync(file.fileno())
         path.replace(output_dir / path.name)
     aside.rmdir()
+    return [path.name for path in files]

@@ -15,6 +15,7 @@ from dart_tasks.prompts import get_template
 from train import show
 from train.arguments import Options, training_arguments
 from train.errors import UsageError, UserError
+from train.hub import check_pushable, open_repository, upload
 from train.model import load_config, load_model, load_tokenizer, missing, resolve_model
 from train.prepare import Prepared, prepare, seed_of_order
 from train.processes import batching, check_agreement, check_launch
@@ -63,7 +64,7 @@ def run(options: Options) -> int:
         raise UsageError(
             f"{reason}: pass --data and --model, or try --recipe demo on the dataset of dart-synth --preset demo"
         )
-    _card(options, model_name, {})  # scores and licence: hours before they are needed
+    check_pushable(options, _card(options, model_name, {}))  # scores and licence: hours before they are needed
     if options.dry_run:
         from train.dry_run import dry_run
 
@@ -111,6 +112,7 @@ def _train(this: _Run) -> int:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write to --output_dir {output_dir}: {error.strerror}") from error
+    repository = open_repository(options) if this.main and options.push_to_hub else ""
     trainer = _trainer(this, model)
     if this.main:
         shutil.rmtree(output_dir / STAGING, ignore_errors=True)  # what a killed run was writing
@@ -124,10 +126,13 @@ def _train(this: _Run) -> int:
                 f"stopped by signal {trainer.stopped_by} at step {trainer.state.global_step}: the same command resumes"
             )
         return 128 + trainer.stopped_by
-    _export(this, trainer)
+    exported = _export(this, trainer)
     if this.main:
         show.summary(trainer, this.prepared, result, elapsed, output_dir)
         shutil.rmtree(output_dir / STAGING, ignore_errors=True)
+        if repository:
+            upload(options, repository, exported)
+            show.line(f"pushed to {repository}")
     trainer.accelerator.wait_for_everyone()
     return 0
 
@@ -162,19 +167,20 @@ def _trainer(this: _Run, model: Any) -> PackedTrainer:
     return trainer
 
 
-def _export(this: _Run, trainer: PackedTrainer) -> None:
-    """Gather the weights (every rank takes part) and write model and card."""
+def _export(this: _Run, trainer: PackedTrainer) -> list[str]:
+    """Gather the weights (every rank takes part) and write model and card; the names of the files."""
     from train.export import export_model
 
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
     if not this.main:
-        return
+        return []
     options = this.options
     template = get_template(options.data[0].template)
     unwrapped = trainer.accelerator.unwrap_model(trainer.model_wrapped)
-    export_model(unwrapped, state, this.tokenizer, template, this.output_dir, options.export_dtype)
+    files = export_model(unwrapped, state, this.tokenizer, template, this.output_dir, options.export_dtype)
     rows = show.card_rows(options, this.arguments, this.prepared, this.batching)
     (this.output_dir / "README.md").write_text(_card(options, this.model_name, rows), encoding="utf-8")
+    return [*files, "README.md"]
 
 
 def _card(options: Options, model_name: str, rows: dict[str, str]) -> str:

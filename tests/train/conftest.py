@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +140,27 @@ def build_dataset() -> Callable[..., Path]:
 def build_tokenizer() -> Callable[..., Any]:
     """``make_tokenizer``."""
     return make_tokenizer
+
+
+@pytest.fixture
+def sft(tiny_llama: Path, sums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
+    """Runs ``train/sft.py`` to ``tmp_path / name``; its exit code, and what it said of errors (``sft.out``: the rest).
+
+    With one thread: two that spin take ten times as long on busy cores.
+    """
+
+    def run(name: str, *flags: str, model: Path = tiny_llama, data: Path = sums) -> tuple[int, str]:
+        paths = ["--recipe", "demo", "--model", str(model), "--data", str(data), "--output_dir", str(tmp_path / name)]
+        code = main([*paths, "--report_to", "none", "--logging_steps", "1", *flags])
+        said = capsys.readouterr()
+        run.out = said.out
+        return code, said.err
+
+    import torch
+
+    from train.sft import main
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield run
+    torch.set_num_threads(n_threads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +12,10 @@ import pytest
 import torch
 
 from dart_tasks import embedded
-from train.sft import main
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, about how it was built
 
 Sft = Any
-
-
-@pytest.fixture
-def sft(tiny_llama: Path, sums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Sft]:
-    """Runs ``train/sft.py`` to ``tmp_path / name``; its exit code, and what it said of errors (``sft.out``: the rest).
-
-    With one thread: two that spin take ten times as long on busy cores.
-    """
-
-    def run(name: str, *flags: str, model: Path = tiny_llama, data: Path = sums) -> tuple[int, str]:
-        paths = ["--recipe", "demo", "--model", str(model), "--data", str(data), "--output_dir", str(tmp_path / name)]
-        code = main([*paths, "--report_to", "none", "--logging_steps", "1", *flags])
-        said = capsys.readouterr()
-        run.out = said.out
-        return code, said.err
-
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield run
-    torch.set_num_threads(n_threads)
 
 
 @pytest.mark.parametrize(
