@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,8 @@ class Options:
     max_length_policy: Literal["error", "drop"]
     attention: str
     on_divergence: OnDivergence
+    save_minutes: float
+    """Minutes from one checkpoint to the next at most; 0: no limit."""
     global_batch: int
     export_dtype: str
     licence: str
@@ -140,6 +143,12 @@ def _own_parser() -> argparse.ArgumentParser:
         choices=ON_DIVERGENCE,
         default="stop",
         help="what to do when the loss explodes; one that is not finite always stops the run (%(default)s)",
+    )
+    add(
+        "save-minutes",
+        type=float,
+        metavar="M",
+        help="save a checkpoint at least this often, beside what --save_strategy says; 0: never (the recipe's: 15)",
     )
     add("dry-run", action="store_true", help="print samples, packs, steps, memory and hours; load no weights")
     add("utilisation", type=float, default=0.4, help="model FLOPs utilisation that --dry-run assumes (%(default)s)")
@@ -218,6 +227,11 @@ def parse(arguments: Sequence[str]) -> Options:
         raise UsageError("--max-length must be at least 2 and --global-batch at least 1")
     if not 0 < own.utilisation <= 1:
         raise UsageError(f"--utilisation must be above 0 and at most 1 (got {own.utilisation:g})")
+    save_minutes = recipe.save_minutes if own.save_minutes is None else own.save_minutes
+    if not 0 <= save_minutes < math.inf:
+        raise UsageError(f"--save-minutes must be 0 or more (got {save_minutes:g})")
+    if own.save_minutes is None and flags.get("save_strategy") == "no":
+        save_minutes = 0
     training = {**recipe.training, **flags}
     for name, (harmless, reason) in _IMPOSSIBLE.items():
         if name in training and training[name] not in harmless:
@@ -230,6 +244,7 @@ def parse(arguments: Sequence[str]) -> Options:
         max_length=max_length,
         max_length_policy=own.max_length_policy,
         attention=own.attention,
+        save_minutes=save_minutes,
         on_divergence=own.on_divergence,
         global_batch=global_batch,
         export_dtype=own.export_dtype,

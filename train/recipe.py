@@ -45,6 +45,8 @@ class Recipe:
     gpus: int
     """Processes of the published run: what ``--dry-run`` assumes."""
     prompt_template: str = "alpaca"
+    save_minutes: float = 15
+    """A checkpoint at least this often; 0: only as ``training`` says."""
     training: Mapping[str, Any] = field(default_factory=dict)
     estimate: Mapping[str, Any] = field(default_factory=dict)
     """Architecture and data statistics for ``--dry-run`` without a network."""

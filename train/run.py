@@ -157,6 +157,7 @@ def _trainer(this: _Run, model: Any) -> PackedTrainer:
             prepared.encoded.lengths, prepared.report.kept, options.max_length, seed_of_order(options), prepared.packs
         ),
         batching=this.batching,
+        save_minutes=options.save_minutes,
         on_divergence=options.on_divergence,
         flops_per_token=flops / int(prepared.lengths.sum()),
         peak_flops=peak_flops(device_name),

@@ -91,9 +91,18 @@ def plan(
             ("precision", f"{precision}, float32 master weights"),
             ("attention", attention),
             ("distributed", f"{distributed}, {arguments.world_size} process(es) on {arguments.device.type}"),
+            ("checkpoints", _saving(options, arguments)),
             ("output", str(arguments.output_dir)),
         ],
     )
+
+
+def _saving(options: Options, arguments: Any) -> str:
+    strategy = arguments.save_strategy.value
+    parts = {"no": "", "epoch": "every epoch", "steps": f"every {arguments.save_steps:g} steps"}
+    regular = parts.get(strategy, strategy)
+    timed = f"every {options.save_minutes:g} minutes" if options.save_minutes else ""
+    return " and ".join(part for part in (regular, timed) if part) or "none before a signal"
 
 
 def card_rows(options: Options, arguments: Any, prepared: Prepared, batching: Batching) -> dict[str, str]:

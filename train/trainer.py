@@ -25,7 +25,7 @@ from train.preflight import check_loss
 from train.recipe import Batching
 from train.show import line
 
-__all__ = ["PackedTrainer", "StopOnSignal"]
+__all__ = ["PackedTrainer", "SaveInTime"]
 
 
 class PackedTrainer(Trainer):  # type: ignore[misc]
@@ -37,13 +37,14 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         encoded: Encoded,
         dataset: PackDataset,
         batching: Batching,
+        save_minutes: float = 0,
         on_divergence: OnDivergence = "stop",
         flops_per_token: float = 0.0,
         peak_flops: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(train_dataset=dataset, data_collator=Collator(encoded), **kwargs)
-        self._signal = StopOnSignal()
+        self._signal = SaveInTime(60 * save_minutes)
         self.add_callback(self._signal)
         self.add_callback(_WrappedProbe(self))
         self._packs = dataset
@@ -190,11 +191,16 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         self.accelerator.wait_for_everyone()
 
 
-class StopOnSignal(TrainerCallback):  # type: ignore[misc]
-    """SIGTERM (pre-emption) and the first Ctrl-C save a checkpoint at the next step and end the run."""
+class SaveInTime(TrainerCallback):  # type: ignore[misc]
+    """Saves a checkpoint ``interval_s`` after the last one (0: never), by the clock of the first rank.
 
-    def __init__(self) -> None:
+    SIGTERM (pre-emption) and the first Ctrl-C save one at the next step and end the run.
+    """
+
+    def __init__(self, interval_s: float) -> None:
         self.received = 0
+        self._interval_s = interval_s or math.inf
+        self._saved_at = time.monotonic()
 
     def _handle(self, number: int, _frame: Any) -> None:
         if self.received and number == signal.SIGINT:
@@ -202,16 +208,22 @@ class StopOnSignal(TrainerCallback):  # type: ignore[misc]
         self.received = number
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._saved_at = time.monotonic()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._saved_at = time.monotonic()
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        if args.world_size > 1:  # one rank's signal is everyone's, in the same step
-            received = torch.tensor(self.received, device=args.device)
-            torch.distributed.all_reduce(received, op=torch.distributed.ReduceOp.MAX)
-            self.received = int(received)
-        if self.received:
+        due = args.process_index == 0 and time.monotonic() - self._saved_at >= self._interval_s
+        if args.world_size > 1:  # one rank's signal is everyone's, in the same step, and so is the first one's clock
+            agreed = torch.tensor([self.received, int(due)], device=args.device)
+            torch.distributed.all_reduce(agreed, op=torch.distributed.ReduceOp.MAX)
+            self.received, due = agreed.tolist()
+        if self.received or due:
             control.should_save = True
+        if self.received:
             control.should_training_stop = True
         return control
 

@@ -99,6 +99,7 @@ def test_what_is_not_understood_is_an_error(flags: list[str], message: str) -> N
     [
         (["--global-batch", "0"], "--max-length must be at least 2 and --global-batch at least 1"),
         (["--max-length", "0"], "--max-length must be at least 2"),
+        (["--save-minutes", "-1"], "--save-minutes must be 0 or more"),
         (["--utilisation", "0"], "--utilisation must be above 0"),
         (["--label_smoothing_factor", "0.1"], "--label_smoothing_factor 0.1: the loss is plain cross-entropy"),
         (["--save_only_model"], "could not be resumed"),
@@ -116,6 +117,19 @@ def test_what_could_only_be_ignored_is_an_error(flags: list[str], message: str) 
 def test_the_same_flags_at_their_harmless_values_are_not() -> None:
     harmless = ["--eval_strategy", "no", "--label_smoothing_factor", "0", "--save_only_model", "false"]
     assert parse(harmless).training["label_smoothing_factor"] == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "minutes"),
+    [
+        (["--recipe", "mistral-7b"], 15),
+        (["--recipe", "demo", "--save-minutes", "2.5"], 2.5),
+        (["--save_strategy", "no"], 0),
+        (["--save_strategy", "no", "--save-minutes", "5"], 5),
+    ],
+)
+def test_checkpoints_are_saved_by_the_clock_unless_none_are_wanted(flags: list[str], minutes: float) -> None:
+    assert parse(flags).save_minutes == minutes
 
 
 @pytest.mark.parametrize(("flags", "seed"), [([], 42), (["--seed", "7"], 7), (["--seed", "7", "--data_seed", "0"], 0)])

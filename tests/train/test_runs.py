@@ -98,6 +98,18 @@ def test_a_checkpoint_of_another_run_is_refused(sft: Sft, tmp_path: Path) -> Non
     assert not (tmp_path / "two").exists()
 
 
+def test_a_checkpoint_is_saved_after_so_many_minutes(sft: Sft, tmp_path: Path) -> None:
+    """A recipe of one epoch saved nothing before its end."""
+    flags = ["--num_train_epochs", "1", "--max-length", "512", "--save_total_limit", "9"]
+    assert sft("timed", *flags, "--save-minutes", "1e-9") == (0, "")
+    assert "checkpoints    every epoch and every 1e-09 minutes" in sft.out
+    steps = {int(path.name.split("-")[1]) for path in (tmp_path / "timed").glob("checkpoint-*")}
+    assert len(steps) > 2 and steps == set(range(1, max(steps) + 1))
+    assert sft("default", *flags) == (0, "")
+    assert "every epoch and every 15 minutes" in sft.out
+    assert [path.name for path in (tmp_path / "default").glob("checkpoint-*")] == [f"checkpoint-{max(steps)}"]
+
+
 def test_a_finished_run_started_again_changes_nothing(sft: Sft, tmp_path: Path) -> None:
     """Resumed at its last step, in the middle of an epoch, the Trainer took one step more."""
     flags = ["--max_steps", "2", "--max-length", "512", "--global-batch", "2", "--lr_scheduler_type", "constant"]
