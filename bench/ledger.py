@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from synth.ledger import Ledger, trial_id
-from synth.records import Query, Trial
+from synth.ledger import Ledger, checksum, trial_id
+from synth.records import Query, Trial, text_key
 from synth.scheduler import QuerySpec, Scheduler, TrialId
 
 N_QUERIES = 14_973
@@ -59,14 +59,13 @@ def fill(folder: Path, count: int) -> None:
         database.execute("INSERT INTO attempts VALUES (0, '', 'bench', 0)")
         for query, n_trials in enumerate(per_query):
             correct = rng.random(n_trials) < rates[query]
-            keys = rng.integers(-(2**63), 2**63 - 1, n_trials)
+            texts = [(identity + t, f"{query} {t} {body}", "1", "boxed", "same text", "") for t in range(n_trials)]
             rows = [
-                (query, t, int(c), 1, 1, int(k), 400, "stop", 0, 0, None, identity + t)
-                for t, (c, k) in enumerate(zip(correct, keys, strict=True))
+                (query, t, int(c), 1, 1, text_key(text[1]), 400, "stop", 0, 0, None, text[0])
+                for t, (c, text) in enumerate(zip(correct, texts, strict=True))
             ]
-            database.executemany("INSERT INTO trials VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows)
-            texts = ((identity + t, f"{query} {t} {body}", "1", "boxed", "same text", "") for t in range(n_trials))
-            database.executemany("INSERT INTO texts VALUES (?,?,?,?,?,?)", texts)
+            for table, values, marks in (("trials", rows, ",?" * 12), ("texts", texts, ",?" * 6)):
+                database.executemany(f"INSERT INTO {table} VALUES (?{marks})", ((*v, checksum(*v)) for v in values))
             identity += int(n_trials)
     database.close()
 

@@ -197,11 +197,11 @@ def curate(
         leave_out, overlap = _decontaminate(opened, decontaminate)
         selection = select(opened, strategy, k, size, lenient_extraction, leave_out)
         extra = original_rows(originals) if originals else []
+        sources = [source(name, role) for name, role in _sources(pools)]  # type: ignore[arg-type]
     except (DataError, LedgerError) as error:
         raise click.ClickException(str(error)) from error
     if not selection.n_kept:
         raise click.ClickException("nothing is left: no correct response in the pools fits")
-    sources = [source(name, role) for name, role in _sources(pools)]  # type: ignore[arg-type]
     settings = {
         "strategy": f"{strategy.name}, k = {selection.k}",
         "pools": ", ".join(path.resolve().name for path in pools),
@@ -218,7 +218,10 @@ def curate(
     except CardError as error:
         raise click.ClickException(str(error)) from error
     rows = (row for part in (selected_rows(opened, selection), extra) for row in part)
-    count = write_rows(iter(rows), DATASET_COLUMNS, output / "data" / f"train.{form}", form)
+    try:
+        count = write_rows(iter(rows), DATASET_COLUMNS, output / "data" / f"train.{form}", form)
+    except (DataError, LedgerError) as error:
+        raise click.ClickException(str(error)) from error
     configs = configs_block(output, form, ("default",))
     write_atomically(output / "README.md", selection_card(title, sources, total, settings, configs, licence))
     short = sum(len(kept) < quota for kept, quota in zip(selection.kept, selection.quotas, strict=True))
@@ -233,15 +236,16 @@ def curate(
 
 def _sources(pools: Sequence[Path]) -> list[tuple[str, str]]:
     """Models and data sets of the pools, from the runs' manifests; a pool file alone tells its name only."""
+    from synth.config import Manifest
+
     found: dict[tuple[str, str], None] = {}
     for pool in pools:
-        manifest = next((p for p in (pool / "manifest.json", pool.parent / "manifest.json") if p.is_file()), None)
+        manifest = Manifest.read(pool) or Manifest.read(pool.parent)
         if manifest is None:
             found[(str(pool), "training data")] = None
             continue
-        identity = json.loads(manifest.read_text(encoding="utf-8"))["identity"]
-        found[(identity["model"], "synthesiser")] = None
-        found.update(dict.fromkeys((spec["path"], "queries") for spec in identity["datasets"]))
+        found[(manifest.identity["model"], "synthesiser")] = None
+        found.update(dict.fromkeys((spec["path"], "queries") for spec in manifest.identity["datasets"]))
     return list(found)
 
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from dart_tasks.files import write_atomically
-from synth.data import KNOWN_DATASETS, DatasetSpec
+from synth.data import KNOWN_DATASETS, DatasetSpec, dataset_fingerprint
+from synth.ledger import LedgerError, damaged
+from synth.records import Query
 from synth.strategy import get_strategy
 
 __all__ = ["PRESETS", "Manifest", "ManifestMismatchError", "RunConfig", "config_of_manifest", "resolve"]
 
+_MANIFEST = "manifest.json"
 MODEL_TEMPLATE = "model"
 """Prompt template name for the model's own chat template."""
 
@@ -185,23 +188,37 @@ class Manifest:
     grader_version: str
     n_queries: int
 
-    def check_or_write(self, run_dir: Path) -> bool:
-        """Compare with the run's manifest, or write it where there is none. Returns whether the run is resumed.
+    @classmethod
+    def read(cls, run_dir: Path) -> Manifest | None:
+        """The manifest of a run; None where there is none.
+
+        Raises:
+            LedgerError: it is damaged.
+        """
+        path = run_dir / _MANIFEST
+        if not path.is_file():
+            return None
+        try:
+            manifest = cls(**json.loads(path.read_text(encoding="utf-8")))
+            config_of_manifest(manifest)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise LedgerError(f"{path} is damaged: restore it, or start in a new --output") from error
+        return manifest
+
+    def write(self, run_dir: Path) -> None:
+        """Store it in the run's directory."""
+        write_atomically(run_dir / _MANIFEST, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
+
+    def check(self, stored: Manifest, run_dir: Path) -> None:
+        """Compare with the manifest that the run was started with.
 
         Raises:
             ManifestMismatchError: a setting differs; the message names each.
         """
-        path = run_dir / "manifest.json"
-        if not path.is_file():
-            write_atomically(path, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
-            return False
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        ours = {**self.identity, "data set": self.dataset_sha256[:12], "grader version": self.grader_version}
-        theirs = {
-            **stored["identity"],
-            "data set": stored["dataset_sha256"][:12],
-            "grader version": stored["grader_version"],
-        }
+        ours, theirs = (
+            {**m.identity, "data set": m.dataset_sha256[:12], "grader version": m.grader_version}
+            for m in (self, stored)
+        )
         different = [name for name in ours if ours[name] != theirs.get(name)]
         if different:
             parts = [
@@ -211,12 +228,24 @@ class Manifest:
                 f"{run_dir} holds a run of another configuration ({'; '.join(parts)}): "
                 "repeat its options to resume it, or choose another --output"
             )
-        return True
+
+    def check_queries(self, queries: Sequence[Query], run_dir: Path) -> None:
+        """Compare with the queries in the run's ledger.
+
+        Raises:
+            LedgerError: they are not those that the run was started with.
+        """
+        try:
+            same = dataset_fingerprint(queries) == self.dataset_sha256
+        except TypeError:  # of a damaged ledger anything may come
+            same = False
+        if not same:
+            raise LedgerError(damaged(run_dir, "its queries are not those that manifest.json tells of"))
 
 
-def config_of_manifest(run_dir: Path) -> RunConfig:
+def config_of_manifest(manifest: Manifest) -> RunConfig:
     """The configuration of an existing run; fields that may change between attempts have the paper preset's values."""
-    stored = json.loads((run_dir / "manifest.json").read_text(encoding="utf-8"))["identity"]
+    stored = manifest.identity
     names = {f.name for f in dataclasses.fields(RunConfig)}
     values = {name: _tuples(value) for name, value in stored.items() if name in names}
     values["datasets"] = tuple(DatasetSpec(**{**d, "configs": tuple(d["configs"])}) for d in stored["datasets"])

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from dart_tasks.console import first_line
 from dart_tasks.files import DataError, read_jsonl
+from synth.config import Manifest
 from synth.export import DATASET_COLUMNS
 from synth.ledger import Ledger
 from synth.records import Query, counts, normalise, text_key
@@ -88,6 +89,8 @@ class RunPool:
     def __init__(self, run_dir: Path) -> None:
         self._ledger = Ledger(run_dir, read_only=True)
         self._queries = self._ledger.queries()
+        if manifest := Manifest.read(run_dir):
+            manifest.check_queries(self._queries, run_dir)
 
     def queries(self) -> list[Query]:
         return self._queries

@@ -23,7 +23,15 @@ from synth.ledger import Ledger
 from synth.records import Query
 from synth.scheduler import Scheduler
 
-__all__ = ["DATASET_COLUMNS", "ExportCounts", "configs_block", "export_run", "pass_rate", "write_rows"]
+__all__ = [
+    "DATASET_COLUMNS",
+    "ExportCounts",
+    "configs_block",
+    "count_exported_trials",
+    "export_run",
+    "pass_rate",
+    "write_rows",
+]
 
 Format = Literal["parquet", "jsonl"]
 _BATCH = 4096
@@ -122,14 +130,32 @@ def export_run(
                 "pass_rate": rate, "pass_rate_upper": upper,
             }  # fmt: skip
 
-    n_responses = write_rows(dataset_rows(), DATASET_COLUMNS, folder / "data" / f"train.{form}", form)
+    # The pool first: it reads, and so verifies, every row of the ledger before anything is overwritten.
     n_trials = write_rows(pool_rows(), POOL_COLUMNS, folder / "pool" / f"train.{form}", form)
+    n_responses = write_rows(dataset_rows(), DATASET_COLUMNS, folder / "data" / f"train.{form}", form)
     n_queries = write_rows(query_rows(), QUERY_COLUMNS, folder / "queries" / f"train.{form}", form)
     for part in ("data", "pool", "queries"):  # an earlier export in the other format
         (folder / part / f"train.{'jsonl' if form == 'parquet' else 'parquet'}").unlink(missing_ok=True)
     card = make_card(n_responses) if make_card else f"---\n{configs_block(folder, form)}---\n"
     write_atomically(folder / "README.md", card)
     return ExportCounts(n_responses, n_trials, n_queries)
+
+
+def count_exported_trials(folder: Path) -> int:
+    """Rows of the pool in a finished data set; 0 where there is none, or none that can be read."""
+    table, lines = (folder / "pool" / f"train.{form}" for form in ("parquet", "jsonl"))
+    if lines.is_file():
+        with lines.open("rb") as file:
+            return sum(1 for _ in file)
+    if not table.is_file():
+        return 0
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(table).num_rows)
+    except pa.ArrowException:
+        return 0
 
 
 def configs_block(folder: Path, form: Format, names: Sequence[str] = ("default", "pool", "queries")) -> str:

@@ -6,6 +6,9 @@ scheduler live apart from the texts, so that opening a run of millions of trials
 
 The journal is SQLite's write-ahead log. It needs shared memory, which network file systems do not give: there it
 falls back to a rollback journal (https://sqlite.org/wal.html, section 1) and :attr:`Ledger.notice` says so.
+
+Every row has a checksum that is verified whenever the row is read; rows of before there were checksums are verified by
+their text key. A row that is not as it was recorded is an error, never data.
 """
 
 from __future__ import annotations
@@ -14,12 +17,15 @@ import errno
 import fcntl
 import json
 import os
+import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from synth.records import Query, Trial, counts, text_key
 from synth.scheduler import TrialId, TrialResult
@@ -31,6 +37,8 @@ __all__ = [
     "LedgerError",
     "PoolRow",
     "StoredResult",
+    "checksum",
+    "damaged",
     "is_network_file_system",
     "trial_id",
 ]
@@ -61,6 +69,12 @@ CREATE TABLE trials(
     attempt INTEGER NOT NULL, replica INTEGER NOT NULL, seed INTEGER, text_id INTEGER NOT NULL,
     PRIMARY KEY(query, trial)) WITHOUT ROWID;
 """
+_TRIAL_COLUMNS = (
+    "query, trial, correct, explicit, graded, text_key, n_tokens, finish_reason, attempt, replica, seed, text_id"
+)
+_TEXT_COLUMNS = "response, answer, source, reason, flags"
+_ADDED = {"trials": "checksum INTEGER", "texts": "checksum INTEGER"}
+"""Columns that ledgers of version 0.1.0 lack; they get them when they are next written to."""
 _QUERY_COLUMNS = "query_id, text, reference, benchmark, dataset, level, domain, fail_rate"
 
 
@@ -130,7 +144,7 @@ def is_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> s
     return best_type if best_type in _NETWORK_TYPES else None
 
 
-def _explain(error: Exception, run_dir: Path) -> str:
+def _explain(error: Exception, run_dir: Path, doing: str = "write") -> str:
     text = str(error)
     if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"cannot write to {run_dir} ({error.strerror}): choose another --output"
@@ -139,18 +153,34 @@ def _explain(error: Exception, run_dir: Path) -> str:
     if "readonly" in text or "unable to open" in text:
         return f"cannot write to {run_dir} ({text}): choose another --output"
     if "malformed" in text or "not a database" in text:
-        return f"{run_dir / _FILE} is damaged ({text}): restore it, or start in a new --output"
-    return f"cannot write the ledger in {run_dir} ({text}): committed trials are safe, run the same command again"
+        return damaged(run_dir, text)
+    if doing == "read" and "locked" not in text and "I/O" not in text:
+        return damaged(run_dir, text)
+    return f"cannot {doing} the ledger in {run_dir} ({text}): committed trials are safe, run the same command again"
+
+
+def damaged(run_dir: Path, what: str) -> str:
+    """The line that says what is wrong with a ledger; nothing is overwritten where it is said."""
+    return f"{run_dir / _FILE} is damaged ({what}): restore it, or start in a new --output"
+
+
+def checksum(*values: object) -> int:
+    """Of a row's values, in the order of its columns."""
+    return zlib.crc32("\0".join(map(str, values)).encode())
 
 
 class Ledger:
     """A run's trials. One process writes; any number may read (``read_only=True``) at the same time.
 
+    ``create`` False: there must be a ledger with queries already.
+
     Raises:
         LedgerError: no such run, no permission, no space, damaged, or another process is writing.
     """
 
-    def __init__(self, run_dir: Path, *, read_only: bool = False, network: str | None = None) -> None:
+    def __init__(
+        self, run_dir: Path, *, read_only: bool = False, network: str | None = None, create: bool = True
+    ) -> None:
         self._dir = run_dir
         self._read_only = read_only
         self.notice: str | None = None
@@ -162,16 +192,20 @@ class Ledger:
                     raise LedgerError(f"no run in {run_dir} ({_FILE} is missing)")
                 self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
                 self._db.execute("SELECT count(*) FROM queries").fetchone()
+                self._look()
                 return
+            if not create and not _has_tables(path):
+                raise LedgerError(damaged(run_dir, "it is missing or empty, where manifest.json tells of a run"))
             run_dir.mkdir(parents=True, exist_ok=True)
             self._lock_fd = self._lock(run_dir / _LOCK)
             network = network or is_network_file_system(run_dir)
             self._db = self._connect(path, network)
+            self._look()
             if network:
                 self.notice = f"{run_dir} is on a network file system ({network}): slower rollback journal in use"
         except (OSError, sqlite3.Error) as error:
             self._unlock()
-            raise LedgerError(_explain(error, run_dir)) from error
+            raise LedgerError(_explain(error, run_dir, "read" if read_only else "write")) from error
         except LedgerError:
             self._unlock()
             raise
@@ -198,7 +232,7 @@ class Ledger:
 
         Every attempt has its own seed: with one seed a resumed run would sample the same responses again.
         """
-        attempt = int(self._db.execute("SELECT coalesce(max(attempt) + 1, 0) FROM attempts").fetchone()[0])
+        attempt = int(next(self._rows("SELECT coalesce(max(attempt) + 1, 0) FROM attempts"))[0])
         seed = text_key(f"{run_seed}/{attempt}") & 0x7FFF_FFFF
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._execute("INSERT INTO attempts VALUES (?,?,?,?)", [(attempt, started, engine, seed)])
@@ -254,54 +288,68 @@ class Ledger:
     # ------------------------------------------------------------------ reading
     def queries(self) -> list[Query]:
         """The run's queries, in order."""
-        return [
-            Query(row[0], row[1], json.loads(row[2]), row[3], row[4], row[5], row[6], row[7])
-            for row in self._db.execute(f"SELECT {_QUERY_COLUMNS} FROM queries ORDER BY query")
-        ]
+        try:
+            return [
+                Query(row[0], row[1], json.loads(row[2]), row[3], row[4], row[5], row[6], row[7])
+                for row in self._rows(f"SELECT {_QUERY_COLUMNS} FROM queries ORDER BY query")
+            ]
+        except (ValueError, TypeError) as error:
+            raise LedgerError(damaged(self._dir, "a query cannot be read")) from error
 
-    def results(self) -> Iterator[StoredResult]:
-        """All trials without their texts, by query and trial number."""
-        return map(
-            StoredResult._make,
-            self._db.execute(
-                "SELECT query, trial, correct, explicit, graded, text_key, n_tokens, finish_reason FROM trials "
-                "ORDER BY query, trial"
-            ),
-        )
+    def results(self, max_trials: int = 2**31) -> Iterator[StoredResult]:
+        """All trials without their texts, by query and trial number; a number from ``max_trials`` on is damage."""
+        return (StoredResult._make(row[:8]) for row in self._trials(max_trials))
 
     def pool(self) -> Iterator[PoolRow]:
         """All trials with their texts, by query and trial number."""
-        return map(
-            PoolRow._make,
-            self._db.execute(
-                "SELECT query, trial, correct, explicit, graded, text_key, n_tokens, finish_reason, attempt, replica, "
-                "seed, response, answer, source, reason, flags FROM trials JOIN texts ON id = text_id "
-                "ORDER BY query, trial"
-            ),
-        )
+        return self.pool_where(lambda query, trial: True)
 
     def pool_where(self, wanted: Callable[[int, int], bool]) -> Iterator[PoolRow]:
         """As :meth:`pool`, but the texts of unwanted trials are not read from disk."""
-        trials = self._db.execute(
-            "SELECT query, trial, correct, explicit, graded, text_key, n_tokens, finish_reason, attempt, replica, "
-            "seed, text_id FROM trials ORDER BY query, trial"
-        )
-        for row in trials:
+        statement = f"SELECT {_TEXT_COLUMNS}, {self._checksum_column['texts']} FROM texts WHERE id = ?"
+        for row in self._trials():
             if wanted(row[0], row[1]):
-                text = self._db.execute(
-                    "SELECT response, answer, source, reason, flags FROM texts WHERE id = ?", (row[11],)
-                ).fetchone()
+                *text, stored = next(self._rows(statement, row[11]), (None,))
+                if not text or not _is_as_recorded(row[11], text, stored, row[5]):
+                    raise LedgerError(damaged(self._dir, f"the text of trial {row[1]} of query {row[0]} has changed"))
                 yield PoolRow(*row[:11], *text)
 
     def attempts(self) -> list[tuple[int, str, str, int]]:
         """(attempt, start time in UTC, engine, seed) of every process that worked on the run."""
-        return list(self._db.execute("SELECT attempt, started_at, engine, seed FROM attempts ORDER BY attempt"))
+        return list(self._rows("SELECT attempt, started_at, engine, seed FROM attempts ORDER BY attempt"))
 
     def n_trials(self) -> int:
         """Trials committed."""
-        return int(self._db.execute("SELECT count(*) FROM trials").fetchone()[0])
+        return int(next(self._rows("SELECT count(*) FROM trials"))[0])
 
     # ------------------------------------------------------------------ inside
+    def _look(self) -> None:
+        """Find out which columns there are: ledgers of version 0.1.0 have no checksums."""
+        self._checksum_column = {
+            table: "checksum" if "checksum" in _columns(self._db, table) else "NULL" for table in _ADDED
+        }
+
+    def _rows(self, statement: str, *parameters: object) -> Iterator[Any]:
+        try:
+            cursor = self._db.execute(statement, parameters)
+            while (row := cursor.fetchone()) is not None:  # `yield from` would close it, after the ledger perhaps
+                yield row
+        except sqlite3.Error as error:
+            raise LedgerError(_explain(error, self._dir, "read")) from error
+
+    def _trials(self, max_trials: int = 2**31) -> Iterator[Any]:
+        """The rows of ``trials``, each verified."""
+        n_queries = next(self._rows("SELECT count(*) FROM queries"))[0]
+        column = self._checksum_column["trials"]
+        for *row, stored in self._rows(f"SELECT {_TRIAL_COLUMNS}, {column} FROM trials ORDER BY query, trial"):
+            if stored is None:
+                sound = isinstance(row[7], str) and all(isinstance(value, int) for value in row[:7])
+            else:
+                sound = stored == checksum(*row)
+            if not sound or not 0 <= row[0] < (n_queries or 2**31) or not 0 <= row[1] < max_trials:
+                raise LedgerError(damaged(self._dir, f"the row of trial {row[1]} of query {row[0]} has changed"))
+            yield row
+
     def _lock(self, path: Path) -> int:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -328,6 +376,9 @@ class Ledger:
         database.execute("PRAGMA cache_size=-65536")
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'trials'").fetchone():
             database.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+        for table, column in _ADDED.items():
+            if column.split()[0] not in _columns(database, table):
+                database.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
         return database
 
     def _execute(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
@@ -376,26 +427,52 @@ class Ledger:
                 self._condition.wait(wait_s)
 
     def _commit(self, batch: list[Trial], first_text_id: int) -> None:
-        texts = (
+        texts = [
             (i, _storable(t.response), _storable(t.answer), t.source, _storable(t.reason), " ".join(t.flags))
             for i, t in enumerate(batch, first_text_id)
-        )
-        rows = (
+        ]
+        rows = [
             (
-                t.id.query, t.id.trial, t.correct, t.explicit, t.graded, text_key(t.response), t.n_tokens,
-                t.finish_reason, t.attempt, t.replica, t.seed, i,
+                t.id.query, t.id.trial, int(t.correct), int(t.explicit), int(t.graded), text_key(t.response),
+                t.n_tokens, t.finish_reason, t.attempt, t.replica, t.seed, i,
             )
             for i, t in enumerate(batch, first_text_id)
-        )  # fmt: skip
+        ]  # fmt: skip
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.executemany("INSERT INTO texts VALUES (?,?,?,?,?,?)", texts)
-            self._db.executemany("INSERT INTO trials VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", rows)
+            for table, columns, values in (("texts", f"id, {_TEXT_COLUMNS}", texts), ("trials", _TRIAL_COLUMNS, rows)):
+                marks = ",".join("?" * len(values[0]))
+                statement = f"INSERT INTO {table}({columns}, checksum) VALUES ({marks},?)"
+                self._db.executemany(statement, ((*row, checksum(*row)) for row in values))
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+
+
+def _is_as_recorded(text_id: int, text: Sequence[Any], stored: int | None, key: int) -> bool:
+    if stored is not None:
+        return stored == checksum(text_id, *text)
+    response = text[0]
+    if not isinstance(response, str):
+        return False
+    # The key is that of the text before its lone surrogates were written as escapes.
+    original = re.sub(r"\\u(d[89a-f][0-9a-f]{2})", lambda match: chr(int(match[1], 16)), response)
+    return key in (text_key(response), text_key(original))
+
+
+def _columns(database: sqlite3.Connection, table: str) -> list[str]:
+    return [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
+
+
+def _has_tables(path: Path) -> bool:
+    """Whether the file holds a ledger with queries."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+        found = database.execute("SELECT 1 FROM sqlite_master WHERE name = 'queries'").fetchone()
+        return found is not None and database.execute("SELECT 1 FROM queries").fetchone() is not None
 
 
 def _storable(text: str) -> str:

@@ -16,9 +16,9 @@ from synth.config import MODEL_TEMPLATE, Manifest, RunConfig, config_of_manifest
 from synth.data import dataset_fingerprint, load_queries
 from synth.driver import Driver, Grader, Observer, Progress, PromptMaker
 from synth.engines import Engine, SamplingSettings
-from synth.export import ExportCounts, configs_block, export_run
+from synth.export import ExportCounts, configs_block, count_exported_trials, export_run
 from synth.forecast import Probe
-from synth.ledger import Ledger, trial_id
+from synth.ledger import Ledger, LedgerError, damaged, trial_id
 from synth.records import Query
 from synth.scheduler import ProbeOutcome, QuerySpec, Scheduler, Target
 from synth.strategy import QueryStats, Strategy, get_strategy
@@ -102,9 +102,13 @@ def build_plan(config: RunConfig, queries: list[Query], strategy: Strategy | Non
 
 
 def restore(plan: Plan, ledger: Ledger, lenient: bool) -> int:
-    """Rebuild the scheduler's counters from the ledger. Returns the number of trials found."""
+    """Rebuild the scheduler's counters from the ledger. Returns the number of trials found.
+
+    Raises:
+        LedgerError: the ledger is damaged.
+    """
     count = 0
-    for stored in ledger.results():
+    for stored in ledger.results(plan.scheduler.max_trials):
         plan.scheduler.restore(trial_id(stored), stored.result(lenient))
         count += 1
     return count
@@ -131,14 +135,16 @@ def synthesise(
     identity = {**config.identity(), "prompt_text": template.text if template else MODEL_TEMPLATE}
     manifest = Manifest(identity, dataset_fingerprint(queries), grader_version, len(queries))
     with ExitStack() as stack:
-        ledger = stack.enter_context(Ledger(run_dir))
+        ledger = stack.enter_context(Ledger(run_dir, create=Manifest.read(run_dir) is None))
         if ledger.notice:
             say(ledger.notice)
-        manifest.check_or_write(run_dir)
-        if not ledger.queries():
-            ledger.add_queries(queries)
+        _settle_identity(manifest, run_dir, ledger, queries)
         plan = build_plan(config, queries)
         resumed = restore(plan, ledger, config.lenient_extraction)
+        if resumed < (exported_trials := count_exported_trials(run_dir / "dataset")):
+            raise LedgerError(
+                damaged(run_dir, f"{resumed:,} trials are left of the {exported_trials:,} its data set was made from")
+            )
         if resumed:
             n_open = sum(plan.scheduler.state(i).status.value in ("probing", "sampling") for i in range(len(queries)))
             say(f"resuming {run_dir}: {resumed:,} trials recorded, {n_open:,} of {len(queries):,} queries still open")
@@ -167,6 +173,22 @@ def synthesise(
         return RunReport(plan, progress, resumed, exported)
 
 
+def _settle_identity(manifest: Manifest, run_dir: Path, ledger: Ledger, queries: list[Query]) -> None:
+    """See that manifest, ledger and configuration tell of the same run; write what a new run lacks."""
+    stored, held = Manifest.read(run_dir), ledger.queries()
+    if stored is not None:
+        manifest.check(stored, run_dir)
+        stored.check_queries(held, run_dir)
+        return
+    if ledger.n_trials():
+        raise LedgerError(f"{run_dir} has a ledger but no manifest.json: restore it, or start in a new --output")
+    if held:  # killed before it wrote its manifest
+        manifest.check_queries(held, run_dir)
+    else:
+        ledger.add_queries(queries)
+    manifest.write(run_dir)
+
+
 @dataclass(frozen=True)
 class OpenedRun:
     """A run as its directory tells it, opened for reading."""
@@ -181,11 +203,15 @@ def open_run(run_dir: Path) -> OpenedRun:
     """Read a run, also while another process works on it.
 
     Raises:
-        LedgerError: no run there.
+        LedgerError: no run there, or it is damaged.
     """
     with Ledger(run_dir, read_only=True) as ledger:
-        config = config_of_manifest(run_dir)
-        plan = build_plan(config, ledger.queries())
+        manifest, queries = Manifest.read(run_dir), ledger.queries()
+        if manifest is None:
+            raise LedgerError(f"no run in {run_dir} (manifest.json is missing)")
+        manifest.check_queries(queries, run_dir)
+        config = config_of_manifest(manifest)
+        plan = build_plan(config, queries)
         n_trials = restore(plan, ledger, config.lenient_extraction)
         return OpenedRun(config, plan, n_trials, ledger.attempts())
 

@@ -217,6 +217,7 @@ class Scheduler:
         self._freeze = freeze
         self._futility = futility
         self._speculate = speculate
+        self.max_trials = max_trials
         self._queries = [_Query(spec, min(max_trials, spec.max_trials or max_trials)) for spec in queries]
         self._heap: list[tuple[float, int]] = []
         self._restored = False

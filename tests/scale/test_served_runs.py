@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
+import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +189,103 @@ def test_settings_that_are_refused_end_the_run(
     assert done.code == 1
     (line,) = done.err.splitlines()
     assert "HTTP 400 unknown field min_p" in line
+
+
+# ---------------------------------------------------------------------- damage
+def sql(*statements: str) -> Callable[[Path], None]:
+    """Damage that only SQL can do so neatly."""
+
+    def act(run_dir: Path) -> None:
+        with closing(sqlite3.connect(run_dir / "ledger.sqlite", isolation_level=None)) as database:
+            for statement in statements:
+                database.execute(statement)
+
+    return act
+
+
+def zero_pages(run_dir: Path) -> None:
+    """All pages but the first two are lost."""
+    path = run_dir / "ledger.sqlite"
+    content = path.read_bytes()
+    path.write_bytes(content[:8192] + bytes(len(content) - 8192))
+
+
+OLD = "UPDATE texts SET checksum = NULL", "UPDATE trials SET checksum = NULL"
+DAMAGE = {
+    "a response": sql("UPDATE texts SET response = 'x' || response WHERE id = 3"),
+    "white space of a response": sql("UPDATE texts SET response = response || ' ' WHERE id = 3"),
+    "a response, no checksums": sql(*OLD, "UPDATE texts SET response = 'x' || response WHERE id = 3"),
+    "the kind of a response, no checksums": sql(*OLD, "UPDATE texts SET response = x'00' WHERE id = 3"),
+    "an answer": sql("UPDATE texts SET answer = '7' WHERE id = 3"),
+    "a verdict": sql("UPDATE trials SET correct = 0 WHERE text_id = 3"),
+    "a trial's number, no checksums": sql(*OLD, "UPDATE trials SET trial = 1 << 40 WHERE text_id = 3"),
+    "a trial's query, no checksums": sql(*OLD, "UPDATE trials SET query = 77 WHERE text_id = 3"),
+    "a text is gone": sql("DELETE FROM texts WHERE id = 3"),
+    "a problem": sql("UPDATE queries SET text = 'What is 8 + 0?' WHERE query = 1"),
+    "a reference": sql("UPDATE queries SET reference = '{' WHERE query = 1"),
+    "pages": zero_pages,
+    "no ledger": lambda run_dir: (run_dir / "ledger.sqlite").unlink(),
+    "an empty file": lambda run_dir: (run_dir / "ledger.sqlite").write_bytes(b""),
+    "no trials": sql("DELETE FROM trials", "DELETE FROM texts"),
+    "nothing in it": sql("DELETE FROM trials", "DELETE FROM texts", "DELETE FROM queries"),
+    "no tables": sql("DROP TABLE trials", "DROP TABLE texts", "DROP TABLE queries", "DROP TABLE attempts"),
+    "manifest": lambda run_dir: (run_dir / "manifest.json").write_text('{"identity": {'),
+    "no manifest": lambda run_dir: (run_dir / "manifest.json").unlink(),
+}
+
+
+def contents(run_dir: Path) -> dict[Path, bytes]:
+    """All files but the ledger's companions that come and go."""
+    passing = ("lock", "ledger.sqlite-shm", "ledger.sqlite-wal")
+    return {path: path.read_bytes() for path in run_dir.rglob("*") if path.is_file() and path.name not in passing}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run; the first test that needs it makes it."""
+    return tmp_path_factory.mktemp("finished")
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_run_is_told_in_one_line_and_nothing_is_overwritten(
+    make_server: Any, dart_synth: Any, finished: Path, tmp_path: Path, damage: str
+) -> None:
+    count = iter(range(1000))
+
+    async def reply(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return answer(body, f"Try {next(count)}.")
+
+    server, run_dir = make_server(reply), tmp_path / "run"
+    given = options(server.url, finished)
+    if not (finished / "run").exists():
+        assert dart_synth(*given).code == 0
+    shutil.copytree(finished / "run", run_dir)
+    n_asked = len(server.bodies)
+    DAMAGE[damage](run_dir)
+    before = contents(run_dir)
+    done = dart_synth(*given, "--output", run_dir)
+    assert done.code == 1, done.out
+    (line,) = done.err.splitlines()
+    assert "restore it, or start in a new --output" in line
+    assert len(server.bodies) == n_asked
+    assert before == contents(run_dir)
+    for command in (["curate", run_dir, "-k", 9, "--decontaminate", "off", "--output", tmp_path / "o"],
+                    ["status", run_dir]):  # fmt: skip
+        done = dart_synth(*command)
+        assert done.code in (0, 1) and len(done.err.splitlines()) == done.code, done.err
+
+
+def test_a_ledger_of_version_0_1_0_resumes_and_gets_checksums(
+    make_server: Any, dart_synth: Any, tmp_path: Path
+) -> None:
+    async def reply(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return answer(body, f"Try {id(request)}.")
+
+    server, run_dir = make_server(reply), tmp_path / "run"
+    assert dart_synth(*options(server.url, tmp_path)).code == 0
+    sql("ALTER TABLE texts DROP COLUMN checksum", "ALTER TABLE trials DROP COLUMN checksum")(run_dir)
+    sql("DELETE FROM trials WHERE trial = 3")(run_dir)
+    shutil.rmtree(run_dir / "dataset")
+    assert dart_synth("curate", run_dir, "--decontaminate", "off", "--output", tmp_path / "o").code == 0
+    assert dart_synth(*options(server.url, tmp_path)).code == 0
+    assert len(rows(run_dir, "pool")) == 16

@@ -217,12 +217,14 @@ def test_plan_from_a_run(run_dir: Path) -> None:
     assert "queries filled" in result.output
 
 
-def test_report_is_one_page_with_everything_escaped(run_dir: Path, tmp_path: Path) -> None:
-    import sqlite3
-
-    with sqlite3.connect(run_dir / "ledger.sqlite") as database:
-        database.execute("UPDATE queries SET text = ?", ("<script>alert(1)</script> \x1b[31m",))
-        database.execute("UPDATE texts SET response = '<img src=x onerror=1>', answer = '<b>'")
+def test_report_is_one_page_with_everything_escaped(
+    configuration: Callable[..., RunConfig], tmp_path: Path, grader: object
+) -> None:
+    run_dir, problems = tmp_path / "run", tmp_path / "problems.jsonl"
+    problems.write_text(json.dumps({"query": "<script>alert(1)</script> \x1b[31m", "answer": "1"}) + "\n")
+    config = configuration(strategy="vanilla", k=30)
+    engine = TapeEngine(lambda request: ("<img src=x onerror=1> \\boxed{<b>}", 5))
+    synthesise(config, run_dir, load_run_queries(config), lambda c, s: engine, grader, "1")  # type: ignore[arg-type]
     page_file = tmp_path / "page.html"
     result = CliRunner().invoke(command, ["report", str(run_dir), "--output", str(page_file)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
