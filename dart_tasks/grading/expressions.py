@@ -28,9 +28,12 @@ from dart_tasks.grading.nodes import (
     Quantity,
     Quotient,
     Symbol,
+    children,
+    walk,
 )
 from dart_tasks.grading.pieces import (
     Pending,
+    applied,
     is_integer,
     is_minus_one,
     juxtaposed,
@@ -41,11 +44,21 @@ from dart_tasks.grading.pieces import (
     sum_of,
     transposed,
 )
-from dart_tasks.grading.primaries import APPLIED, BARS, BINOMIALS, FRACTIONS, GREEK, OPENING, STYLE, PrimaryParser
+from dart_tasks.grading.primaries import (
+    BARS,
+    BINOMIALS,
+    FRACTIONS,
+    FUNCTION_NAMES,
+    GREEK,
+    OPENING,
+    STYLE,
+    PrimaryParser,
+)
 from dart_tasks.grading.units import SCALES, canonical_unit, makes_another_value
 
 __all__ = ["ExpressionParser"]
 
+COMBINED = frozenset("f g h F G H".split())
 ANGLE_MARKS = frozenset(("circ", "degree", "degrees"))
 UNIT_FUNCTIONS = ("min", "sec")  # also minutes and seconds
 STARTS_FACTOR = FRACTIONS | BINOMIALS | OPENING | FUNCTIONS | GREEK | STYLE | CONSTANTS.keys() | {"sum", "prod", "{"}
@@ -186,9 +199,11 @@ class ExpressionParser(PrimaryParser):
             return self._angle(base)
         if isinstance(base, Group | Matrix) and exponent == Symbol("T"):
             return transposed(base)
-        is_inverse = isinstance(base, Symbol) and base.name in APPLIED and is_minus_one(exponent)
-        if is_inverse and self.at_mark("(") and self._is_application():  # f^{-1}(x)
-            return self._application(f"{base.name}^-1" if isinstance(base, Symbol) else "")
+        if isinstance(base, Symbol) and self._is_applied(base.name):
+            if is_minus_one(exponent):  # f^{-1}(x)
+                return self._application(f"{base.name}^-1")
+            if base.name in FUNCTION_NAMES:  # f^{(n)}(x), f^2(x)
+                return self._application(f"{base.name}^", exponent)
         node: Node = Power(base, exponent)
         while self.accept("!"):
             node = Call("factorial", (node,))
@@ -240,6 +255,11 @@ class ExpressionParser(PrimaryParser):
             if self.at_mark("!"):
                 self.position += 1
                 value = Call("factorial", (value,))
+            elif self._is_function(value) and self.at_mark("("):  # (f+g)(x)
+                value = applied(value, self._bracketed())
+            elif token.text == "circ" and isinstance(value, Symbol | Call) and self.starts_factor(self.peek(1)):
+                self.position += 1
+                value = Call("compose", (value, self.primary()))
             elif token.kind == "command" and token.text in ANGLE_MARKS:
                 value = self._angle(value)
             elif token.text == "%" and token.kind in ("symbol", "command"):
@@ -250,6 +270,12 @@ class ExpressionParser(PrimaryParser):
                 value = Quantity(value, f"mod {self._modulus()}")
             else:
                 return value
+
+    @staticmethod
+    def _is_function(node: Node) -> bool:
+        """``f + g``, ``f \\circ g``: made of functions only."""
+        leaves = [part for part in walk(node) if not children(part)]
+        return not isinstance(node, Symbol) and all(isinstance(leaf, Symbol) and leaf.name in COMBINED for leaf in leaves)
 
     def _modulus(self) -> int:
         modulus = self.argument()

@@ -106,6 +106,7 @@ FUNCTIONS = frozenset(
     " gcd lcm cis".split()
 )
 CONSTANTS = {"pi": "pi", "infty": "infinity", "infinity": "infinity", "inf": "infinity", "oo": "infinity"}
+_FUNCTION = re.compile(r"[A-Z][a-z]{2,9}|Re|Im|Pr|Li|Ei|sgn|sign|erfc?|det|tr|arg|deg|dim|rank|adj|proj|span")  # before a bracket
 _REPEATING = re.compile(r"(?<![\d.])(\d{0,40})\.(\d{0,40})\\(?:overline|bar|dot)\s*\{?(\d{1,40})\}?")
 _GOING_ON = re.compile(r"(?<![\d.])(\d{0,12})\.(\d{0,6}?)(\d{1,6}?)\3{2,8}(?:\.\.\.|\\l?dots|\\cdots|…)")
 _KNOWN_NAME = re.compile("|".join(sorted(FUNCTIONS | {"pi"}, key=len, reverse=True)))
@@ -161,15 +162,18 @@ def tokenize(text: str) -> list[Token]:
             tokens.append(Token("end", match[0], spaced))
         elif kind in ("content", "words"):
             after_number = bool(tokens) and (tokens[-1].kind == "number" or tokens[-1].text in (")", "}", "pi"))
-            tokens.extend(_styled(match["macro"], match["content"], spaced, after_number))
+            styled = _styled(match["macro"], match["content"], spaced, after_number)
+            is_function = len(styled) > 1 and text[match.end() : match.end() + 1] == "(" and match["content"].isalpha()
+            tokens.extend([Token("word", match["content"], spaced)] if is_function else styled)
         elif kind == "number" and len(match[0]) > MAX_NUMBER_CHARACTERS:
             raise UnreadableError("a number of too many digits")
         elif kind == "command":
             tokens.append(Token("command", match[0][1:], spaced))
         elif kind == "letters":
             after_number = bool(tokens) and (tokens[-1].kind == "number" or tokens[-1].text in ")}")
-            after_word = bool(tokens) and tokens[-1].kind == "word" and (len(match[0]) > 1 or match[0] == "a")
-            tokens.extend([Token("word", match[0], spaced)] if after_word else _letters(match[0], spaced, after_number))
+            is_word = bool(tokens) and tokens[-1].kind == "word" and (len(match[0]) > 1 or match[0] == "a")
+            is_word = is_word or (text[match.end() : match.end() + 1] == "(" and bool(_FUNCTION.fullmatch(match[0])))
+            tokens.extend([Token("word", match[0], spaced)] if is_word else _letters(match[0], spaced, after_number))
         elif kind is not None:
             tokens.append(Token("number" if kind == "number" else "symbol", match[0], spaced))
         spaced = False

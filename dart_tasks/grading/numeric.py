@@ -26,6 +26,7 @@ from dart_tasks.grading.nodes import (
     Quotient,
     Sum,
     Symbol,
+    children,
     walk,
 )
 
@@ -216,8 +217,16 @@ def _exact_call(name: str, values: list[Fraction]) -> Fraction | None:
 
 
 def free_symbols(*nodes: Node) -> frozenset[str]:
-    """The variables in the nodes."""
-    return frozenset(part.name for node in nodes for part in walk(node) if isinstance(part, Symbol))
+    """The variables in the nodes; the name of a function is none."""
+    names: set[str] = set()
+    stack = list(nodes)
+    while stack:
+        part = stack.pop()
+        if isinstance(part, Symbol):
+            names.add(part.name)
+        is_applied = isinstance(part, Call) and part.name == "apply"
+        stack.extend(children(part)[1:] if is_applied else children(part))
+    return frozenset(names)
 
 
 def is_discrete(*nodes: Node) -> bool:
@@ -305,6 +314,8 @@ def _evaluate(node: Node, values: dict[str, Value], budget: Budget, context: Any
                 for k in range(int(start), int(stop) + 1)
             ]
             return _checked(context.fsum(terms) if name == "sum" else context.fprod(terms), context)
+        case Call(name="apply", arguments=(Symbol(name=name), *arguments)):
+            return _opaque(name, [_evaluate(argument, values, budget, context) for argument in arguments], context)
         case Call(name=name, arguments=arguments):
             return _call(
                 name, [_evaluate(argument, values, budget, context) for argument in arguments], budget, context
@@ -380,8 +391,6 @@ def _call(name: str, arguments: list[Value], budget: Budget, context: Any) -> Va
             return abs(first)
         case "cis", 1:
             return context.expj(first)
-        case "apply", _:
-            return context.fprod(arguments)
         case "log", 1:
             return _log(first, context) / _log(context.mpf(10), context)
         case "ln", 1:
@@ -411,6 +420,15 @@ def _call(name: str, arguments: list[Value], budget: Budget, context: Any) -> Va
             return context.mpf((math.gcd if name == "gcd" else math.lcm)(*(int(value) for value in arguments)))
         case _:
             return _elementary(name, arguments, context)
+
+
+def _opaque(name: str, arguments: list[Value], context: Any) -> Value:
+    """The value of a function that is not known: a smooth function that its name chooses, with no identities."""
+    weights = [point(f"{name}/{index}", 0, False) for index in range(len(arguments) + 3)]
+    phase = context.fsum(weight * argument for weight, argument in zip(weights[3:], arguments, strict=True))
+    if phase and context.mag(phase) > MAX_ANGLE_BITS:
+        raise UndefinedError("too large an argument")
+    return weights[0] + context.sin(phase + weights[1]) + weights[2] * context.cos(phase / 3)
 
 
 _INVERSES = "arcsin arccos arctan arccot arcsec arccsc arcsinh arccosh arctanh".split()

@@ -5,10 +5,24 @@ from __future__ import annotations
 from fractions import Fraction
 
 from dart_tasks.grading.lexer import UnreadableError
-from dart_tasks.grading.nodes import Call, Group, Matrix, Negative, Node, Number, Product, Quantity, Quotient, Sum
+from dart_tasks.grading.nodes import (
+    Call,
+    Group,
+    Matrix,
+    Negative,
+    Node,
+    Number,
+    Product,
+    Quantity,
+    Quotient,
+    Sum,
+    Symbol,
+    rebuilt,
+)
 
 __all__ = [
     "Pending",
+    "applied",
     "is_integer",
     "is_minus_one",
     "is_proper",
@@ -49,6 +63,17 @@ def sum_of(terms: list[Node]) -> Node:
 
 def product_of(left: Node, right: Node) -> Node:
     return Product((*(left.factors if isinstance(left, Product) else (left,)), right))
+
+
+def applied(function: Node, arguments: tuple[Node, ...]) -> Node:
+    """``(f + g)(x)`` as ``f(x) + g(x)``, ``(f \\circ g)(x)`` as ``f(g(x))``."""
+    match function:
+        case Symbol():
+            return Call("apply", (function, *arguments))
+        case Call(name="compose", arguments=(outer, inner)):
+            return applied(outer, (applied(inner, arguments),))
+        case _:
+            return rebuilt(function, lambda part: applied(part, arguments))
 
 
 def transposed(node: Group | Matrix) -> Node:

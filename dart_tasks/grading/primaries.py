@@ -38,7 +38,10 @@ BINOMIALS = frozenset(("binom", "dbinom", "tbinom"))
 OPENING = frozenset(("(", "[", "langle", "lfloor", "lceil", "lvert", "lVert", "vert", "Vert"))
 BARS = ("|", "lvert", "lVert", "vert", "Vert", "mid")
 CLOSING_BARS = (*BARS, "rvert", "rVert")
-APPLIED = frozenset("f g h F G H P p q r u v y".split())
+FUNCTION_NAMES = frozenset("f g F phi psi Phi Psi Gamma zeta".split())  # before a bracket, whatever it holds
+APPLIED = frozenset("h G H P p q r u v y".split()) | FUNCTION_NAMES  # before a bracket with a name or a number
+APPLIED_TO_VARIABLES = frozenset("h G H P p q".split())  # h(x+1), but h(a+b) is a product
+VARIABLES = frozenset("x y z t n".split())
 INVERTIBLE = frozenset("sin cos tan cot sec csc sinh cosh tanh".split())
 ALIASES = {
     "lg": "log", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "arsinh": "arcsinh", "asinh": "arcsinh",
@@ -139,9 +142,16 @@ class PrimaryParser(Cursor, ABC):
             self.position += marks
         if name in ("e", "i"):
             return Constant("e" if name == "e" else "i")
-        if name[0] in APPLIED and self.at_mark("(") and not self.peek().spaced and self._is_application():
-            return self._application(name)
-        return Symbol(name)
+        return self._application(name) if self._is_applied(name) else Symbol(name)
+
+    def _is_applied(self, name: str) -> bool:
+        """Whether a name before a bracket is a function's, not a factor."""
+        letter = name.rstrip("'").partition("_")[0]
+        if letter in FUNCTION_NAMES and (self.at_mark("(") or self.at_mark("[")):
+            return True
+        if letter not in APPLIED or not self.at_mark("(") or self.peek().spaced:
+            return False
+        return self._is_application() or (letter in APPLIED_TO_VARIABLES and self._holds_variables())
 
     def _primes(self, ahead: int = 0) -> int:
         """How many tokens from ``ahead`` on are prime marks: ``'``, ``''``, ``^\\prime``, ``^{\\prime\\prime}``."""
@@ -162,13 +172,34 @@ class PrimaryParser(Cursor, ABC):
         """``f(x)``, ``P(2)``: brackets that hold one or two names or numbers."""
         ahead = 1
         while self.peek(ahead).kind in ("letters", "number") or self.peek(ahead).text in (",", "-", "pi", "theta"):
+            if self.at_mark("-", ahead) and self.peek(ahead - 1).text not in ("(", ","):
+                return False
             ahead += 1
-        return ahead in (2, 3, 4, 6) and self.peek(ahead).text == ")"
+        has_decimal = any("." in self.peek(index).text for index in range(1, ahead))
+        return ahead in (2, 3, 4, 6) and self.peek(ahead).text == ")" and not has_decimal
 
-    def _application(self, name: str) -> Node:
-        self.expect("(")
-        inner = self.group("(")
-        return Call("apply", (Symbol(name), *(inner.items if isinstance(inner, Group) else (inner,))))
+    def _holds_variables(self) -> bool:
+        """``(x + 1)``, ``(f(x))``: a bracket with no other letters than variables and functions."""
+        ahead, depth, found = 1, 1, False
+        while depth:
+            token = self.peek(ahead)
+            if token is END or token.kind in ("word", "begin") or token.text in GREEK:
+                return False
+            if token.kind == "letters":
+                is_function = token.text in APPLIED and self.at_mark("(", ahead + 1)
+                if not is_function and token.text not in VARIABLES:
+                    return False
+                found = True
+            depth += (token.text == "(") - (token.text == ")")
+            ahead += 1
+        return found
+
+    def _application(self, name: str, *before: Node) -> Node:
+        return Call("apply", (Symbol(name), *before, *self._bracketed()))
+
+    def _bracketed(self) -> tuple[Node, ...]:
+        inner = self.group(self.next().text)
+        return inner.items if isinstance(inner, Group) else (inner,)
 
     def subscript(self) -> str:
         token = self.next()
