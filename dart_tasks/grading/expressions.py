@@ -34,6 +34,7 @@ from dart_tasks.grading.nodes import (
 from dart_tasks.grading.pieces import (
     Pending,
     applied,
+    derivative,
     is_integer,
     is_minus_one,
     juxtaposed,
@@ -154,7 +155,10 @@ class ExpressionParser(PrimaryParser):
                 if self.peek(1).kind == "word":
                     break
                 self.position += 1
-                divisor = self.signed_power()
+                divisor = self._differential() or self.signed_power()
+                if (operator := derivative(value, divisor)) is not None:
+                    value = self.derived(*operator)
+                    continue
                 value = mixed(value, divisor) or Quotient(value, divisor)
             elif self.starts_factor(token):
                 value = juxtaposed(value, self.power())
@@ -163,6 +167,14 @@ class ExpressionParser(PrimaryParser):
         if isinstance(value, Product) and isinstance(value.factors[-1], Pending):
             raise UnreadableError("two numbers side by side")
         return value
+
+    def _differential(self) -> Node | None:
+        """``dx^2`` of ``d^2y/dx^2``: one thing below the stroke, where ``1/ab`` would be b over a."""
+        if not (self.peek().text in ("d", "partial") and self.peek(1).kind in ("letters", "command")):
+            return None
+        if self.peek().kind == "letters" and (self.peek(1).kind != "letters" or self.peek(1).spaced):
+            return None
+        return Product((Symbol(self.next().text), self.power()))
 
     def starts_factor(self, token: Token) -> bool:
         """Whether a factor may begin here, without an operator before it."""
@@ -274,8 +286,10 @@ class ExpressionParser(PrimaryParser):
     @staticmethod
     def _is_function(node: Node) -> bool:
         """``f + g``, ``f \\circ g``: made of functions only."""
-        leaves = [part for part in walk(node) if not children(part)]
-        return not isinstance(node, Symbol) and all(isinstance(leaf, Symbol) and leaf.name in COMBINED for leaf in leaves)
+        if isinstance(node, Symbol):
+            return False
+        leaves = (part for part in walk(node) if not children(part))
+        return all(isinstance(leaf, Symbol) and leaf.name in COMBINED for leaf in leaves)
 
     def _modulus(self) -> int:
         modulus = self.argument()

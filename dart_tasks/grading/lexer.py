@@ -106,7 +106,9 @@ FUNCTIONS = frozenset(
     " gcd lcm cis".split()
 )
 CONSTANTS = {"pi": "pi", "infty": "infinity", "infinity": "infinity", "inf": "infinity", "oo": "infinity"}
-_FUNCTION = re.compile(r"[A-Z][a-z]{2,9}|Re|Im|Pr|Li|Ei|sgn|sign|erfc?|det|tr|arg|deg|dim|rank|adj|proj|span")  # before a bracket
+_FUNCTION = re.compile(  # before a bracket
+    r"[A-Z][a-z]{2,9}|Re|Im|Pr|Li|Ei|sgn|sign|erfc?|det|tr|arg|deg|dim|rank|adj|proj|span"
+)
 _REPEATING = re.compile(r"(?<![\d.])(\d{0,40})\.(\d{0,40})\\(?:overline|bar|dot)\s*\{?(\d{1,40})\}?")
 _GOING_ON = re.compile(r"(?<![\d.])(\d{0,12})\.(\d{0,6}?)(\d{1,6}?)\3{2,8}(?:\.\.\.|\\l?dots|\\cdots|…)")
 _KNOWN_NAME = re.compile("|".join(sorted(FUNCTIONS | {"pi"}, key=len, reverse=True)))

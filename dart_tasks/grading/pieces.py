@@ -12,6 +12,7 @@ from dart_tasks.grading.nodes import (
     Negative,
     Node,
     Number,
+    Power,
     Product,
     Quantity,
     Quotient,
@@ -23,6 +24,7 @@ from dart_tasks.grading.nodes import (
 __all__ = [
     "Pending",
     "applied",
+    "derivative",
     "is_integer",
     "is_minus_one",
     "is_proper",
@@ -35,6 +37,8 @@ __all__ = [
     "transposed",
 ]
 
+_DIFFERENTIALS = (Symbol("d"), Symbol("partial"))
+_VARIABLES = tuple((Symbol(name),) for name in ("x", "y", "z", "t"))
 MAX_EXPONENT_DIGITS = 4  # of a literal in scientific notation: 1e9999
 
 
@@ -74,6 +78,37 @@ def applied(function: Node, arguments: tuple[Node, ...]) -> Node:
             return applied(outer, (applied(inner, arguments),))
         case _:
             return rebuilt(function, lambda part: applied(part, arguments))
+
+
+def derivative(top: Node, bottom: Node) -> tuple[str, Node | None] | None:
+    """The operator (``d?/dx``, ``d2?/dx2``) and operand of ``\\frac{d^2 y}{dx^2}``; None for any other fraction."""
+    mark, operand = (top.factors[0], top.factors[1:]) if isinstance(top, Product) else (top, ())
+    order = "1"
+    if isinstance(mark, Power) and isinstance(mark.exponent, Number | Symbol):
+        mark, order = mark.base, _order(mark.exponent)
+    if not isinstance(bottom, Product) or bottom.factors[0] not in _DIFFERENTIALS:
+        return None
+    if mark not in _DIFFERENTIALS:
+        if bottom.factors[0] in operand and bottom.factors[1:] in _VARIABLES:  # 2dy/dx
+            raise UnreadableError("a differential")
+        return None
+    below = bottom.factors
+    variables, orders = [], []
+    for sign, variable in zip(below[::2], below[1::2], strict=False):
+        power = variable.exponent if isinstance(variable, Power) else Number(Fraction(1))
+        variable = variable.base if isinstance(variable, Power) else variable
+        if sign != mark or not isinstance(variable, Symbol) or not isinstance(power, Number | Symbol):
+            return None
+        variables.append(variable.name + _order(power))
+        orders.append(_order(power))
+    if len(below) % 2 or (orders != [order] and not (order.isdigit() and len(orders) == int(order))):
+        return None
+    name = f"{mark.name}{order}?/{mark.name}{''.join(variables)}" if isinstance(mark, Symbol) else ""
+    return name, None if not operand else operand[0] if len(operand) == 1 else Product(operand)
+
+
+def _order(exponent: Number | Symbol) -> str:
+    return exponent.name if isinstance(exponent, Symbol) else str(exponent.value)
 
 
 def transposed(node: Group | Matrix) -> Node:

@@ -15,24 +15,29 @@ from dart_tasks.grading.nodes import (
     Node,
     Number,
     Power,
+    Product,
     Quantity,
     Quotient,
     Sequence,
     Symbol,
 )
-from dart_tasks.grading.pieces import juxtaposed, literal
+from dart_tasks.grading.pieces import derivative, juxtaposed, literal
 
 __all__ = ["APPLIED", "BARS", "BINOMIALS", "FRACTIONS", "GREEK", "OPENING", "STYLE", "PrimaryParser"]
 
 GREEK = frozenset(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi omicron rho sigma tau"
-    " upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega ell hbar".split()
+    " upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega ell hbar partial".split()
 )
 VARIANTS = {"varepsilon": "epsilon", "varphi": "phi", "vartheta": "theta"}
 STYLE = frozenset(
     "mathbf mathrm mathit mathsf mathcal mathbb boldsymbol bm text textbf textit vec hat bar tilde overline underline"
-    " overrightarrow operatorname rm bf it tt boxed fbox ensuremath mathop widehat mathring".split()
+    " overrightarrow operatorname rm bf it tt boxed fbox ensuremath mathop widehat mathring imath jmath".split()
 )
+ACCENTS = {
+    "overline": "bar", "bar": "bar", "hat": "hat", "widehat": "hat", "tilde": "tilde", "mathring": "ring",
+}  # fmt: skip
+UNIT_VECTORS = (Constant("i"), Symbol("j"), Symbol("k"))
 FRACTIONS = frozenset(("frac", "dfrac", "tfrac", "cfrac"))
 BINOMIALS = frozenset(("binom", "dbinom", "tbinom"))
 OPENING = frozenset(("(", "[", "langle", "lfloor", "lceil", "lvert", "lVert", "vert", "Vert"))
@@ -43,6 +48,7 @@ APPLIED = frozenset("h G H P p q r u v y".split()) | FUNCTION_NAMES  # before a 
 APPLIED_TO_VARIABLES = frozenset("h G H P p q".split())  # h(x+1), but h(a+b) is a product
 VARIABLES = frozenset("x y z t n".split())
 INVERTIBLE = frozenset("sin cos tan cot sec csc sinh cosh tanh".split())
+_PRIMES = {"'": "'", "prime": "'", "''": "''", '"': "''"}
 ALIASES = {
     "lg": "log", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "arsinh": "arcsinh", "asinh": "arcsinh",
     "arcosh": "arccosh", "acosh": "arccosh", "artanh": "arctanh", "atanh": "arctanh",
@@ -138,8 +144,8 @@ class PrimaryParser(Cursor, ABC):
             self.position += 1
             name += "_" + self.subscript()
         while marks := self._primes():
-            name += "'"
-            self.position += marks
+            for _ in range(marks):
+                name += _PRIMES.get(self.next().text, "")
         if name in ("e", "i"):
             return Constant("e" if name == "e" else "i")
         return self._application(name) if self._is_applied(name) else Symbol(name)
@@ -215,6 +221,8 @@ class PrimaryParser(Cursor, ABC):
     def command(self, name: str) -> Node:
         if name in FRACTIONS or name in BINOMIALS:
             first, second = self.argument(), self.argument()
+            if name in FRACTIONS and (operator := derivative(first, second)) is not None:
+                return self.derived(*operator)
             return Quotient(first, second) if name in FRACTIONS else Call("binomial", (first, second))
         if name in ("sqrt", "cbrt", "root"):
             return self.root(3 if name == "cbrt" else 2)
@@ -240,10 +248,40 @@ class PrimaryParser(Cursor, ABC):
             return self.series(name)
         if name in ("angle", "measuredangle", "triangle"):
             return self.figure(name)
+        if name in ("imath", "jmath"):
+            return self.symbol(name[0])
+        if name in ACCENTS:
+            return self.accented(ACCENTS[name])
         if name in STYLE:
             inner = self.argument()
-            return Symbol(f"mathbb {inner.name}") if name == "mathbb" and isinstance(inner, Symbol) else inner
+            if isinstance(inner, Symbol):
+                return Symbol(f"mathbb {inner.name}") if name == "mathbb" else self.symbol(inner.name)
+            return inner
         raise UnreadableError(f"unknown command {name!r}")
+
+    def accented(self, accent: str) -> Node:
+        """``\\overline{z}``: another value than z; over points (``\\overline{CD}``) and on unit vectors it is typography."""
+        inner = self.argument()
+        letters = inner.factors if isinstance(inner, Product) else ()
+        if letters and all(isinstance(letter, Symbol) and letter.name[0].isupper() for letter in letters):
+            return inner
+        if accent == "hat" and (inner in UNIT_VECTORS or isinstance(inner, Number)):
+            return inner
+        if isinstance(inner, Symbol):
+            return self.symbol(f"{accent} {inner.name}")
+        return Call(
+            "conjugate" if accent == "bar" else "apply", (inner,) if accent == "bar" else (Symbol(accent), inner)
+        )
+
+    def derived(self, operator: str, operand: Node | None) -> Node:
+        """``\\frac{dy}{dx}`` as a name of its own, ``\\frac{d}{dx}`` as a function of what follows it."""
+        if operand is None and self.starts_factor(self.peek()):
+            self.descend()
+            operand = self.power()
+            self.depth -= 1
+        if operand is None or isinstance(operand, Symbol):
+            return Symbol(operator.replace("?", operand.name if isinstance(operand, Symbol) else ""))
+        return Call("apply", (Symbol(operator), operand))
 
     def money(self, unit: str) -> Node:
         sign = self.accept("-")

@@ -191,9 +191,13 @@ def is_label_only_chain(node: Relation) -> bool:
 def same_name(left: Node, right: Node) -> bool:
     """Whether two labels may name the same thing: equal but for case, or the same function of another variable."""
     if isinstance(left, Symbol) and isinstance(right, Symbol):
+        if "'" in left.name + right.name and "/" in left.name + right.name:  # y' is dy/dx
+            primed, fraction = sorted((left.name, right.name), key=lambda name: "/" in name)
+            order = len(primed) - len(primed.rstrip("'"))
+            return fraction.startswith(f"d{order}{primed.rstrip(chr(39))}/")
         if left.name.startswith(OPAQUE) or right.name.startswith(OPAQUE):
             return True
-        return left.name.lower() == right.name.lower()
+        return left.name.removeprefix("hat ").lower() == right.name.removeprefix("hat ").lower()
     if isinstance(left, Call) and isinstance(right, Call):
         return left.arguments[0] == right.arguments[0] and len(left.arguments) == len(right.arguments)
     return isinstance(left, Call) != isinstance(right, Call) or left == right
