@@ -82,33 +82,37 @@ def applied(function: Node, arguments: tuple[Node, ...]) -> Node:
 
 def derivative(top: Node, bottom: Node) -> tuple[str, Node | None] | None:
     """The operator (``d?/dx``, ``d2?/dx2``) and operand of ``\\frac{d^2 y}{dx^2}``; None for any other fraction."""
-    mark, operand = (top.factors[0], top.factors[1:]) if isinstance(top, Product) else (top, ())
-    order = "1"
-    if isinstance(mark, Power) and isinstance(mark.exponent, Number | Symbol):
-        mark, order = mark.base, _order(mark.exponent)
+    marked, operand = (top.factors[0], top.factors[1:]) if isinstance(top, Product) else (top, ())
+    mark, order = _with_order(marked)
     if not isinstance(bottom, Product) or bottom.factors[0] not in _DIFFERENTIALS:
         return None
     if mark not in _DIFFERENTIALS:
         if bottom.factors[0] in operand and bottom.factors[1:] in _VARIABLES:  # 2dy/dx
             raise UnreadableError("a differential")
         return None
-    below = bottom.factors
-    variables, orders = [], []
-    for sign, variable in zip(below[::2], below[1::2], strict=False):
-        power = variable.exponent if isinstance(variable, Power) else Number(Fraction(1))
-        variable = variable.base if isinstance(variable, Power) else variable
-        if sign != mark or not isinstance(variable, Symbol) or not isinstance(power, Number | Symbol):
-            return None
-        variables.append(variable.name + _order(power))
-        orders.append(_order(power))
-    if len(below) % 2 or (orders != [order] and not (order.isdigit() and len(orders) == int(order))):
+    below = [_with_order(variable) for variable in bottom.factors[1::2]]
+    orders = [each for _, each in below]
+    if (
+        len(bottom.factors) % 2
+        or any(factor != mark for factor in bottom.factors[::2])
+        or not all(isinstance(variable, Symbol) for variable, _ in below)
+        or (orders != [order] and order != str(len(orders)))
+    ):
         return None
-    name = f"{mark.name}{order}?/{mark.name}{''.join(variables)}" if isinstance(mark, Symbol) else ""
+    variables = "".join(f"{variable.name}{each}" for variable, each in below if isinstance(variable, Symbol))
+    name = f"{mark.name}{order}?/{mark.name}{variables}" if isinstance(mark, Symbol) else ""
     return name, None if not operand else operand[0] if len(operand) == 1 else Product(operand)
 
 
-def _order(exponent: Number | Symbol) -> str:
-    return exponent.name if isinstance(exponent, Symbol) else str(exponent.value)
+def _with_order(node: Node) -> tuple[Node, str]:
+    """``d^2`` as (d, "2"); a power that no derivative has is left as it is."""
+    match node:
+        case Power(base=base, exponent=Number(value=value)) if value.denominator == 1:
+            return base, str(value)
+        case Power(base=base, exponent=Symbol(name=name)):
+            return base, name
+        case _:
+            return node, "1"
 
 
 def transposed(node: Group | Matrix) -> Node:

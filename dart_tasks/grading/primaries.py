@@ -260,7 +260,7 @@ class PrimaryParser(Cursor, ABC):
         raise UnreadableError(f"unknown command {name!r}")
 
     def accented(self, accent: str) -> Node:
-        """``\\overline{z}``: another value than z; over points (``\\overline{CD}``) and on unit vectors it is typography."""
+        """``\\overline{z}``, another value than z; over points and on unit vectors (``\\hat{i}``) it is typography."""
         inner = self.argument()
         letters = inner.factors if isinstance(inner, Product) else ()
         if letters and all(isinstance(letter, Symbol) and letter.name[0].isupper() for letter in letters):
