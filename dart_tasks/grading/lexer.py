@@ -95,6 +95,7 @@ _TOKEN = re.compile(
     |(?P<words>\\(?P<macro>text(?:rm|bf|it|sf|tt|up|normal)?|mbox|hbox|emph|math(?:rm|sf|it|tt|bf)|rm|bf|operatorname)\*?
         \s*\{(?P<content>[^{}\\$]*)\})
     |(?P<command>\\[A-Za-z]+|\\.)
+    |(?P<prefixed>0(?:[xX][\dA-Fa-f]{1,64}|[bB][01]{1,256}|[oO][0-7]{1,80})(?![\dA-Za-z.]))
     |(?P<number>(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d{1,6}(?![\dA-Za-z.]))?|\d+\.(?!\d))
     |(?P<letters>[A-Za-z]+)
     |(?P<symbol>\*\*|<=|>=|!=|=>|->|:=|==|''|.)""",
@@ -169,6 +170,8 @@ def tokenize(text: str) -> list[Token]:
             tokens.extend([Token("word", match["content"], spaced)] if is_function else styled)
         elif kind == "number" and len(match[0]) > MAX_NUMBER_CHARACTERS:
             raise UnreadableError("a number of too many digits")
+        elif kind == "prefixed":
+            tokens.append(Token("number", str(int(match[0], 0)), spaced))
         elif kind == "command":
             tokens.append(Token("command", match[0][1:], spaced))
         elif kind == "letters":

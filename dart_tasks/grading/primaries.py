@@ -143,6 +143,8 @@ class PrimaryParser(Cursor, ABC):
         if self.at_mark("_"):
             self.position += 1
             name += "_" + self.subscript()
+        elif name not in ("e", "i") and self.peek().text.isdigit() and not self.peek().spaced:
+            name += "_" + self.next().text  # x2 is a name, no product
         while marks := self._primes():
             for _ in range(marks):
                 name += _PRIMES.get(self.next().text, "")

@@ -90,6 +90,22 @@ DIFFERENT: dict[str, list[tuple[str, str]]] = {
         (r"y^{\prime\prime}", "y'"),
         ("y'''", "y''"),
     ],
+    "numeral with letters": [
+        ("-0x584", "-0x585"),
+        ("-0x584", "0x584"),
+        ("0x1F", "0x2F"),
+        ("0x10", "10"),
+        ("0b101", "0b100"),
+        ("0b101", "101"),
+        ("0o17", "17"),
+        ("0x584", "0"),
+        ("0xFF", "0"),
+        ("x2", "2x"),
+        ("x1 + x2", "3x"),
+        ("R2", "2R"),
+        ("a1b2", "2ab"),
+        ("3x2", "6x"),
+    ],
 }  # fmt: skip
 
 SAME: dict[str, list[tuple[str, str]]] = {
@@ -155,6 +171,16 @@ SAME: dict[str, list[tuple[str, str]]] = {
         ("y''", r"y^{\prime\prime}"),
         ("f''(x)", r"f^{\prime\prime}(x)"),
         ("f'(2) = 3", "3"),
+    ],
+    "numeral with letters": [
+        ("-0x584", "-1412"),
+        ("0xff", "0xFF"),
+        ("0x1F", "31"),
+        ("0b101", "5"),
+        ("x1 + x2", "x_1 + x_2"),
+        ("x_2", "x2"),
+        ("0x + 5", "5"),
+        ("x^2y", "yx^2"),
     ],
 }  # fmt: skip
 
