@@ -90,7 +90,8 @@ class _Comparison(ValueComparison):
         if not all(operator in ("=", "~") for operator in node.operators):
             if node.operators == ("in",):
                 return node.operands[0], (node.operands[1],)
-            if node.operators == ("->",) and is_label(node.operands[0]):
+            names = free_symbols(node.operands[-1])  # x -> 5, n -> n + 1; but p -> q is no q
+            if node.operators == ("->",) and is_label(node.operands[0]) and names <= free_symbols(node.operands[0]):
                 return node.operands[0], (node.operands[1],)
             return None, ()
         first, *rest = node.operands

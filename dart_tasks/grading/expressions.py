@@ -62,7 +62,9 @@ __all__ = ["ExpressionParser"]
 COMBINED = frozenset("f g h F G H".split())
 ANGLE_MARKS = frozenset(("circ", "degree", "degrees"))
 UNIT_FUNCTIONS = ("min", "sec")  # also minutes and seconds
-STARTS_FACTOR = FRACTIONS | BINOMIALS | OPENING | FUNCTIONS | GREEK | STYLE | CONSTANTS.keys() | {"sum", "prod", "{"}
+STARTS_FACTOR = (
+    FRACTIONS | BINOMIALS | OPENING | FUNCTIONS | GREEK | STYLE | CONSTANTS.keys() | {"sum", "prod", "{", "neg", "lnot"}
+)
 
 
 class ExpressionParser(PrimaryParser):

@@ -316,6 +316,10 @@ def _evaluate(node: Node, values: dict[str, Value], budget: Budget, context: Any
             return _checked(context.fsum(terms) if name == "sum" else context.fprod(terms), context)
         case Call(name="apply", arguments=(Symbol(name=name), *arguments)):
             return _opaque(name, [_evaluate(argument, values, budget, context) for argument in arguments], context)
+        case Call(name="and" | "or" as name, arguments=arguments):  # in any order
+            return context.fsum(
+                _opaque(name, [_evaluate(part, values, budget, context)], context) for part in arguments
+            )
         case Call(name="conjugate", arguments=(argument,)):
             inner = _evaluate(argument, values, budget, context)
             return _opaque("bar", [inner], context) if free_symbols(argument) else context.conj(inner)

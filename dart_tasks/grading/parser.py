@@ -15,6 +15,7 @@ from dart_tasks.grading.cursor import END
 from dart_tasks.grading.expressions import ExpressionParser
 from dart_tasks.grading.lexer import Token, UnreadableError, plain, tokenize
 from dart_tasks.grading.nodes import Builder, Group, Matrix, Node, Relation, Sequence, SetOperation, depth
+from dart_tasks.grading.pieces import joined
 
 __all__ = ["parse", "parse_tokens"]
 
@@ -28,6 +29,7 @@ _COMMANDS = {
     "cong": "~", "doteq": "~", "in": "in", "to": "->", "rightarrow": "->", "mapsto": "->", "implies": "->",
     "Rightarrow": "->", "colon": ":",
 }  # fmt: skip
+_CONNECTIVES = {"land": "and", "wedge": "and", "lor": "or", "vee": "or"}
 _SET_OPERATORS: dict[str, Literal["union", "intersection", "minus"]] = {
     "cup": "union", "bigcup": "union", "cap": "intersection", "setminus": "minus", "backslash": "minus",
 }  # fmt: skip
@@ -62,26 +64,33 @@ class _AnswerParser(ExpressionParser):
         """One relation, or a Sequence of several."""
         self.descend()
         items = [self.relation()]
-        while self._separator():
+        marks: list[str] = []
+        while mark := self._separator():
             if self.peek() is END or self.peek().text in _CLOSING:
                 break  # a trailing comma
             items.append(self.relation())
+            marks.append(mark)
         self.depth -= 1
+        for mark in ("and", "or"):
+            items, marks = joined(items, marks, mark)
         return items[0] if len(items) == 1 else Sequence(tuple(items))
 
-    def _separator(self) -> bool:
-        found = False
+    def _separator(self) -> str:
+        """What stands between two items: "and", "or" of logic, a comma for anything else; empty where nothing does."""
+        found = ""
         while True:
             token = self.peek()
             is_word = token.kind == "word" and token.text.lower() in ("and", "or")
             is_mark = token.kind == "symbol" and token.text in (",", ";")
-            if not (is_word or is_mark or (token.kind == "command" and token.text in ("land", "lor", "wedge", "vee"))):
+            is_logical = token.kind == "command" and token.text in _CONNECTIVES
+            if not (is_word or is_mark or is_logical):
                 return found
             self.position += 1
-            found = True
+            found = _CONNECTIVES[token.text] if is_logical and not found else ","
 
     def relation(self) -> Node:
-        self.accept("approx", "=", "sim", "simeq")  # "= 5", "\approx 5": the left side was left out
+        if not (self.peek().text == "sim" and self.starts_factor(self.peek(1)) and self.peek(1).kind != "number"):
+            self.accept("approx", "=", "sim", "simeq")  # "= 5", "\approx 5": the left side was left out
         operands = [self.sets()]
         operators: list[str] = []
         while operator := self._operator():

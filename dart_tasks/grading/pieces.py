@@ -16,9 +16,11 @@ from dart_tasks.grading.nodes import (
     Product,
     Quantity,
     Quotient,
+    Relation,
     Sum,
     Symbol,
     rebuilt,
+    walk,
 )
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "is_integer",
     "is_minus_one",
     "is_proper",
+    "joined",
     "juxtaposed",
     "literal",
     "mixed",
@@ -138,6 +141,27 @@ class Pending(Number):
     """The 1 of ``3 1/2`` until a slash shows that it is a mixed number."""
 
     __slots__ = ()
+
+
+def joined(items: list[Node], marks: list[str], mark: str) -> tuple[list[Node], list[str]]:
+    """Statements between ``\\land`` (or ``\\lor``) as one; what has values or conditions between them is a list."""
+    kept, rest = [items[0]], []
+    for item, between in zip(items[1:], marks, strict=False):
+        parts = (kept[-1], item)
+        if between == mark and all(_is_statement(part) for part in parts):
+            kept[-1] = Call(mark, tuple(inner for part in parts for inner in _operands(part, mark)))
+        else:
+            kept.append(item)
+            rest.append(between)
+    return kept, rest
+
+
+def _operands(node: Node, name: str) -> tuple[Node, ...]:
+    return node.arguments if isinstance(node, Call) and node.name == name else (node,)
+
+
+def _is_statement(node: Node) -> bool:
+    return not isinstance(node, Relation) and any(isinstance(part, Symbol) for part in walk(node))
 
 
 def juxtaposed(left: Node, right: Node) -> Node:

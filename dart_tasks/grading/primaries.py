@@ -248,6 +248,11 @@ class PrimaryParser(Cursor, ABC):
             return Group("{", (), "}")
         if name in ("sum", "prod"):
             return self.series(name)
+        if name in ("neg", "lnot", "sim"):
+            self.descend()
+            operand = self.power()
+            self.depth -= 1
+            return Call("apply", (Symbol("not"), operand))
         if name in ("angle", "measuredangle", "triangle"):
             return self.figure(name)
         if name in ("imath", "jmath"):
