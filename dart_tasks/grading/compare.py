@@ -131,13 +131,9 @@ class _Comparison(ValueComparison):
         if left.operators != ("=",) or free_symbols(left) != free_symbols(right) or not free_symbols(left):
             return False
         try:
-            ratios = [
-                self.at(_difference(left), names) / self.at(_difference(right), names)
-                for names in self.points(left, right)
-            ]
-        except (UndefinedError, ZeroDivisionError):
+            return self.agree_everywhere(_difference(left), _difference(right), "a factor")
+        except UndefinedError:
             return False
-        return bool(abs(ratios[0]) > 1e-30) and all(self.agree(ratio, ratios[0]) for ratio in ratios[1:])
 
     def _same_region(self, left: Node, right: Node) -> bool | None:
         """None where a side is no region after all."""

@@ -267,8 +267,9 @@ class ExpressionParser(PrimaryParser):
         while True:
             token = self.peek()
             if self.at_mark("!"):
-                self.position += 1
-                value = Call("factorial", (value,))
+                is_double = self.at_mark("!", 1)
+                self.position += 1 + is_double
+                value = Call("doublefactorial" if is_double else "factorial", (value,))
             elif self._is_function(value) and self.at_mark("("):  # (f+g)(x)
                 value = applied(value, self._bracketed())
             elif token.text == "circ" and isinstance(value, Symbol | Call) and self.starts_factor(self.peek(1)):
