@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import cast
 
 from dart_tasks.grading.lexer import MAX_CHARACTERS, MAX_NUMBER_CHARACTERS, UnreadableError, plain, tokenize
 from dart_tasks.grading.nodes import (
@@ -82,6 +83,8 @@ OPAQUE = "text:"  # marks the name of a value whose name is no mathematics: P-va
 _REALS_EXCEPT = re.compile(
     r"[Aa]ll (?:real numbers|reals)(?: [a-z])? (?:except|excluding|other than)(?: for)? (?:[a-z] ?= ?)?(.{1,60})"
 )
+_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}/\d{1,2}/(?:19|20)\d\d")
+_CLOCK = re.compile(r"(0?)\d{1,2}(?::[0-5]\d){1,2}")
 _RATIO = re.compile(r"(\d{1,30}) (?:to|out of|in) (\d{1,30})")
 _INFINITE = re.compile(
     r"(?:there are )?(?:infinit(?:e|ely)(?: many)?|(?:an )?infinite number of)(?: solutions?)?|(?:positive )?infinity"
@@ -153,6 +156,8 @@ def _spellings(text: str) -> list[str]:
 
 
 def _trees(text: str) -> list[Node]:
+    if _DATE.fullmatch(text):
+        raise UnreadableError("a date")
     based = _BASED.match(text) or ("base" in text and _IN_BASE.match(bare(text))) or None
     if based:
         base = NUMBER_WORDS.get(based[2]) or int(based[2])
@@ -163,6 +168,12 @@ def _trees(text: str) -> list[Node]:
         if re.fullmatch(r"\d{1,3}( \d{3})+", text):
             return [_literal(joined), Sequence(items)]
         return [Sequence(items)]
+    if clock := _CLOCK.fullmatch(text):  # 2:05 is a time, 12:30 a time or a ratio
+        hour, *rest = (int(part) for part in text.split(":"))
+        time = Symbol(f"{OPAQUE}{hour}:{':'.join(f'{part:02}' for part in rest)}")
+        if clock[1] or hour == 0 or any(part < 10 for part in rest):
+            return [time]
+        return [time, *_around_colon(cast(Relation, parse(text)))]
     special = _phrase(text) if len(text) <= 100 else None
     if special is not None:
         return [special]

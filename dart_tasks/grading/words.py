@@ -25,7 +25,9 @@ __all__ = [
 ]
 
 _MACRO = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|operatorname|textnormal|emph)\s*\{")
-_SCRIPT = re.compile(r"([_^])\{([^{}]{2,40})\}")
+_STYLED = re.compile(
+    r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|operatorname|textnormal|emph)\s*\{([^{}]{0,2000})\}"
+)
 _CHOICE = re.compile(
     r"^(?:(?i:option|choice|answer)\s*\(?([A-Za-z])\)?[.:]?$|\(?([A-Za-z])\)(?:\s.*)?$|([A-Z])(?:[.:](?:\s.*)?)?$)",
     re.DOTALL,
@@ -70,6 +72,12 @@ _COMPARES = re.compile(
 )
 
 
+_FORMULA = re.compile(r"\\[A-Za-z]|[\^_=<>|]")
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+_SINGLE = re.compile(r"\{\s*([^\s{}])\s*\}")
+_PUNCTUATION = re.compile(r"(?<!\d)\.(?!\d)|[,;:!?\"'`*~](?!\d)|\.(?=\s|$)")
+_FORMULA_PUNCTUATION = re.compile(r"(?<!\d)\.(?!\d)|[;:?\"`~](?!\d)|(?<=[a-z]{2})['!*,]|[.,](?=\s|$)")
+_ARTICLE = re.compile(r"\ba (?=[a-z]{3})")
 _SAYS = re.compile(
     r"\b(?:is|are|was|were|has|have|had|will|can|equals?|left|makes?|takes?|needs?|costs?|gets?|earns?|spends?|pays?|total)\b",
     re.IGNORECASE,
@@ -190,14 +198,25 @@ def predicate_key(text: str) -> str:
 
 
 def text_key(text: str) -> str:
-    """Text without what does not tell answers apart: case, spaces, macros, punctuation, articles, synonyms."""
-    text = _SCRIPT.sub(r"\1(\2)", plain(_MACRO.sub(" ", text[:20_000])).lower())  # \log_{25} is not \log_2 5
+    """Text without what does not tell answers apart: case, spaces, macros, punctuation, articles, synonyms.
+
+    In a formula, the case of letters, primes, commas and what a brace holds do tell answers apart.
+    """
+    text = plain(_MACRO.sub(" ", _STYLED.sub(r" \1 ", text[:20_000])))
+    is_formula = bool(_FORMULA.search(text))
+    if is_formula:
+        text = _WORD.sub(lambda word: word[0].lower(), text)
+        if text.count("{") == text.count("}"):  # \sqrt{2x} is not \sqrt{2}x
+            text = _SINGLE.sub(r"\1", text).replace("{", "(").replace("}", ")")
+    else:
+        text = text.lower()
     text = text.replace("}", " ").replace("{", " ")
     text = " ".join(text.split())  # no pattern may meet a long run of spaces
-    text = re.sub(r" ?, ?", ",", re.sub(r"\\[dtc]frac\b", r"\\frac", text))
+    text = re.sub(r" ?, ?", ",", re.sub(r"\\[dtc]frac(?![a-z])", r"\\frac", text))
     text = re.sub(r"(?<=[a-z])\.(?=[a-z]\b)", "", text)
-    text = re.sub(r"(?<!\d)\.(?!\d)|[,;:!?\"'`*~](?!\d)|\.(?=\s|$)", " ", text)
-    words = " ".join(word for word in text.split() if word not in ("the", "a", "an"))
+    text = (_FORMULA_PUNCTUATION if is_formula else _PUNCTUATION).sub(" ", text)
+    text = _ARTICLE.sub(" ", text) if is_formula else text
+    words = " ".join(word for word in text.split() if word not in ("the", "an") and (is_formula or word != "a"))
     words = re.sub(r"^(?:it|this|that) is (?=.)", "", words)
     if len(words) <= 60:
         words = next((canonical for pattern, canonical in _SAME_WORDS if pattern.fullmatch(words)), words)

@@ -196,6 +196,29 @@ DIFFERENT: dict[str, list[tuple[str, str]]] = {
         (r"\prod_{n=1}^\infty (1-x^n)", r"\sum_{n=1}^\infty (1-x^n)"),
         (r"\sum_{n=0}^\infty x^n", "0"),
     ],
+    "formula that is not read": [
+        (r"\int f'(x)\,dx", r"\int f(x)\,dx"),
+        (r"\int_0^1 \frac{1}{23} dx", r"\int_0^1 \frac{12}{3} dx"),
+        (r"\int F(x)\,dx", r"\int f(x)\,dx"),
+        (r"\int n!\,dn", r"\int n\,dn"),
+        (r"\int a\,dx", r"\int dx"),
+        (r"\int \Gamma", r"\int \gamma"),
+        (r"\lim_{x\to a} x", r"\lim_{x\to} x"),
+        (r"\int f(x,y)\,dx", r"\int f(xy)\,dx"),
+        (r"\int_{1}^{2} x\,dx", r"\int_{12} x\,dx"),
+        (r"\int \sqrt{2}x\,dx", r"\int \sqrt{2x}\,dx"),
+    ],
+    "date or time": [
+        ("2024-01-05", "2018"),
+        ("2024-01-05", "2024-05-01"),
+        ("3/4/2025", "12/16/2025"),
+        ("3/4/2025", "6/8/2025"),
+        ("12:30", "2:05"),
+        ("0:30", "0:45"),
+        ("00:30:15", "00:45:15"),
+        ("01:30:00", "01:45:00"),
+        ("1:05", "1/5"),
+    ],
 }  # fmt: skip
 
 SAME: dict[str, list[tuple[str, str]]] = {
@@ -340,6 +363,19 @@ SAME: dict[str, list[tuple[str, str]]] = {
         (r"\sum_{k=1}^{10} k", "55"),
         (r"\sum_{k=1}^{n} k^2", r"\frac{n(n+1)(2n+1)}{6}"),
         (r"\prod_{n=1}^\infty (1-x^n)", r"\prod_{k=1}^\infty (1-x^k)"),
+    ],
+    "formula that is not read": [
+        (r"\int f(x)\,dx", r"\int f(x) \, dx"),
+        (r"\int \frac{1}{2} dx", r"\int \dfrac{1}{2} \,dx"),
+        (r"\text{The line } \ell_1 \parallel \ell_2", r"\text{the line }\ell_1\parallel\ell_2."),
+        (r"\int_0^1 x\,dx", r"\displaystyle\int_{0}^{1}x\,dx"),
+    ],
+    "date or time": [
+        ("01:30", "1:30"),
+        ("12:30", "2:5"),
+        ("2:3", "4:6"),
+        ("10:15:20", "2:3:4"),
+        ("2024-01-05", "2024-01-05"),
     ],
 }  # fmt: skip
 
