@@ -23,4 +23,4 @@ __all__ = [
     "grade",
 ]
 
-GRADER_VERSION = "1.1"
+GRADER_VERSION = "1.2"
