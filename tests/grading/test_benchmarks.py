@@ -87,7 +87,7 @@ def test_every_benchmark_is_complete(shared_data: Path) -> None:
 
 @pytest.mark.slow
 def test_labelled_cases(shared_data: Path) -> None:
-    from grading import load, ours
+    from labelled import load, ours
 
     right: dict[str, list[bool]] = defaultdict(list)
     false_accepts = 0
@@ -105,7 +105,7 @@ def test_labelled_cases(shared_data: Path) -> None:
 @pytest.mark.slow
 def test_labelled_cases_are_the_same_under_another_hash_seed(shared_data: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from grading import load; "
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from labelled import load; "
         "from dart_tasks.grading import grade\n"
         "for case in (item.case for item in load(Path(sys.argv[2]))):\n"
         "    print(grade(case.response, case.reference, case.benchmark, case.question, case.tolerance))"
