@@ -9,7 +9,7 @@ from dart_tasks.console import first_line
 from train.arguments import Options
 from train.errors import UserError
 
-__all__ = ["load_config", "load_model", "load_tokenizer", "missing", "resolve_model"]
+__all__ = ["load_config", "load_model", "load_tokenizer", "missing", "resolve_model", "set_attention"]
 
 
 def resolve_model(name: str) -> str:
@@ -66,8 +66,8 @@ def load_config(model: str) -> Any:
     return config
 
 
-def load_model(model: str, config: Any, attention: str) -> Any:
-    """The model with float32 master weights.
+def load_model(model: str, config: Any, attention: str | None) -> Any:
+    """The model with float32 master weights, and its own choice of attention where none is named.
 
     Raises:
         UserError: it cannot be had, or does not know the attention.
@@ -82,4 +82,20 @@ def load_model(model: str, config: Any, attention: str) -> Any:
             model, config=config, dtype=torch.float32, attn_implementation=attention
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise UserError(f"cannot load --model {model} with {attention} attention: {first_line(error)}") from error
+        kind = f" with {attention} attention" if attention else ""
+        raise UserError(f"cannot load --model {model}{kind}: {first_line(error)}") from error
+
+
+def set_attention(model: Any, attention: str) -> None:
+    """Change the attention of a loaded model.
+
+    Raises:
+        UserError: it does not know the attention, or that cannot run here.
+    """
+    reason = "it cannot change its attention"
+    try:
+        model.set_attn_implementation(attention)  # only warns where it cannot
+    except (ValueError, ImportError) as error:
+        reason = first_line(error)
+    if model.config._attn_implementation != attention:
+        raise UserError(f"{type(model).__name__} cannot use {attention} attention: {reason}")

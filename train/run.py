@@ -16,7 +16,7 @@ from train import show
 from train.arguments import Options, training_arguments
 from train.errors import UsageError, UserError
 from train.hub import check_pushable, open_repository, upload
-from train.model import load_config, load_model, load_tokenizer, missing, resolve_model
+from train.model import load_config, load_model, load_tokenizer, missing, resolve_model, set_attention
 from train.prepare import Prepared, prepare, seed_of_order
 from train.processes import batching, check_agreement, check_launch
 from train.recipe import Batching
@@ -103,9 +103,13 @@ def _train(this: _Run) -> int:
     if this.main:
         show.plan(options, arguments, this.model_name, this.prepared, this.batching, this.distributed, attention)
         show.example(this.prepared, this.tokenizer)
-    model = load_model(this.model_name, this.config, attention)
-    if this.main and not is_partitioned(model) and not attention.startswith("flash"):
-        check_model(model, [attention, "sdpa" if model._supports_sdpa else "eager"])
+    flash = attention.startswith("flash")  # it cannot run on the CPU, where the model is checked
+    model = load_model(this.model_name, this.config, None if flash else attention)
+    if this.main and not is_partitioned(model):
+        plain = "sdpa" if model._supports_sdpa else "eager"
+        check_model(model, [plain] if flash else [attention, plain])
+    if flash:
+        set_attention(model, attention)
     install(model, this.batching.micro_batch * options.max_length)
 
     try:

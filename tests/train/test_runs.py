@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Callable
@@ -96,6 +97,30 @@ def test_a_checkpoint_of_another_run_is_refused(sft: Sft, tmp_path: Path) -> Non
     assert code == 1
     assert "holds the checkpoints of another run (learning_rate differ; learning_rate was 0.001, is 0.0001)" in error
     assert not (tmp_path / "two").exists()
+
+
+SCALED = {
+    "granite": {"logits_scaling": 8.0},
+    "cohere": {},
+    "gemma2": {"head_dim": 32, "final_logit_softcapping": 1.0},
+}
+
+
+@pytest.mark.parametrize("kind", SCALED)
+def test_scaled_logits_are_found_on_the_cpu_also_where_flash_attention_will_train(
+    kind: str, sft: Sft, tmp_path: Path, build_model: Callable[..., Path]
+) -> None:
+    """The check was left out with FlashAttention: gradients would have been off by 7 to 20 times."""
+    model = build_model(tmp_path / kind, kind, **SCALED[kind])
+    code, error = sft("out", "--attention", "flash_attention_2", model=model)
+    assert code == 1 and "changes its logits after the vocabulary projection" in error
+
+
+def test_flash_attention_that_is_not_there_is_one_line(sft: Sft) -> None:
+    if importlib.util.find_spec("flash_attn"):
+        pytest.skip("flash-attn is installed here")
+    code, error = sft("out", "--attention", "flash_attention_2")
+    assert code == 1 and "LlamaForCausalLM cannot use flash_attention_2 attention: " in error
 
 
 def test_a_checkpoint_is_saved_after_so_many_minutes(sft: Sft, tmp_path: Path) -> None:
