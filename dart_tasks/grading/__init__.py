@@ -5,7 +5,7 @@
 True
 """
 
-from dart_tasks.grading.grader import BENCHMARKS, Benchmark, Case, Reference, Verdict, equal, extract, grade
+from dart_tasks.grading.grader import BENCHMARKS, Benchmark, Case, Reference, Verdict, equal, extract, grade, readable
 from dart_tasks.grading.pool import GradingPool
 from dart_tasks.grading.vote import equivalence_classes
 
@@ -21,6 +21,7 @@ __all__ = [
     "equivalence_classes",
     "extract",
     "grade",
+    "readable",
 ]
 
 GRADER_VERSION = "1.2"

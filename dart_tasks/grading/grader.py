@@ -22,7 +22,7 @@ from dart_tasks.grading.numeric import Budget, UndefinedError, self_check
 from dart_tasks.grading.read import Reading, native, read
 from dart_tasks.grading.words import choice_letter, choice_letters, clock_time, predicate_key, truth_value
 
-__all__ = ["BENCHMARKS", "Benchmark", "Case", "Reference", "Verdict", "check", "equal", "extract", "grade"]
+__all__ = ["BENCHMARKS", "Benchmark", "Case", "Reference", "Verdict", "check", "equal", "extract", "grade", "readable"]
 
 Benchmark: TypeAlias = Literal[
     "math", "gsm8k", "college_math", "deepmind_mathematics", "olympiadbench", "theoremqa", "generic"
@@ -39,6 +39,7 @@ _ORDERED = re.compile(
 _ORDER_HINTS = ("sort", "respective", "cending", "creasing", "numerical order", "from ")  # one is in each match
 _BASE = re.compile(r"\bbases?\b|_\{?\d")
 _PERCENT = re.compile(r"\bper\s?cent")
+MAX_WORDS = 80  # letters of a reference that is compared as text only
 THEOREMQA_RELATIVE = Fraction(1, 10**9)  # DART-Math's rule for floats
 
 
@@ -132,6 +133,17 @@ def equal(
 ) -> bool:
     """Whether an answer's text equals the reference under the benchmark's policy; arguments as for :func:`grade`."""
     return _judge(reference, answer, _rules(benchmark, reference, question, tolerance))[0]
+
+
+def readable(reference: Reference) -> bool:
+    """Whether an answer can be judged against this reference: it has a value, or is a few words of plain text.
+
+    Broken TeX, a proof or an empty text have neither: nothing but the same text would ever equal them.
+    """
+    expected: Reading = native(reference)  # type: ignore[arg-type]
+    words = expected.key
+    is_plain = 0 < len(words) <= MAX_WORDS and any(map(str.isalpha, words)) and not re.search(r"[\\\d{}=]", words)
+    return bool(expected.nodes or expected.said) or is_plain
 
 
 def check(case: Case) -> None:

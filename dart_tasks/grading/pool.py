@@ -36,6 +36,7 @@ CHUNK = 1 << 16
 NAP_S = 0.002  # of a thread whose worker has plenty to do: verdicts are then read many at a time, not one per wake-up
 Key = TypeVar("Key", bound=Hashable)
 START_TIMEOUT_S = 120.0
+STARTS = 5  # attempts to replace a worker before the pool gives up
 _CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dart_tasks.grading.worker import main; main()"
 _ROOT = str(Path(__file__).resolve().parents[2])
 
@@ -359,11 +360,18 @@ class _Server:
                 return
 
     def _replace(self) -> None:
-        self.process.end()
-        self.state.processes.discard(self.process)
-        self.process = _Process(self.memory_mb)
-        self.state.processes.add(self.process)
-        self.process.wait_until_ready()
+        for attempt in range(STARTS):
+            self.process.end()
+            self.state.processes.discard(self.process)
+            try:
+                self.process = _Process(self.memory_mb)
+                self.state.processes.add(self.process)
+                self.process.wait_until_ready()
+                return
+            except (RuntimeError, OSError):  # it, too, was killed, or there was no room for it at the moment
+                if attempt + 1 == STARTS or self.state.closed:
+                    raise
+                time.sleep(0.1 * 2**attempt)
 
 
 def _verdicts(lines: list[bytes]) -> list[Verdict]:
