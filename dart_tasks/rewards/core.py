@@ -45,7 +45,7 @@ class RewardOptions:
         benchmark: whose grading policy applies where the data name none.
         reasoning: tags around a thought, which is no answer: "auto" knows ``<think>`` and its like; else (opening,
             closing), or None where responses have no thoughts. An unfinished thought is wrong.
-        prompt_opens_thought: the chat template has opened the thought, so that a response without a closing tag is
+        thought_opened: the chat template has opened the thought, so that a response without a closing tag is
             unfinished. Not needed where the prompt itself is at hand and ends with the opening tag.
         zero_truncated: a response that was cut at the token limit is wrong, also if it had stated its answer.
         require_explicit: an answer counts only if the response states it as such (a box, "the answer is", ...); without
@@ -62,7 +62,7 @@ class RewardOptions:
 
     benchmark: str = "generic"
     reasoning: Reasoning = "auto"
-    prompt_opens_thought: bool = False
+    thought_opened: bool = False
     zero_truncated: bool = True
     require_explicit: bool = True
     hedge_penalty: float = 0.0
@@ -228,7 +228,7 @@ def message_text(message: Mapping[str, Any]) -> str:
 def _opened(response: str, prompt: object, options: RewardOptions) -> str:
     """The tag of the thought in which a response begins because its prompt ended so; empty if it does not."""
     tags = _tags(options.reasoning)
-    if options.prompt_opens_thought and tags:
+    if options.thought_opened and tags:
         return next((opening for opening, closing in tags if closing in response), tags[0][0])
     if isinstance(prompt, Sequence) and not isinstance(prompt, str) and prompt and isinstance(prompt[-1], Mapping):
         prompt = message_text(prompt[-1]) if prompt[-1].get("role") == "assistant" else ""  # a prefilled turn
