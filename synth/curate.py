@@ -10,7 +10,7 @@ import json
 import re
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
@@ -19,7 +19,8 @@ from typing import Any, NamedTuple, Protocol
 
 from dart_tasks.console import first_line
 from dart_tasks.files import DataError, read_jsonl
-from synth.config import Manifest
+from synth.config import Manifest, config_of_manifest
+from synth.difficulty import Evidence, Sampled, as_trials_suggest, sampled_by
 from synth.export import DATASET_COLUMNS
 from synth.ledger import Ledger
 from synth.records import Query, counts, normalise, text_key
@@ -58,6 +59,10 @@ class PoolTrial:
     text_key: int
     truncated: bool
 
+    def is_correct(self, lenient: bool) -> bool:
+        """As :func:`synth.records.counts`."""
+        return counts(self.correct, self.explicit, self.truncated, lenient)
+
 
 class PoolText(NamedTuple):
     """What is written of a kept trial; ``finish_reason`` is None where the pool does not say."""
@@ -73,6 +78,13 @@ class PoolText(NamedTuple):
 class Pool(Protocol):
     """All trials of a run, twice over: first what decides, then the texts."""
 
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+
+    def sampled(self, lenient: bool) -> Mapping[str, Sampled]:
+        """How the trials of each query came about."""
+
     def queries(self) -> list[Query]:
         """The queries, in order."""
 
@@ -87,10 +99,17 @@ class RunPool:
     """The ledger of a run directory."""
 
     def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir
         self._ledger = Ledger(run_dir, read_only=True)
         self._queries = self._ledger.queries()
-        if manifest := Manifest.read(run_dir):
-            manifest.check_queries(self._queries, run_dir)
+        self._manifest = Manifest.read(run_dir)
+        if self._manifest is not None:
+            self._manifest.check_queries(self._queries, run_dir)
+
+    def sampled(self, lenient: bool) -> Mapping[str, Sampled]:
+        if self._manifest is None:
+            raise PoolError(f"{self.path} has no manifest.json: restore it, or give the exported pool instead")
+        return _sampled_by_manifest(self._manifest, self._queries)
 
     def queries(self) -> list[Query]:
         return self._queries
@@ -109,13 +128,40 @@ class RunPool:
             yield PoolText(ids[row.query], row.trial, row.response, row.answer, row.n_tokens, row.finish_reason)
 
 
+def _sampled_by_manifest(manifest: Manifest, queries: Sequence[Query]) -> Mapping[str, Sampled]:
+    config = config_of_manifest(manifest)
+    try:
+        return {query.query_id: sampled_by(config, query) for query in queries}
+    except ValueError as error:
+        raise PoolError(str(error)) from error
+
+
+def _sampled_by_row(row: Mapping[str, Any]) -> Sampled:
+    """What a row of an exported ``queries`` table says."""
+    return Sampled(row["probe"]) if row["probe"] else Sampled(stop=row["stop"], fail_rate=row["fail_rate"])
+
+
+def _parquet_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of a Parquet file; of these columns, where it has them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            present = None if columns is None else [c for c in columns if c in file.schema_arrow.names]
+            for batch in file.iter_batches(batch_size=8192, columns=present):
+                yield from batch.to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise PoolError(f"cannot read {path}: {first_line(error)}") from error
+
+
 class FilePool:
     """An exported pool: ``pool/train.parquet`` or ``.jsonl``, or any file with those columns."""
 
     _NEEDED = ("query_id", "query", "reference", "trial", "response", "correct")
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         first = next(self._rows(), None)
         if first is None:
             raise PoolError(f"pool {path} is empty")
@@ -126,22 +172,29 @@ class FilePool:
         return ", ".join(column for column in self._NEEDED if column not in row)
 
     def _rows(self, columns: Sequence[str] | None = None) -> Iterator[dict[str, Any]]:
-        if self._path.suffix == ".jsonl":
-            for number, row in read_jsonl(self._path):
-                if missing := self._missing(row):
-                    raise PoolError(f"line {number} of {self._path} has no {missing}")
-                yield row
+        if self.path.suffix != ".jsonl":
+            yield from _parquet_rows(self.path, columns)
             return
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        for number, row in read_jsonl(self.path):
+            if missing := self._missing(row):
+                raise PoolError(f"line {number} of {self.path} has no {missing}")
+            yield row
 
-        try:
-            with pq.ParquetFile(self._path) as file:
-                present = None if columns is None else [c for c in columns if c in file.schema_arrow.names]
-                for batch in file.iter_batches(batch_size=8192, columns=present):
-                    yield from batch.to_pylist()
-        except (OSError, pa.ArrowException) as error:
-            raise PoolError(f"cannot read {self._path}: {first_line(error)}") from error
+    def sampled(self, lenient: bool) -> Mapping[str, Sampled]:
+        """As the statistics beside the pool say, or the manifest of the run that it lies in, or its trials suggest."""
+        statistics = self.path.parent.parent / "queries" / self.path.name
+        if self.path.parent.name == "pool" and statistics.is_file():
+            rows = (
+                [row for _, row in read_jsonl(statistics)]
+                if statistics.suffix == ".jsonl"
+                else _parquet_rows(statistics)
+            )
+            found = {row["query_id"]: _sampled_by_row(row) for row in rows if "stop" in row}
+            if found:
+                return found
+        if self.path.parts[-3:-1] == ("dataset", "pool") and (manifest := Manifest.read(self.path.parents[2])):
+            return _sampled_by_manifest(manifest, self.queries())
+        return as_trials_suggest((t.query_id, t.is_correct(lenient), t.text_key) for t in self.trials())
 
     def queries(self) -> list[Query]:
         found: dict[str, Query] = {}
@@ -149,7 +202,7 @@ class FilePool:
             if row["query_id"] not in found:
                 found[row["query_id"]] = Query(
                     row["query_id"], row["query"], row["reference"], row.get("benchmark") or "generic",
-                    row.get("dataset") or self._path.stem, row.get("level"), row.get("domain"),
+                    row.get("dataset") or self.path.stem, row.get("level"), row.get("domain"),
                 )  # fmt: skip
         return list(found.values())
 
@@ -161,7 +214,7 @@ class FilePool:
         for row in self._rows(["query_id", "trial", "correct", "explicit", "graded", "response", "finish_reason"]):
             query_id, trial, response = row["query_id"], row["trial"], row["response"]
             if not isinstance(trial, int) or not 0 <= trial < 2**31 or not isinstance(response, str):
-                raise PoolError(f"pool {self._path}: query {query_id!r} has a row without trial number or response")
+                raise PoolError(f"pool {self.path}: query {query_id!r} has a row without trial number or response")
             numbers, keys, flags = found[query_id]
             numbers.append(trial)
             keys.append(text_key(response))
@@ -175,7 +228,7 @@ class FilePool:
                 if last >= 0 and numbers[i] == numbers[last]:
                     if (keys[i], flags[i]) != (keys[last], flags[last]):
                         raise PoolError(
-                            f"pool {self._path} has two different rows for trial {numbers[i]} of query {query_id!r}"
+                            f"pool {self.path} has two different rows for trial {numbers[i]} of query {query_id!r}"
                         )
                     continue
                 last = i
@@ -219,14 +272,24 @@ class _Trials:
 
     query: Query
     n_trials: int = 0
-    n_graded: int = 0
     n_correct: int = 0
+    told_graded: int = 0
+    """Trials that tell its pass rate, all pools together, and the correct ones among them."""
+    told_correct: int = 0
+    known_fail_rate: float | None = None
     offset: int = 0
     """Trials of the pools before this one: their numbers come first."""
     end: int = 0
     distinct: array[int] | None = None
     """Positions (offset + trial number) of the first occurrence of every correct text, ascending."""
     keys: set[int] | None = None
+
+    @property
+    def fail_rate(self) -> float:
+        """Estimated as ``synth.difficulty`` says, or known beforehand; 1.0 where nothing could be graded."""
+        if self.known_fail_rate is not None:
+            return self.known_fail_rate
+        return 1.0 - self.told_correct / self.told_graded if self.told_graded else 1.0
 
 
 @dataclass(frozen=True)
@@ -250,7 +313,9 @@ class Selection:
         return sum(map(len, self.kept))
 
 
-def read_trials(pools: Sequence[Pool], lenient: bool) -> tuple[dict[str, _Trials], list[dict[str, int]], int]:
+def read_trials(
+    pools: Sequence[Pool], lenient: bool, needs_difficulty: bool
+) -> tuple[dict[str, _Trials], list[dict[str, int]], int]:
     """Trials of all pools by query, each pool's offsets, and the number of duplicates."""
     found: dict[str, _Trials] = {}
     offsets: list[dict[str, int]] = []
@@ -262,13 +327,14 @@ def read_trials(pools: Sequence[Pool], lenient: bool) -> tuple[dict[str, _Trials
                 raise PoolError(f"two pools have different queries under the id {query.query_id!r}")
             known.offset = known.end
         offsets.append({query_id: trials.offset for query_id, trials in found.items()})
+        evidence = {query_id: Evidence(how) for query_id, how in pool.sampled(lenient).items()}
         for trial in pool.trials():
             trials = found[trial.query_id]
             position = trials.offset + trial.trial
             trials.end = max(trials.end, position + 1)
-            correct = counts(trial.correct, trial.explicit, trial.truncated, lenient)
+            correct = trial.is_correct(lenient)
+            evidence[trial.query_id].add(trial.trial, correct, trial.graded, trial.text_key)
             trials.n_trials += 1
-            trials.n_graded += trial.graded
             trials.n_correct += correct
             if correct:
                 assert trials.keys is not None
@@ -278,6 +344,18 @@ def read_trials(pools: Sequence[Pool], lenient: bool) -> tuple[dict[str, _Trials
                 else:
                     trials.keys.add(trial.text_key)
                     trials.distinct.append(position)
+        for query_id, told in evidence.items():
+            trials = found[query_id]
+            trials.told_graded += told.n_graded
+            trials.told_correct += told.n_correct
+            trials.known_fail_rate = (
+                told.sampled.fail_rate if trials.known_fail_rate is None else trials.known_fail_rate
+            )
+            if needs_difficulty and told.sampled.stop == 1:
+                raise PoolError(
+                    f"pool {pool.path} stopped at the first correct response (k = 1), which does not tell how hard a "
+                    "query is: sample one with --strategy vanilla, or uniform with a k of 2 or more"
+                )
     return found, offsets, n_duplicates
 
 
@@ -296,9 +374,9 @@ def select(
     Raises:
         PoolError: a pool is unreadable or contradicts itself or another, or k = 1 keeps more than ``size``.
     """
-    found, offsets, n_duplicates = read_trials(pools, lenient)
+    found, offsets, n_duplicates = read_trials(pools, lenient, strategy.needs_difficulty)
     trials = [t for query_id, t in found.items() if query_id not in leave_out]
-    fail_rates = [1.0 - t.n_correct / t.n_graded if t.n_graded else 1.0 for t in trials]
+    fail_rates = [t.fail_rate for t in trials]
 
     def quotas(k: int) -> list[int]:
         return [

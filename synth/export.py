@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dart_tasks.files import replacing, write_atomically, write_jsonl
+from synth.difficulty import Sampled
 from synth.ledger import Ledger
 from synth.records import Query
 from synth.scheduler import Scheduler
@@ -52,6 +53,7 @@ QUERY_COLUMNS = {
     "query_id": "string", "query": "string", "reference": "string", "dataset": "string", "benchmark": "string",
     "level": "int32", "domain": "string", "status": "string", "quota": "int32", "n_kept": "int32", "n_trials": "int32",
     "n_correct": "int32", "n_ungraded": "int32", "pass_rate": "float64", "pass_rate_upper": "float64",
+    "probe": "int32", "stop": "int32", "fail_rate": "float64",
 }  # fmt: skip
 
 
@@ -85,6 +87,7 @@ def export_run(
     scheduler: Scheduler,
     queries: list[Query],
     fail_rates: list[float | None],
+    sampled: list[Sampled],
     folder: Path,
     form: Format,
     make_card: Callable[[int], str] | None = None,
@@ -127,7 +130,8 @@ def export_run(
                 "dataset": query.dataset, "benchmark": query.benchmark, "level": query.level, "domain": query.domain,
                 "status": state.status.value, "quota": state.quota, "n_kept": len(accepted[index]),
                 "n_trials": state.n_finished, "n_correct": state.n_correct, "n_ungraded": state.n_ungraded,
-                "pass_rate": rate, "pass_rate_upper": upper,
+                "pass_rate": rate, "pass_rate_upper": upper, "probe": sampled[index].probe, "stop": sampled[index].stop,
+                "fail_rate": fail_rates[index],
             }  # fmt: skip
 
     # The pool first: it reads, and so verifies, every row of the ledger before anything is overwritten.

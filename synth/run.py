@@ -13,7 +13,9 @@ from pathlib import Path
 from dart_tasks.prompts import PromptTemplate, get_template
 from synth.card import run_card
 from synth.config import MODEL_TEMPLATE, Manifest, RunConfig, config_of_manifest
+from synth.curate import RunPool, read_trials
 from synth.data import dataset_fingerprint, load_queries
+from synth.difficulty import sampled_by
 from synth.driver import Driver, Grader, Observer, Progress, PromptMaker
 from synth.engines import Engine, SamplingSettings
 from synth.export import ExportCounts, configs_block, count_exported_trials, export_run
@@ -167,7 +169,8 @@ def synthesise(
         if plan.scheduler.done:
             form = config.dataset_format
             exported = export_run(
-                ledger, plan.scheduler, queries, plan.fail_rates, run_dir / "dataset", form,
+                ledger, plan.scheduler, queries, plan.fail_rates, [sampled_by(config, query) for query in queries],
+                run_dir / "dataset", form,
                 lambda n_rows: run_card(config, grader_version, n_rows, configs_block(run_dir / "dataset", form)),
             )  # fmt: skip
         return RunReport(plan, progress, resumed, exported)
@@ -228,23 +231,17 @@ class KnownDifficulty:
 def probes_of_run(run_dir: Path, config: RunConfig) -> KnownDifficulty:
     """The trials of a run as the probe of a plan."""
     strategy = get_strategy(config.strategy)
+    found, _, _ = read_trials([RunPool(run_dir)], config.lenient_extraction, strategy.needs_difficulty)
+    probes = []
+    for told in found.values():
+        stats = QueryStats(told.fail_rate, told.n_trials, told.n_correct, told.query.level, told.query.domain)
+        probes.append(Probe(told.n_trials, told.n_correct, strategy.quota(stats, config.k)))
+    tokens, counts = [0, 0], [0, 0]
     with Ledger(run_dir, read_only=True) as ledger:
-        queries = ledger.queries()
-        n_trials, n_graded = [0] * len(queries), [0] * len(queries)
-        n_correct = [0] * len(queries)
-        tokens, counts = [0, 0], [0, 0]
         for row in ledger.results():
             correct = row.result(config.lenient_extraction).correct
-            n_trials[row.query] += 1
-            n_graded[row.query] += row.graded
-            n_correct[row.query] += correct
             tokens[correct] += row.n_tokens
             counts[correct] += 1
-    probes = []
-    for index, query in enumerate(queries):
-        fail_rate = 1.0 - n_correct[index] / n_graded[index] if n_graded[index] else 1.0
-        stats = QueryStats(fail_rate, n_trials[index], n_correct[index], query.level, query.domain)
-        probes.append(Probe(n_trials[index], n_correct[index], strategy.quota(stats, config.k)))
     wrong, correct_mean = (tokens[side] / max(1, counts[side]) for side in (0, 1))
     return KnownDifficulty(probes, correct_mean or wrong, wrong or correct_mean)
 

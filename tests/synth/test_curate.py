@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -107,6 +110,65 @@ def test_a_size_below_one_response_a_query_is_an_error(tmp_path: Path, strategy:
     assert select([pool], get_strategy(strategy), size=3).n_kept == 3
     with pytest.raises(PoolError, match=r"^--size 2 is too small: k = 1 keeps 3$"):
         select([pool], get_strategy(strategy), size=2)
+
+
+Given = Callable[[Path, Path], Path]
+
+
+def alone(run_dir: Path, folder: Path) -> Path:
+    """A pool file that nothing beside it explains."""
+    return shutil.copy(run_dir / "dataset/pool/train.jsonl", folder / "mine.jsonl")
+
+
+def published(run_dir: Path, folder: Path) -> Path:
+    """A data set without its run."""
+    return shutil.copytree(run_dir / "dataset", folder / "published")
+
+
+def of_before(run_dir: Path, folder: Path) -> Path:
+    """A data set in its run, exported before the statistics said how the trials came about."""
+    shutil.rmtree(run_dir / "dataset/queries")
+    return run_dir / "dataset"
+
+
+GIVEN: list[Given] = [lambda run_dir, _: run_dir, lambda run_dir, _: run_dir / "dataset", alone, published, of_before]
+
+
+@pytest.mark.parametrize("given", GIVEN)
+@pytest.mark.parametrize("sampled", ["uniform", "prop2diff"])
+def test_a_pool_that_stopped_at_success_does_not_look_easier_than_it_is(
+    configuration: Callable[..., RunConfig], tmp_path: Path, grader: object, sampled: str, given: Given
+) -> None:
+    """k / n of such a pool makes quotas too small: its probe alone counts, or (k - 1) / (n - 1)."""
+    config, k = configuration(strategy=sampled, k=4), 12
+    engine = TapeEngine(tape_run.tape, n_slots=1)
+    synthesise(config, tmp_path / "run", load_run_queries(config), lambda c, s: engine, grader, "1")  # type: ignore[arg-type]
+    expected: dict[object, float] = {}
+    for query_id, group in groupby(pool_rows(tmp_path / "run"), key=itemgetter("query_id")):
+        right = [bool(row["correct"]) for row in group]
+        if sampled == "prop2diff":
+            expected[query_id] = 1 - sum(right[:4]) / 4
+        else:
+            stopped = sum(right) == 4
+            expected[query_id] = 1 - (sum(right) - stopped) / (len(right) - stopped)
+    curate(given(tmp_path / "run", tmp_path), "--strategy", "prop2diff", "-k", k, "--output", tmp_path / "out",
+           "--format", "jsonl", "--decontaminate", "off")  # fmt: skip
+    found = {row["query_id"]: row["fail_rate"] for row in data(tmp_path / "out")}
+    assert found == pytest.approx({query_id: expected[query_id] for query_id in found})
+    assert len(found) > 15
+
+
+def test_a_pool_that_stopped_at_its_first_success_tells_nothing_of_difficulty(
+    configuration: Callable[..., RunConfig], tmp_path: Path, grader: object
+) -> None:
+    config, engine = configuration(strategy="uniform", k=1), TapeEngine(tape_run.tape, n_slots=1)
+    synthesise(config, tmp_path / "run", load_run_queries(config), lambda c, s: engine, grader, "1")  # type: ignore[arg-type]
+    for pool in (tmp_path / "run", tmp_path / "run/dataset", alone(tmp_path / "run", tmp_path)):
+        arguments = ["curate", str(pool), "-k", "4", "--output", str(tmp_path / "o"), "--decontaminate", "off"]
+        refused = CliRunner().invoke(command, [*arguments, "--strategy", "prop2diff"])
+        assert (refused.exit_code, refused.output.count("\n")) == (1, 1), refused.output
+        assert "stopped at the first correct response (k = 1)" in refused.output
+        assert CliRunner().invoke(command, arguments).exit_code == 0
 
 
 @pytest.mark.parametrize(("size", "expected"), [(0, 1), (6, 2), (8, 2), (9, 3), (10**9, None)])
