@@ -2,8 +2,8 @@
 
 On the data: exactly one BOS where the tokenizer adds one, EOS last and a target, no sample longer than a pack, none
 without a response. On the model: the *neighbour-swap probe*. Two samples share a pack; the first one's tokens are
-replaced; the second one's logits must not change by one bit (they change by about 6, and nothing fails, where samples
-see each other).
+replaced; the second one's logits must not change (they change by about 6, and nothing fails, where samples see each
+other).
 """
 
 from __future__ import annotations
@@ -24,6 +24,13 @@ from train.loss import IGNORE, packed_logits, projects_plainly
 __all__ = ["DataReport", "check_data", "check_loss", "check_model", "check_tokenizer", "is_partitioned", "show_example"]
 
 _NAMED = 3  # samples named in a message
+
+_NOISE = {False: 1e-5, True: 1e-3}
+"""The most that a probe may change without a leak, as a share, in float32 and (True) in half precision.
+
+Dense models do not change at all. A mixture of experts multiplies the tokens of a row grouped by expert, so that other
+tokens change the order of summation: by 1.2e-7 to 7e-7 in float32, where real leaks change 6e-3 and more.
+"""
 
 
 @dataclass(frozen=True)
@@ -138,10 +145,10 @@ def _leak(model: Any, tolerance: float) -> str:
     row, swapped, positions, start = _probe_rows(model.config.get_text_config().vocab_size, model.device)
     one = packed_logits(model, row, positions)[start:]
     other = packed_logits(model, swapped, positions)[start:]
-    if (change := float((one - other).abs().max())) != 0.0:
-        return f"a sample's logits change by {change:.2g} with the tokens of its neighbour"
     alone = packed_logits(model, row[:, start:], positions[:, start:])
     scale = max(float(alone.abs().max()), 1.0)
+    if not (change := float((one - other).abs().max())) <= _NOISE[False] * scale:
+        return f"a sample's logits change by {change:.2g} with the tokens of its neighbour"
     if (difference := float((one - alone).abs().max())) > tolerance * scale:
         return f"a sample's logits in a pack differ by {difference:.2g} from those it has alone"
     return ""
@@ -184,7 +191,7 @@ def is_partitioned(model: Any) -> bool:
 
 
 @torch.no_grad()
-def check_loss(model: Any, vocab_size: int, device: torch.device) -> None:
+def check_loss(model: Any, vocab_size: int, device: torch.device, half_precision: bool = False) -> None:
     """The neighbour-swap probe on the wrapped model, by its loss: in the run's precision, under DDP, FSDP2 or ZeRO-3.
 
     Every rank must call it.
@@ -202,5 +209,5 @@ def check_loss(model: Any, vocab_size: int, device: torch.device) -> None:
         for ids in (row, swapped)
     ]
     model.train(training)
-    if losses[0] != losses[1]:
+    if not abs(losses[0] - losses[1]) <= _NOISE[half_precision] * losses[0]:
         raise UserError(f"samples in one pack see each other: loss {losses[0]:.6f} becomes {losses[1]:.6f}")

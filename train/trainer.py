@@ -237,4 +237,4 @@ class _WrappedProbe(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         model = self._trainer.model_wrapped
         vocab_size = self._trainer.accelerator.unwrap_model(model).config.get_text_config().vocab_size
-        check_loss(model, vocab_size, args.device)
+        check_loss(model, vocab_size, args.device, args.bf16 or args.fp16)

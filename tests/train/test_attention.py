@@ -49,6 +49,46 @@ def test_preflight_accepts(kind: str, build_config: Callable[..., Any]) -> None:
     check_model(model_of(build_config(kind, VOCABULARY)), ["packed_sdpa", "sdpa", "eager"])
 
 
+EXPERTS = {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 48}
+MIXTURES = {"mixtral": {}, "qwen3_moe": {**EXPERTS, "head_dim": 32}, "olmoe": EXPERTS}
+
+
+def enlarged(config: Any) -> Any:
+    """With weights five times as large as at random, for differences of up to 1e-6 in its logits."""
+    model = model_of(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(5 if parameter.ndim > 1 else 1)
+    return model
+
+
+@pytest.mark.parametrize("kind", MIXTURES)
+def test_preflight_accepts_mixtures_of_experts(kind: str, build_config: Callable[..., Any]) -> None:
+    """They were refused for a difference of 4.8e-07: other neighbours, another order of summation in the experts."""
+    check_model(enlarged(build_config(kind, VOCABULARY, **MIXTURES[kind])), ["packed_sdpa", "sdpa", "eager"])
+
+
+@pytest.mark.parametrize("share", [1.0, 0.01])
+@pytest.mark.parametrize("kind", ["mixtral", "llama"])
+def test_preflight_refuses_an_attention_that_leaks_a_little(
+    kind: str, share: float, build_config: Callable[..., Any]
+) -> None:
+    from transformers import AttentionInterface
+
+    def leaky(module: Any, query: Any, key: Any, value: Any, mask: Any, **options: Any) -> tuple[torch.Tensor, None]:
+        whole = (query.shape[2],)
+        segments = (11, query.shape[2] - 11) if query.shape[2] > 11 else whole
+        apart, together = (
+            packed_sdpa(module, query, key, value, None, scaling=options["scaling"], segment_lengths=lengths)[0]
+            for lengths in (segments, whole)
+        )
+        return (1 - share) * apart + share * together, None
+
+    AttentionInterface.register("leaky", leaky)
+    with pytest.raises(UserError, match=r"logits change by .* with the tokens of its neighbour"):
+        check_model(enlarged(build_config(kind, VOCABULARY)), ["leaky"])
+
+
 @pytest.mark.parametrize(
     ("kind", "attention"),
     [("opt", "sdpa"), ("opt", "eager"), ("falcon", "sdpa"), ("falcon", "eager"), ("bloom", "eager")],

@@ -99,6 +99,11 @@ def test_a_checkpoint_of_another_run_is_refused(sft: Sft, tmp_path: Path) -> Non
     assert not (tmp_path / "two").exists()
 
 
+def test_a_mixture_of_experts_trains(sft: Sft, tmp_path: Path, build_model: Callable[..., Path]) -> None:
+    model = build_model(tmp_path / "mixtral", "mixtral")
+    assert sft("out", "--max_steps", "2", "--save_strategy", "no", model=model) == (0, "")
+
+
 SCALED = {
     "granite": {"logits_scaling": 8.0},
     "cohere": {},
