@@ -17,15 +17,15 @@ from pathlib import Path
 
 from labelled import load
 
-from dart_tasks.benchmarks import BENCHMARKS
-from dart_tasks.benchmarks import load as load_problems
 from dart_tasks.grading import Case, GradingPool
+from dart_tasks.problems import load as load_problems
+from dart_tasks.problems.benchmarks import SUITE
 
 
 def boxed_references(folder: Path) -> list[Case]:
     """Every reference of the six test sets as a response, a third of them to another item: 11,612 cases, none twice."""
     cases = []
-    for name in sorted(BENCHMARKS):
+    for name in sorted(SUITE):
         problems = load_problems(name, data_dir=folder)
         for index, problem in enumerate(problems):
             asked = problems[(index + (index % 3 == 0)) % len(problems)]

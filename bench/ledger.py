@@ -22,8 +22,9 @@ from pathlib import Path
 
 import numpy as np
 
+from dart_tasks.problems.record import Problem
 from synth.ledger import Ledger, checksum, trial_id
-from synth.records import Query, Trial, text_key
+from synth.records import Trial, text_key
 from synth.scheduler import QuerySpec, Scheduler, TrialId
 
 N_QUERIES = 14_973
@@ -33,7 +34,7 @@ def record(folder: Path, count: int) -> tuple[float, float]:
     """Seconds, and seconds of CPU, to append and commit ``count`` trials of about 1,500 characters."""
     body = "Let x be the number of apples. " * 48
     with Ledger(folder) as ledger:
-        ledger.add_queries(Query(f"q/{i}", f"query {i}", "1", "generic", "bench") for i in range(N_QUERIES))
+        ledger.add_queries(Problem(f"q/{i}", f"query {i}", "1", "generic", "bench") for i in range(N_QUERIES))
         started_s, cpu_s = time.perf_counter(), time.process_time()
         for number in range(count):
             identity = TrialId(number % N_QUERIES, number // N_QUERIES)
@@ -50,7 +51,7 @@ def fill(folder: Path, count: int) -> None:
     weight = np.minimum(2048, 40 / np.maximum(rates, 1e-6))
     per_query = np.maximum(1, np.round(weight / weight.sum() * count)).astype(int)
     with Ledger(folder) as ledger:
-        ledger.add_queries(Query(f"q/{i}", f"query {i}", "1", "generic", "bench") for i in range(N_QUERIES))
+        ledger.add_queries(Problem(f"q/{i}", f"query {i}", "1", "generic", "bench") for i in range(N_QUERIES))
     database = sqlite3.connect(folder / "ledger.sqlite")
     database.execute("PRAGMA synchronous=OFF")
     body = "Let x be the number of apples. " * 42

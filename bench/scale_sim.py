@@ -26,10 +26,11 @@ from pathlib import Path
 from typing import Any
 
 from dart_tasks.grading import Case, GradingPool, Verdict
+from dart_tasks.problems.record import Problem
 from synth.driver import Driver, Grader, PromptMaker
 from synth.engines import Health
 from synth.ledger import Ledger
-from synth.records import Completion, Query, Request
+from synth.records import Completion, Request
 from synth.scheduler import ProbeOutcome, QuerySpec, Scheduler, Target, TrialId
 
 SAMPLES_PER_S = 11.0  # of one replica: an A100 with DeepSeekMath-7B-RL gives 35,000-40,000 samples an hour
@@ -199,7 +200,9 @@ def measure(n_replicas: int, n_slots: int, grade: bool, warm_up_s: float, measur
     pass_rates = [min(1.0, source.betavariate(0.9, 0.6)) for _ in range(N_QUERIES)]
     text = "A train leaves the station at noon and " * 5
     queries = [
-        Query(f"q{i}", f"{text}{i}?", ANSWERS[i % len(ANSWERS)][0], "math", "simulated", 1 + i % 5)
+        Problem(
+            f"q{i}", f"{text}{i}?", ANSWERS[i % len(ANSWERS)][0], "math", "simulated", metadata={"level": 1 + i % 5}
+        )
         for i in range(N_QUERIES)
     ]
 

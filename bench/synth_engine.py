@@ -16,9 +16,10 @@ import time
 from dataclasses import dataclass
 
 from dart_tasks.grading import Case, GradingPool
+from dart_tasks.problems.record import Problem
 from synth.config import RunConfig, resolve
 from synth.engines.vllm_engine import VllmEngine
-from synth.records import Query, Request, normalise, text_key
+from synth.records import Request, normalise, text_key
 from synth.run import load_run_queries, sampling_settings, template_of
 from synth.scheduler import QuerySpec, Scheduler, TrialId, TrialResult
 
@@ -39,7 +40,7 @@ class Row:
 class Bench:
     """One engine, used by each way in turn."""
 
-    def __init__(self, config: RunConfig, queries: list[Query], quota: int, cap: int) -> None:
+    def __init__(self, config: RunConfig, queries: list[Problem], quota: int, cap: int) -> None:
         self.config, self.queries, self.quota, self.cap = config, queries, quota, cap
         template = template_of(config)
         assert template is not None

@@ -19,15 +19,14 @@ import click
 
 from dart_tasks.console import printable, run
 from dart_tasks.files import replacing
+from dart_tasks.problems.benchmarks import NAMES
 
 if TYPE_CHECKING:
     from dart_tasks.grading import Case, Verdict
 
 __all__ = ["main"]
 
-BENCHMARKS = click.Choice(
-    ["math", "gsm8k", "college_math", "deepmind_mathematics", "olympiadbench", "theoremqa", "generic"]
-)
+BENCHMARKS = click.Choice(NAMES)
 
 
 class _PairByDefault(click.Group):

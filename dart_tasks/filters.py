@@ -18,8 +18,8 @@ from typing import Any
 from lm_eval.api.filter import Filter
 from lm_eval.api.registry import register_filter
 
-from dart_tasks.benchmarks import BENCHMARKS
 from dart_tasks.grading import Case, GradingPool, Verdict, equivalence_classes
+from dart_tasks.problems import BENCHMARKS
 from dart_tasks.protocols import majority
 
 __all__ = ["GradeFilter", "grade_responses"]

@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 import yaml
 
+from dart_tasks.problems import BENCHMARKS
+
 __all__ = [
     "CardError",
     "Licence",
@@ -104,12 +106,15 @@ _KNOWN: tuple[tuple[str, Licence], ...] = (
     ("meta-llama/llama-3.1-*", _LLAMA31),
     ("mistralai/mistral-7b-*", _APACHE),
     ("huggingfacetb/smollm2-*", _APACHE),
-    ("eleutherai/hendrycks_math", _MIT),
     ("hendrycks/competition_math", _MIT),
-    ("openai/gsm8k", _MIT),
-    ("hkust-nlp/gsm8k-fix", _MIT),
     ("hkust-nlp/dart-math-*", _MIT),
     ("dart-math-suite/embedded*", _APACHE),
+    *(
+        (repo.lower(), Licence(record.licence.lower()))
+        for record in BENCHMARKS.values()
+        for repo in record.repos
+        if " " not in record.licence  # one licence for all items
+    ),
 )
 
 

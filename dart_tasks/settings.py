@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from dart_tasks.benchmarks import BENCHMARKS, Problem, load, load_problem_file
+from dart_tasks.problems import BENCHMARKS, Problem, load, load_problem_file
+from dart_tasks.problems.record import GENERIC
 from dart_tasks.prompts import PromptTemplate, get_template
 
 __all__ = ["SettingsError", "TaskSettings", "check_sampling"]
 
 CHAT = "chat"  # for template: the model's own
-GENERIC = "generic"
 MINI = "mini"  # for data_dir: our own items
 _EMBEDDED_HELDOUT = "embedded"
 _KEYS = ("benchmark", "problems", "data_dir", "verify", "template", "stop", "k", "temperature", "top_p")
@@ -31,7 +31,7 @@ class TaskSettings:
     """The resolved settings of one task.
 
     Attributes:
-        benchmark: a name of :data:`dart_tasks.benchmarks.BENCHMARKS`, or ``generic`` for a problem file.
+        benchmark: a name of :data:`dart_tasks.problems.BENCHMARKS`, or ``generic`` for a problem file.
         problem_file: JSONL of problems to use instead of a benchmark; ``embedded`` names the held-out ones we ship.
         data_dir: folder of benchmark files, or None for the environment variable or the hub; ``mini`` is ours.
         template: the prompt template, or None for the model's own chat template.

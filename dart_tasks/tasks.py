@@ -27,11 +27,11 @@ from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
 
 from dart_tasks import fewshot
-from dart_tasks.benchmarks import BENCHMARKS, Problem
 from dart_tasks.files import DataError
 from dart_tasks.filters import GradeFilter
 from dart_tasks.grading import GRADER_VERSION
 from dart_tasks.limits import ModelLimits, likely_truncated, limits_from_model_args, too_long, uncheckable
+from dart_tasks.problems import BENCHMARKS, Problem
 from dart_tasks.protocols import pass_at_k, pass_ks
 from dart_tasks.settings import CHAT, MINI, SettingsError, TaskSettings, check_sampling
 

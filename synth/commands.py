@@ -12,11 +12,10 @@ import click
 
 from dart_tasks.console import first_line, printable, stdout_console
 from dart_tasks.files import DataError, write_atomically
+from dart_tasks.problems.benchmarks import SUITE
 from synth.options import EXIT_SET_ASIDE, config_from_options, run_options
 
 __all__ = ["curate", "plan", "report", "status", "temperature"]
-
-_TEST_SETS = ("math", "gsm8k", "college_math", "deepmind_mathematics", "olympiadbench", "theoremqa")
 
 
 # ---------------------------------------------------------------------- status
@@ -253,14 +252,14 @@ def _decontaminate(pools: Sequence[Any], mode: str) -> tuple[frozenset[str], str
     """Report queries that overlap with test problems; returns those to leave out, and what the card says of it."""
     if mode == "off":
         return frozenset(), "not checked"
-    from dart_tasks import benchmarks
+    from dart_tasks.problems import load
     from synth.curate import find_overlaps
 
     tests: list[tuple[str, str, str]] = []
     missing = []
-    for name in _TEST_SETS:
+    for name in SUITE:
         try:
-            tests += [(name, problem.id, problem.query) for problem in benchmarks.load(name)]
+            tests += [(name, problem.id, problem.query) for problem in load(name)]
         except Exception as error:  # no network raises whatever the hub's client raises
             missing.append(name)
             del error
@@ -272,7 +271,7 @@ def _decontaminate(pools: Sequence[Any], mode: str) -> tuple[frozenset[str], str
         click.echo(f"overlap {unchecked}; DART_MATH_DATA names a folder of test sets")
     if not tests:
         return frozenset(), unchecked
-    queries = {query.query_id: query for pool in pools for query in pool.queries()}
+    queries = {query.id: query for pool in pools for query in pool.queries()}
     overlaps = find_overlaps(list(queries.values()), tests)
     exact = sum(overlap.exact for overlap in overlaps)
     found = f"{len(overlaps):,} of {len(queries):,} queries overlap with test problems ({exact:,} are the same)"
@@ -280,7 +279,7 @@ def _decontaminate(pools: Sequence[Any], mode: str) -> tuple[frozenset[str], str
     click.echo(f"{found}: {fate}{'' if mode == 'drop' else ' (--decontaminate drop leaves them out)'}")
     for overlap in overlaps[:10]:
         click.echo(f"  {printable(overlap.query_id)}: {overlap.problem_id}{' (same text)' if overlap.exact else ''}")
-    checked = ", ".join(name for name in _TEST_SETS if name not in missing)
+    checked = ", ".join(name for name in SUITE if name not in missing)
     note = f"{found}: {fate}; checked against {checked}{f'; {unchecked}' if unchecked else ''}"
     return frozenset(overlap.query_id for overlap in overlaps) if mode == "drop" else frozenset(), note
 

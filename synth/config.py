@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dart_tasks.files import write_atomically
+from dart_tasks.problems.record import Problem
 from synth.data import KNOWN_DATASETS, DatasetSpec, dataset_fingerprint
 from synth.ledger import LedgerError, damaged
-from synth.records import Query
 from synth.strategy import get_strategy
 
 __all__ = ["PRESETS", "Manifest", "ManifestMismatchError", "RunConfig", "config_of_manifest", "resolve"]
@@ -229,7 +229,7 @@ class Manifest:
                 "repeat its options to resume it, or choose another --output"
             )
 
-    def check_queries(self, queries: Sequence[Query], run_dir: Path) -> None:
+    def check_queries(self, queries: Sequence[Problem], run_dir: Path) -> None:
         """Compare with the queries in the run's ledger.
 
         Raises:

@@ -19,11 +19,12 @@ from typing import Any, NamedTuple, Protocol
 
 from dart_tasks.console import first_line
 from dart_tasks.files import DataError, read_jsonl
+from dart_tasks.problems.record import Problem
 from synth.config import Manifest, config_of_manifest
 from synth.difficulty import Evidence, Sampled, as_trials_suggest, sampled_by
 from synth.export import DATASET_COLUMNS
 from synth.ledger import Ledger
-from synth.records import Query, counts, normalise, text_key
+from synth.records import counts, normalise, text_key
 from synth.strategy import QueryStats, Strategy
 
 __all__ = [
@@ -85,7 +86,7 @@ class Pool(Protocol):
     def sampled(self, lenient: bool) -> Mapping[str, Sampled]:
         """How the trials of each query came about."""
 
-    def queries(self) -> list[Query]:
+    def queries(self) -> list[Problem]:
         """The queries, in order."""
 
     def trials(self) -> Iterator[PoolTrial]:
@@ -111,11 +112,11 @@ class RunPool:
             raise PoolError(f"{self.path} has no manifest.json: restore it, or give the exported pool instead")
         return _sampled_by_manifest(self._manifest, self._queries)
 
-    def queries(self) -> list[Query]:
+    def queries(self) -> list[Problem]:
         return self._queries
 
     def trials(self) -> Iterator[PoolTrial]:
-        ids = [query.query_id for query in self._queries]
+        ids = [query.id for query in self._queries]
         for row in self._ledger.results():
             yield PoolTrial(
                 ids[row.query], row.trial, bool(row.correct), bool(row.explicit), bool(row.graded), row.text_key,
@@ -123,15 +124,15 @@ class RunPool:
             )  # fmt: skip
 
     def texts(self, wanted: Callable[[str, int], bool]) -> Iterator[PoolText]:
-        ids = [query.query_id for query in self._queries]
+        ids = [query.id for query in self._queries]
         for row in self._ledger.pool_where(lambda query, trial: wanted(ids[query], trial)):
             yield PoolText(ids[row.query], row.trial, row.response, row.answer, row.n_tokens, row.finish_reason)
 
 
-def _sampled_by_manifest(manifest: Manifest, queries: Sequence[Query]) -> Mapping[str, Sampled]:
+def _sampled_by_manifest(manifest: Manifest, queries: Sequence[Problem]) -> Mapping[str, Sampled]:
     config = config_of_manifest(manifest)
     try:
-        return {query.query_id: sampled_by(config, query) for query in queries}
+        return {query.id: sampled_by(config, query) for query in queries}
     except ValueError as error:
         raise PoolError(str(error)) from error
 
@@ -196,13 +197,13 @@ class FilePool:
             return _sampled_by_manifest(manifest, self.queries())
         return as_trials_suggest((t.query_id, t.is_correct(lenient), t.text_key) for t in self.trials())
 
-    def queries(self) -> list[Query]:
-        found: dict[str, Query] = {}
+    def queries(self) -> list[Problem]:
+        found: dict[str, Problem] = {}
         for row in self._rows(["query_id", "query", "reference", "benchmark", "dataset", "level", "domain"]):
             if row["query_id"] not in found:
-                found[row["query_id"]] = Query(
+                found[row["query_id"]] = Problem(
                     row["query_id"], row["query"], row["reference"], row.get("benchmark") or "generic",
-                    row.get("dataset") or self.path.stem, row.get("level"), row.get("domain"),
+                    row.get("dataset") or self.path.stem, metadata={c: row.get(c) for c in ("level", "domain")},
                 )  # fmt: skip
         return list(found.values())
 
@@ -270,7 +271,7 @@ def open_pool(path: Path) -> Pool:
 class _Trials:
     """A query's trials over all pools."""
 
-    query: Query
+    query: Problem
     n_trials: int = 0
     n_correct: int = 0
     told_graded: int = 0
@@ -297,7 +298,7 @@ class Selection:
     """What is kept of each query."""
 
     k: int
-    queries: list[Query]
+    queries: list[Problem]
     fail_rates: list[float]
     quotas: list[int]
     kept: list[tuple[int, ...]]
@@ -322,9 +323,9 @@ def read_trials(
     n_duplicates = 0
     for pool in pools:
         for query in pool.queries():
-            known = found.setdefault(query.query_id, _Trials(query, distinct=array("q"), keys=set()))
+            known = found.setdefault(query.id, _Trials(query, distinct=array("q"), keys=set()))
             if normalise(known.query.query) != normalise(query.query):
-                raise PoolError(f"two pools have different queries under the id {query.query_id!r}")
+                raise PoolError(f"two pools have different queries under the id {query.id!r}")
             known.offset = known.end
         offsets.append({query_id: trials.offset for query_id, trials in found.items()})
         evidence = {query_id: Evidence(how) for query_id, how in pool.sampled(lenient).items()}
@@ -418,7 +419,7 @@ def largest_k(total: Callable[[int], int], size: int, most: int) -> int:
 
 def selected_rows(pools: Sequence[Pool], selection: Selection) -> Iterator[dict[str, Any]]:
     """The data set's rows, one pool after the other."""
-    index = {query.query_id: i for i, query in enumerate(selection.queries)}
+    index = {query.id: i for i, query in enumerate(selection.queries)}
     kept = [frozenset(positions) for positions in selection.kept]
     for pool, offsets in zip(pools, selection.offsets, strict=True):
 
@@ -429,11 +430,11 @@ def selected_rows(pools: Sequence[Pool], selection: Selection) -> Iterator[dict[
             query = selection.queries[index[text.query_id]]
             reference = query.reference if isinstance(query.reference, str) else json.dumps(query.reference)
             yield {
-                "query": query.query, "response": text.response, "query_id": query.query_id,
-                "trial": offsets[query.query_id] + text.trial, "answer": text.answer, "reference": reference,
+                "query": query.query, "response": text.response, "query_id": query.id,
+                "trial": offsets[query.id] + text.trial, "answer": text.answer, "reference": reference,
                 "level": query.level, "domain": query.domain, "dataset": query.dataset, "benchmark": query.benchmark,
                 "n_tokens": text.n_tokens, "finish_reason": text.finish_reason,
-                "fail_rate": selection.fail_rates[index[query.query_id]],
+                "fail_rate": selection.fail_rates[index[query.id]],
             }  # fmt: skip
 
 
@@ -470,7 +471,7 @@ def _grams(text: str) -> set[int]:
     return {text_key(" ".join(words[i : i + NGRAM_WORDS])) for i in range(len(words) - NGRAM_WORDS + 1)}
 
 
-def find_overlaps(queries: Sequence[Query], tests: Sequence[tuple[str, str, str]]) -> list[Overlap]:
+def find_overlaps(queries: Sequence[Problem], tests: Sequence[tuple[str, str, str]]) -> list[Overlap]:
     """Queries that share 13 words in a row (numbers and signs count as words) with a test problem, or all their words.
 
     Args:
@@ -485,5 +486,5 @@ def find_overlaps(queries: Sequence[Query], tests: Sequence[tuple[str, str, str]
         hit = next((where[gram] for gram in sorted(_grams(query.query)) if gram in where), None)
         if hit is not None:
             exact = _words(hit[2]) == _words(query.query)
-            overlaps.append(Overlap(query.query_id, hit[0], hit[1], exact))
+            overlaps.append(Overlap(query.id, hit[0], hit[1], exact))
     return overlaps

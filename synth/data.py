@@ -3,7 +3,7 @@
 One row as GSM8K stores it, and the query made of it::
 
     {"question": "A crate holds 12 eggs. How many eggs do 3 crates hold?", "answer": "12 * 3 = 36\\n#### 36"}
-    Query(query_id="gsm8k/0", query="A crate holds ...", reference="36", benchmark="gsm8k", dataset="gsm8k")
+    Problem(query_id="gsm8k/0", query="A crate holds ...", reference="36", benchmark="gsm8k", dataset="gsm8k")
 
 The reference is what follows ``####`` in a GSM8K answer, the last ``\\boxed{}`` of a MATH solution, else the
 column as is.
@@ -11,29 +11,22 @@ column as is.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dart_tasks.console import first_line
-from dart_tasks.files import DataError, read_rows
-from dart_tasks.parse_rows import reference_of
-from synth.records import Query
+from dart_tasks.files import DataError
+from dart_tasks.problems.benchmarks import BENCHMARKS, SUITE
+from dart_tasks.problems.record import GENERIC, HubSource, Problem
+from dart_tasks.problems.references import reference_of
+from dart_tasks.problems.sources import hub_rows, local_rows
 
-__all__ = [
-    "KNOWN_DATASETS",
-    "DatasetSpec",
-    "dataset_fingerprint",
-    "is_at_hand",
-    "load_queries",
-]
+__all__ = ["KNOWN_DATASETS", "DatasetSpec", "dataset_fingerprint", "is_at_hand", "load_queries"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +51,19 @@ class DatasetSpec:
     benchmark: str | None = None
 
 
-_MATH_SUBJECTS = (
-    "algebra", "counting_and_probability", "geometry", "intermediate_algebra", "number_theory", "prealgebra",
-    "precalculus",
-)  # fmt: skip
+_QUERIES = {name: (record, part) for record in BENCHMARKS.values() for name, part in record.queries.items()}
+_REVISIONS = {part.source.repo: part.source.revision for _, part in _QUERIES.values()}
 
 KNOWN_DATASETS: dict[str, DatasetSpec] = {
-    "math": DatasetSpec(
-        "EleutherAI/hendrycks_math", "math", configs=_MATH_SUBJECTS, query_column="problem", answer_column="solution",
-        level_column="level", domain_column="type", benchmark="math",
-    ),
-    "gsm8k": DatasetSpec("openai/gsm8k", "gsm8k", configs=("main",), benchmark="gsm8k"),
-    "gsm8k-fix": DatasetSpec("hkust-nlp/gsm8k-fix", "gsm8k-fix", benchmark="gsm8k"),
-}  # fmt: skip
+    name: DatasetSpec(
+        part.source.repo,
+        name,
+        configs=tuple(config for config in part.source.configs if config),
+        benchmark=record.name,
+        **part.columns,
+    )
+    for name, (record, part) in _QUERIES.items()
+}
 
 _USUAL = {
     "query_column": ("query", "question", "problem", "Question", "prompt", "instruction"),
@@ -80,7 +73,6 @@ _USUAL = {
     "id_column": ("id", "query_id"),
 }
 _REQUIRED = ("query_column", "answer_column")
-_BENCHMARKS = ("gsm8k", "college_math", "deepmind_mathematics", "olympiadbench", "theoremqa", "math")
 
 
 def load_queries(
@@ -88,7 +80,7 @@ def load_queries(
     where: Mapping[str, frozenset[str]] | None = None,
     limit: int | None = None,
     balance_levels: bool = False,
-) -> list[Query]:
+) -> list[Problem]:
     """All queries of all data sets, filtered, the first ``limit`` of each data set.
 
     Args:
@@ -100,13 +92,13 @@ def load_queries(
     Raises:
         DataError: a source cannot be read, lacks a column, has an empty reference or an id twice, or nothing is left.
     """
-    queries: list[Query] = []
+    queries: list[Problem] = []
     for spec in specs:
         rows = _read(spec)
         if not rows:
             raise DataError(f"data set {spec.path} is empty")
         spec = _with_columns(spec, rows[0])
-        found: list[Query] = []
+        found: list[Problem] = []
         for index, row in enumerate(rows):
             if limit is not None and len(found) >= limit and not balance_levels:
                 break
@@ -118,15 +110,13 @@ def load_queries(
         raise DataError("no query is left after --where and --limit")
     seen: set[str] = set()
     for query in queries:
-        if query.query_id in seen:
-            raise DataError(
-                f"query id {query.query_id!r} occurs twice: give another --id-column, or name data sets apart"
-            )
-        seen.add(query.query_id)
+        if query.id in seen:
+            raise DataError(f"query id {query.id!r} occurs twice: give another --id-column, or name data sets apart")
+        seen.add(query.id)
     return queries
 
 
-def _balanced(queries: Sequence[Query], limit: int | None) -> list[Query]:
+def _balanced(queries: Sequence[Problem], limit: int | None) -> list[Problem]:
     """The first ``limit`` queries when the levels take turns, in their old order."""
     rank: Counter[int | None] = Counter()
     turns: list[tuple[int, int]] = []
@@ -136,11 +126,11 @@ def _balanced(queries: Sequence[Query], limit: int | None) -> list[Query]:
     return [queries[position] for position in sorted(position for _, position in sorted(turns)[:limit])]
 
 
-def dataset_fingerprint(queries: Iterable[Query]) -> str:
+def dataset_fingerprint(queries: Iterable[Problem]) -> str:
     """SHA-256 over everything of the queries that a run depends on."""
     digest = hashlib.sha256()
     for q in queries:
-        fields = [q.query_id, q.query, q.reference, q.benchmark, q.dataset, q.level, q.domain, q.fail_rate]
+        fields = [q.id, q.query, q.reference, q.benchmark, q.dataset, q.level, q.domain, q.fail_rate]
         digest.update(json.dumps(fields).encode() + b"\n")
     return digest.hexdigest()
 
@@ -160,7 +150,7 @@ def _level(value: Any) -> int | None:
     return int(match.group()) if match else None
 
 
-def _query(spec: DatasetSpec, index: int, row: Mapping[str, Any]) -> Query:
+def _query(spec: DatasetSpec, index: int, row: Mapping[str, Any]) -> Problem:
     where = f"row {index} of {spec.path}"
     text, reference = row[spec.query_column or ""], reference_of(row[spec.answer_column or ""])
     if not isinstance(text, str) or not text.strip():
@@ -174,19 +164,18 @@ def _query(spec: DatasetSpec, index: int, row: Mapping[str, Any]) -> Query:
             raise DataError(f"{where} has fail rate {fail_rate}: it must be between 0 and 1")
     domain = row.get(spec.domain_column or "")
     own_id = row.get(spec.id_column or "")
-    return Query(
-        query_id=str(own_id) if own_id is not None else f"{spec.name}/{index}",
+    return Problem(
+        id=str(own_id) if own_id is not None else f"{spec.name}/{index}",
         query=text,
         reference=reference,
-        benchmark=spec.benchmark or "generic",
+        benchmark=spec.benchmark or GENERIC,
         dataset=spec.name,
-        level=_level(row.get(spec.level_column or "")),
-        domain=str(domain) if domain is not None else None,
         fail_rate=fail_rate,
+        metadata={"level": _level(row.get(spec.level_column or "")), "domain": None if domain is None else str(domain)},
     )
 
 
-def _matches(where: Mapping[str, frozenset[str]], query: Query, row: Mapping[str, Any]) -> bool:
+def _matches(where: Mapping[str, frozenset[str]], query: Problem, row: Mapping[str, Any]) -> bool:
     for column, allowed in where.items():
         if column in ("level", "domain"):
             value = query.level if column == "level" else query.domain
@@ -217,37 +206,19 @@ def _with_columns(spec: DatasetSpec, row: Mapping[str, Any]) -> DatasetSpec:
     name = spec.name or re.sub(
         r"[^A-Za-z0-9._-]+", "-", Path(spec.path).stem if Path(spec.path).exists() else spec.path
     )
-    benchmark = spec.benchmark or next((b for b in _BENCHMARKS if b in name.lower().replace("-", "_")), "generic")
+    benchmark = spec.benchmark or next(
+        (b for b in sorted(SUITE, key=len, reverse=True) if b in name.lower().replace("-", "_")), GENERIC
+    )
     return replace(spec, name=name, benchmark=benchmark, **found)
 
 
 def _read(spec: DatasetSpec) -> list[dict[str, Any]]:
-    path = Path(spec.path)
-    try:
-        if path.suffix in (".jsonl", ".json") and path.is_file():
-            return read_rows(path)
-        return _read_datasets(spec, path)
-    except DataError:
-        raise
-    except Exception as error:  # the readers below raise dozens of kinds, network ones among them
-        raise DataError(f"cannot read data set {spec.path}: {first_line(error)}") from error
-
-
-def _read_datasets(spec: DatasetSpec, path: Path) -> list[dict[str, Any]]:
-    import datasets
-
-    if path.is_file():
-        builder = {".parquet": "parquet", ".csv": "csv"}.get(path.suffix)
-        if builder is None:
-            raise DataError(f"{path} is neither .jsonl, .json, .parquet nor .csv")
-        return list(datasets.load_dataset(builder, data_files=str(path), split="train"))
-    if not path.exists() and (path.is_absolute() or spec.path.count("/") != 1):
+    path, configs = Path(spec.path), spec.configs or (None,)
+    if path.exists():
+        return local_rows(path, spec.split, configs)
+    if path.is_absolute() or spec.path.count("/") != 1:
         known = ", ".join(KNOWN_DATASETS)
         raise DataError(f"no data set {spec.path!r}: give a file, a folder, a hub name (owner/name), or one of {known}")
-    rows: list[dict[str, Any]] = []
-    # A folder gets a cache of its own: `datasets` names its shared one by the folder's last name and card alone.
-    with tempfile.TemporaryDirectory() if path.exists() else contextlib.nullcontext() as cache:
-        for config in spec.configs or (None,):
-            split = datasets.load_dataset(spec.path, config, split=spec.split, revision=spec.revision, cache_dir=cache)
-            rows.extend(split)
-    return rows
+    # A run's manifest says which data set was named; those that a benchmark's record pins are read at its commit.
+    revision = spec.revision or _REVISIONS.get(spec.path)
+    return hub_rows(HubSource(spec.path, revision, spec.split, configs), f"data set {spec.path}", "give a file")

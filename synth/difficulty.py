@@ -12,8 +12,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from dart_tasks.problems.record import Problem
 from synth.config import RunConfig
-from synth.records import Query
 from synth.strategy import QueryStats, get_strategy
 
 __all__ = ["Evidence", "Sampled", "as_trials_suggest", "sampled_by"]
@@ -56,7 +56,7 @@ class Evidence:
                 self.n_graded, self.n_correct = self.n_graded - 1, self.n_correct - 1
 
 
-def sampled_by(config: RunConfig, query: Query) -> Sampled:
+def sampled_by(config: RunConfig, query: Problem) -> Sampled:
     """How a run samples a query.
 
     Raises:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dart_tasks.console import printable
-from synth.records import Query
+from dart_tasks.problems.record import Problem
 from synth.scheduler import Scheduler, Status
 
 if TYPE_CHECKING:
@@ -53,12 +53,12 @@ class Snapshot:
     total: Group
 
 
-def group_name(query: Query) -> str:
+def group_name(query: Problem) -> str:
     """The line of the table a query belongs to: its level, or its data set where levels are unknown."""
     return f"level {query.level}" if query.level is not None else query.dataset
 
 
-def snapshot(scheduler: Scheduler, queries: Sequence[Query]) -> Snapshot:
+def snapshot(scheduler: Scheduler, queries: Sequence[Problem]) -> Snapshot:
     """Count queries, quotas and trials by difficulty."""
     groups: dict[str, Group] = defaultdict(Group)
     total = Group()
@@ -78,10 +78,10 @@ def snapshot(scheduler: Scheduler, queries: Sequence[Query]) -> Snapshot:
     return Snapshot(dict(sorted(groups.items())), total)
 
 
-def set_aside_lines(set_aside: Sequence[SetAside], queries: Sequence[Query]) -> Iterator[str]:
+def set_aside_lines(set_aside: Sequence[SetAside], queries: Sequence[Problem]) -> Iterator[str]:
     """Which queries could not be sampled, and why; the first twenty of them."""
     for query, reason in set_aside[:_N_SET_ASIDE]:
-        yield f"set aside: query {printable(queries[query].query_id)}: {printable(reason)}"
+        yield f"set aside: query {printable(queries[query].id)}: {printable(reason)}"
     if set_aside:
         more = f" (the first {_N_SET_ASIDE} are listed)" if len(set_aside) > _N_SET_ASIDE else ""
         yield f"queries set aside: {len(set_aside):,}{more}; give the same command again to try them again"
@@ -98,7 +98,7 @@ def duration(seconds: float) -> str:
 class _Display:
     """Common clock-keeping: when to show, rates, time left."""
 
-    def __init__(self, queries: Sequence[Query], every_s: float) -> None:
+    def __init__(self, queries: Sequence[Problem], every_s: float) -> None:
         self._queries = queries
         self._every_s = every_s
         self._started_s = self._shown_s = time.monotonic()
@@ -138,7 +138,7 @@ class _Display:
 class PlainDisplay(_Display):
     """A line every ``every_s`` seconds, for pipes and logs."""
 
-    def __init__(self, queries: Sequence[Query], every_s: float = 10.0) -> None:
+    def __init__(self, queries: Sequence[Problem], every_s: float = 10.0) -> None:
         super().__init__(queries, every_s)
 
     def show(self, progress: Progress, state: Snapshot, trials_left: float, n_running: int, n_grading: int) -> None:
@@ -159,7 +159,7 @@ class PlainDisplay(_Display):
 class LiveDisplay(_Display):
     """A table by difficulty that redraws itself."""
 
-    def __init__(self, queries: Sequence[Query], console: Console, every_s: float = 0.5) -> None:
+    def __init__(self, queries: Sequence[Problem], console: Console, every_s: float = 0.5) -> None:
         super().__init__(queries, every_s)
         from rich.live import Live
 

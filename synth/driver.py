@@ -11,9 +11,10 @@ from functools import partial
 from typing import Protocol
 
 from dart_tasks.grading import Case, Verdict
+from dart_tasks.problems.record import Problem
 from synth.engines import Engine, EngineError, SetAside
 from synth.ledger import Ledger
-from synth.records import Completion, Query, Request, Trial, text_key
+from synth.records import Completion, Request, Trial, text_key
 from synth.scheduler import Scheduler, TrialId
 
 __all__ = ["Driver", "Grader", "Observer", "Progress"]
@@ -64,11 +65,11 @@ class PromptMaker:
     run_seed: int | None
     """Seeds per trial are derived from it in reproducible runs; None leaves sampling to the engine's own seed."""
 
-    def request(self, trial: TrialId, query: Query) -> Request:
+    def request(self, trial: TrialId, query: Problem) -> Request:
         """The request for one trial."""
         seed = None
         if self.run_seed is not None:
-            seed = text_key(f"{self.run_seed}/{query.query_id}/{trial.trial}") & 0x7FFF_FFFF_FFFF_FFFF
+            seed = text_key(f"{self.run_seed}/{query.id}/{trial.trial}") & 0x7FFF_FFFF_FFFF_FFFF
         return Request(trial, self.render(query.query), self.chat, seed)
 
 
@@ -77,7 +78,7 @@ class Driver:
 
     def __init__(
         self,
-        queries: Sequence[Query],
+        queries: Sequence[Problem],
         scheduler: Scheduler,
         engine: Engine,
         grader: Grader,

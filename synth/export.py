@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dart_tasks.files import replacing, write_atomically, write_jsonl
+from dart_tasks.problems.record import Problem
 from synth.difficulty import Sampled
 from synth.ledger import Ledger
-from synth.records import Query
 from synth.scheduler import Scheduler
 
 __all__ = [
@@ -85,7 +85,7 @@ def pass_rate(n_trials: int, n_correct: int, stopped_at_quota: bool) -> tuple[fl
 def export_run(
     ledger: Ledger,
     scheduler: Scheduler,
-    queries: list[Query],
+    queries: list[Problem],
     fail_rates: list[float | None],
     sampled: list[Sampled],
     folder: Path,
@@ -103,7 +103,7 @@ def export_run(
         for row in ledger.pool():
             query = queries[row.query]
             yield {
-                "query_id": query.query_id, "query": query.query, "reference": references[row.query],
+                "query_id": query.id, "query": query.query, "reference": references[row.query],
                 "benchmark": query.benchmark, "trial": row.trial, "response": row.response, "n_tokens": row.n_tokens,
                 "finish_reason": row.finish_reason, "answer": row.answer, "correct": bool(row.correct),
                 "source": row.source, "explicit": bool(row.explicit), "graded": bool(row.graded), "flags": row.flags,
@@ -115,7 +115,7 @@ def export_run(
         for row in ledger.pool_where(lambda query, trial: trial in accepted[query]):
             query = queries[row.query]
             yield {
-                "query": query.query, "response": row.response, "query_id": query.query_id, "trial": row.trial,
+                "query": query.query, "response": row.response, "query_id": query.id, "trial": row.trial,
                 "answer": row.answer, "reference": references[row.query], "level": query.level,
                 "domain": query.domain, "dataset": query.dataset, "benchmark": query.benchmark,
                 "n_tokens": row.n_tokens, "finish_reason": row.finish_reason, "fail_rate": fail_rates[row.query],
@@ -126,7 +126,7 @@ def export_run(
             state = scheduler.state(index)
             rate, upper = pass_rate(state.n_decided, state.n_correct_decided, state.status.value == "filled")
             yield {
-                "query_id": query.query_id, "query": query.query, "reference": references[index],
+                "query_id": query.id, "query": query.query, "reference": references[index],
                 "dataset": query.dataset, "benchmark": query.benchmark, "level": query.level, "domain": query.domain,
                 "status": state.status.value, "quota": state.quota, "n_kept": len(accepted[index]),
                 "n_trials": state.n_finished, "n_correct": state.n_correct, "n_ungraded": state.n_ungraded,

@@ -27,7 +27,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from synth.records import Query, Trial, counts, text_key
+from dart_tasks.problems.record import Problem
+from synth.records import Trial, counts, text_key
 from synth.scheduler import TrialId, TrialResult
 
 __all__ = [
@@ -75,7 +76,7 @@ _TRIAL_COLUMNS = (
 _TEXT_COLUMNS = "response, answer, source, reason, flags"
 _ADDED = {"trials": "checksum INTEGER", "texts": "checksum INTEGER"}
 """Columns that ledgers of version 0.1.0 lack; they get them when they are next written to."""
-_QUERY_COLUMNS = "query_id, text, reference, benchmark, dataset, level, domain, fail_rate"
+_QUERY_COLUMNS = "query_id, text, reference, benchmark, dataset, fail_rate, level, domain"
 
 
 class LedgerError(Exception):
@@ -219,10 +220,10 @@ class Ledger:
         self._writer.start()
 
     # ------------------------------------------------------------------ writing
-    def add_queries(self, queries: Iterable[Query]) -> None:
+    def add_queries(self, queries: Iterable[Problem]) -> None:
         """Record the run's queries, in their order (once, at the start of a run)."""
         rows = (
-            (i, q.query_id, q.query, json.dumps(q.reference), q.benchmark, q.dataset, q.level, q.domain, q.fail_rate)
+            (i, q.id, q.query, json.dumps(q.reference), q.benchmark, q.dataset, q.fail_rate, q.level, q.domain)
             for i, q in enumerate(queries)
         )
         self._execute(f"INSERT INTO queries(query, {_QUERY_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)", rows)
@@ -286,11 +287,19 @@ class Ledger:
                 raise
 
     # ------------------------------------------------------------------ reading
-    def queries(self) -> list[Query]:
+    def queries(self) -> list[Problem]:
         """The run's queries, in order."""
         try:
             return [
-                Query(row[0], row[1], json.loads(row[2]), row[3], row[4], row[5], row[6], row[7])
+                Problem(
+                    row[0],
+                    row[1],
+                    json.loads(row[2]),
+                    row[3],
+                    row[4],
+                    row[5],
+                    metadata={"level": row[6], "domain": row[7]},
+                )
                 for row in self._rows(f"SELECT {_QUERY_COLUMNS} FROM queries ORDER BY query")
             ]
         except (ValueError, TypeError) as error:

@@ -1,33 +1,14 @@
-"""The records that flow through a synthesis: a query, a request to an engine, its completion, and the graded trial."""
+"""The records that flow through a synthesis: a request to an engine, its completion, and the graded trial."""
 
 from __future__ import annotations
 
 import hashlib
 import unicodedata
 from dataclasses import dataclass
-from typing import Any
 
 from synth.scheduler import TrialId, TrialResult
 
-__all__ = ["Completion", "Query", "Request", "Trial", "counts", "normalise", "text_key"]
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One problem to sample responses for.
-
-    ``reference`` keeps its native type (str, int, float, bool or list). ``level`` is None where the source does not say
-    (MATH train has two items of "Level ?"). ``fail_rate`` is known beforehand where a column gave it.
-    """
-
-    query_id: str
-    query: str
-    reference: Any
-    benchmark: str
-    dataset: str
-    level: int | None = None
-    domain: str | None = None
-    fail_rate: float | None = None
+__all__ = ["Completion", "Request", "Trial", "counts", "normalise", "text_key"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ def _hard_query(run: OpenedRun, index: int, failure: _Failure | None) -> str:
     query, state = run.plan.queries[index], run.plan.scheduler.state(index)
     bound = f", pass rate under {1 - 0.05 ** (1 / state.n_finished):.2%}" if not state.n_correct else ""
     told = f"{group_name(query)}: {state.n_correct} of {state.n_finished} trials correct{bound}"
-    text = f"<details><summary>{_escape(query.query_id)} <span class=quiet>{_escape(told)}</span></summary>"
+    text = f"<details><summary>{_escape(query.id)} <span class=quiet>{_escape(told)}</span></summary>"
     text += f"<pre>{_escape(query.query)}</pre><p>Reference: {_escape(str(query.reference))}</p>"
     if failure is not None:
         text += f"<p>Most common wrong answer, {failure.count} times: {_escape(failure.answer)}</p>"

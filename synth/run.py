@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from dart_tasks.problems.record import Problem
 from dart_tasks.prompts import PromptTemplate, get_template
 from synth.card import run_card
 from synth.config import MODEL_TEMPLATE, Manifest, RunConfig, config_of_manifest
@@ -21,7 +22,6 @@ from synth.engines import Engine, SamplingSettings
 from synth.export import ExportCounts, configs_block, count_exported_trials, export_run
 from synth.forecast import Probe
 from synth.ledger import Ledger, LedgerError, damaged, trial_id
-from synth.records import Query
 from synth.scheduler import ProbeOutcome, QuerySpec, Scheduler, Target
 from synth.strategy import QueryStats, Strategy, get_strategy
 
@@ -46,7 +46,7 @@ EngineFactory = Callable[[RunConfig, int], Engine]
 class Plan:
     """Queries and their scheduler; ``fail_rates`` are filled in as quotas are frozen."""
 
-    queries: list[Query]
+    queries: list[Problem]
     scheduler: Scheduler
     fail_rates: list[float | None] = field(default_factory=list)
 
@@ -61,7 +61,7 @@ class RunReport:
     exported: ExportCounts | None
 
 
-def load_run_queries(config: RunConfig) -> list[Query]:
+def load_run_queries(config: RunConfig) -> list[Problem]:
     """The queries that a configuration names."""
     where = {column: frozenset(values) for column, values in config.where}
     return load_queries(config.datasets, where, config.limit, config.balance_levels)
@@ -72,7 +72,7 @@ def template_of(config: RunConfig) -> PromptTemplate | None:
     return None if config.prompt_template == MODEL_TEMPLATE else get_template(config.prompt_template)
 
 
-def build_plan(config: RunConfig, queries: list[Query], strategy: Strategy | None = None) -> Plan:
+def build_plan(config: RunConfig, queries: list[Problem], strategy: Strategy | None = None) -> Plan:
     """The scheduler of a run, nothing sampled yet."""
     strategy = strategy or get_strategy(config.strategy)
     plan = Plan(queries, Scheduler([], 1), [query.fail_rate for query in queries])
@@ -87,7 +87,7 @@ def build_plan(config: RunConfig, queries: list[Query], strategy: Strategy | Non
         query = queries[index]
         return target(index, QueryStats(fail_rate, probe.n_trials, probe.n_correct, query.level, query.domain))
 
-    def spec(index: int, query: Query) -> QuerySpec:
+    def spec(index: int, query: Problem) -> QuerySpec:
         if strategy.needs_difficulty and query.fail_rate is None:
             return QuerySpec(probe_trials=max(1, config.probe))
         fail_rate = query.fail_rate if query.fail_rate is not None else float("nan")
@@ -119,7 +119,7 @@ def restore(plan: Plan, ledger: Ledger, lenient: bool) -> int:
 def synthesise(
     config: RunConfig,
     run_dir: Path,
-    queries: list[Query],
+    queries: list[Problem],
     make_engine: EngineFactory,
     grader: Grader,
     grader_version: str,
@@ -176,7 +176,7 @@ def synthesise(
         return RunReport(plan, progress, resumed, exported)
 
 
-def _settle_identity(manifest: Manifest, run_dir: Path, ledger: Ledger, queries: list[Query]) -> None:
+def _settle_identity(manifest: Manifest, run_dir: Path, ledger: Ledger, queries: list[Problem]) -> None:
     """See that manifest, ledger and configuration tell of the same run; write what a new run lacks."""
     stored, held = Manifest.read(run_dir), ledger.queries()
     if stored is not None:

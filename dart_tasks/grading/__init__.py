@@ -5,14 +5,13 @@
 True
 """
 
-from dart_tasks.grading.grader import BENCHMARKS, Benchmark, Case, Reference, Verdict, equal, extract, grade, readable
+from dart_tasks.grading.grader import BENCHMARKS, Case, Reference, Verdict, equal, extract, grade, readable
 from dart_tasks.grading.pool import GradingPool
 from dart_tasks.grading.vote import equivalence_classes
 
 __all__ = [
     "BENCHMARKS",
     "GRADER_VERSION",
-    "Benchmark",
     "Case",
     "GradingPool",
     "Reference",

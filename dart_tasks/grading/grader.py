@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias
 
 from dart_tasks.grading.compare import Rules, same
 from dart_tasks.grading.extract import clean, ends_in, find_answer
@@ -21,13 +21,13 @@ from dart_tasks.grading.nodes import Based
 from dart_tasks.grading.numeric import Budget, UndefinedError, self_check
 from dart_tasks.grading.read import Reading, native, read
 from dart_tasks.grading.words import choice_letter, choice_letters, clock_time, predicate_key, truth_value
+from dart_tasks.problems.benchmarks import BENCHMARKS as RECORDS
+from dart_tasks.problems.benchmarks import NAMES
+from dart_tasks.problems.record import Policy
 
-__all__ = ["BENCHMARKS", "Benchmark", "Case", "Reference", "Verdict", "check", "equal", "extract", "grade", "readable"]
+__all__ = ["BENCHMARKS", "Case", "Reference", "Verdict", "check", "equal", "extract", "grade", "readable"]
 
-Benchmark: TypeAlias = Literal[
-    "math", "gsm8k", "college_math", "deepmind_mathematics", "olympiadbench", "theoremqa", "generic"
-]
-BENCHMARKS: tuple[str, ...] = get_args(Benchmark)
+BENCHMARKS = NAMES
 Reference: TypeAlias = str | int | float | bool | Sequence[object]
 
 _ORDERED = re.compile(
@@ -40,7 +40,6 @@ _ORDER_HINTS = ("sort", "respective", "cending", "creasing", "numerical order", 
 _BASE = re.compile(r"\bbases?\b|_\{?\d")
 _PERCENT = re.compile(r"\bper\s?cent")
 MAX_WORDS = 80  # letters of a reference that is compared as text only
-THEOREMQA_RELATIVE = Fraction(1, 10**9)  # DART-Math's rule for floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,20 +182,21 @@ def _hints(question: str | None) -> _Hints:
 
 def _rules(benchmark: str, reference: Reference, question: str | None, tolerance: float | str | None) -> Rules:
     _check_benchmark(benchmark)
+    policy = RECORDS[benchmark].policy if benchmark in RECORDS else Policy()
     allowed = _tolerance(tolerance)
-    relative = None if benchmark == "olympiadbench" else allowed
-    if benchmark == "theoremqa":
-        relative = relative or THEOREMQA_RELATIVE
+    relative = None if policy.absolute_tolerance else allowed
+    if policy.float_tolerance is not None:
+        relative = (relative or Fraction(policy.float_tolerance)) if _has_float(reference) else None
     is_list = isinstance(reference, list | tuple) and not all(isinstance(item, str) for item in reference)
-    deepmind = benchmark == "deepmind_mathematics" and isinstance(reference, str)
-    listed = deepmind and (str(reference).startswith("[") or "," in str(reference))
-    sorted_list = deepmind and not listed  # -1 3 4 answers "Sort ..."
+    sequence = policy.text_sequences and isinstance(reference, str)
+    listed = sequence and (str(reference).startswith("[") or "," in str(reference))
+    sorted_list = sequence and not listed  # -1 3 4 answers "Sort ..."
     hints = _hints(question)
     return Rules(
         ordered=is_list or sorted_list or hints.ordered,
         any_bracket=is_list or listed,
-        absolute=allowed if benchmark == "olympiadbench" else None,
-        relative=relative if _has_float(reference) or benchmark != "theoremqa" else None,
+        absolute=allowed if policy.absolute_tolerance else None,
+        relative=relative,
         percent=hints.percent,
         base=hints.base,
         choices=hints.choices,

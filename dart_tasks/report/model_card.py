@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dart_tasks.benchmarks import BENCHMARKS, HubSource
 from dart_tasks.cards import Result, model_card
 from dart_tasks.licences import Source, source
+from dart_tasks.problems import BENCHMARKS
+from dart_tasks.problems.record import HubSource
 from dart_tasks.report.results import Run, TaskResult
 
 __all__ = ["card_of_run", "card_results"]

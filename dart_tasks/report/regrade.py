@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dart_tasks.benchmarks import BENCHMARKS
 from dart_tasks.files import DataError, read_jsonl
 from dart_tasks.grading.files import QUESTION_COLUMNS
-from dart_tasks.parse_rows import reference_of
+from dart_tasks.problems import BENCHMARKS
+from dart_tasks.problems.references import reference_of
 from dart_tasks.report.results import FILTER
 
 __all__ = ["Change", "Regraded", "regrade"]

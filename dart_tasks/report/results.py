@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dart_tasks.benchmarks import BENCHMARKS
 from dart_tasks.files import DataError, read_jsonl
+from dart_tasks.problems import BENCHMARKS
 
 __all__ = ["Graded", "Item", "Run", "Score", "TaskResult", "read_items", "read_runs"]
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dart_tasks.benchmarks import BENCHMARKS
+from dart_tasks.problems.benchmarks import BENCHMARKS, SUITE
 from dart_tasks.report.published import published_table
 from dart_tasks.report.results import Item, Run, Score, TaskResult
 from dart_tasks.report.significance import Comparison, compare
@@ -86,8 +86,8 @@ def _suite(runs: Sequence[Run]) -> dict[str, str]:
     for is_mini in (False, True):
         for run in runs:
             chosen = {task.benchmark: task.title for task in run.tasks if task.is_mini is is_mini}
-            if set(BENCHMARKS) <= set(chosen):
-                return {name: chosen[name] for name in BENCHMARKS}
+            if set(SUITE) <= set(chosen):
+                return {name: chosen[name] for name in SUITE}
     return {}
 
 
@@ -95,8 +95,8 @@ def score_table(runs: Sequence[Run]) -> ScoreTable:
     """Accuracy per task and the three means, our runs above the published models (where a run has the whole suite)."""
     titles, suite = _titles(runs), _suite(runs)
     groups_of = {
-        "in-domain": [suite[name] for name in suite if BENCHMARKS[name].in_domain],
-        "out-of-domain": [suite[name] for name in suite if not BENCHMARKS[name].in_domain],
+        "in-domain": [suite[name] for name in suite if SUITE[name].in_domain],
+        "out-of-domain": [suite[name] for name in suite if not SUITE[name].in_domain],
         "average": list(suite.values()),
     }
     ours = []
@@ -104,12 +104,12 @@ def score_table(runs: Sequence[Run]) -> ScoreTable:
         cells = [_cell(found.accuracy if (found := run.task(title)) else None) for title in titles]
         cells += [_cell(run.mean(members)) for members in groups_of.values()] if suite else []
         ours.append((run.label, tuple(cells)))
-    benchmark_of = {title: name for name, title in suite.items() if title == BENCHMARKS[name].title}
+    benchmark_of = {title: name for name, title in suite.items() if title == SUITE[name].title}
     published = []
     for row in published_table().rows if benchmark_of else ():
         cells = [_published(row.scores.get(benchmark_of.get(title, ""))) for title in titles]
         for members in (True, False):
-            part = [row.scores.get(name) for name, record in BENCHMARKS.items() if record.in_domain is members]
+            part = [row.scores.get(name) for name, record in SUITE.items() if record.in_domain is members]
             known = [score for score in part if score is not None]
             cells.append(_published(sum(known) / len(known) if len(known) == len(part) else None))
         published.append((row.model, (*cells, _published(row.average))))

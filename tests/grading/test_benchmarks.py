@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dart_tasks import benchmarks
 from dart_tasks.grading import equal, grade
+from dart_tasks.problems import load as load_problems
+from dart_tasks.problems.benchmarks import SUITE
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
@@ -34,9 +35,9 @@ def _is_same_number(left: object, right: object) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(benchmarks.BENCHMARKS))
+@pytest.mark.parametrize("name", sorted(SUITE))
 def test_references_equal_themselves_and_not_their_neighbours(name: str, shared_data: Path) -> None:
-    problems = benchmarks.load(name, data_dir=shared_data / "benchmarks")
+    problems = load_problems(name, data_dir=shared_data / "benchmarks")
     wrong: list[str] = []
     for position, problem in enumerate(problems):
         text = problem.reference if isinstance(problem.reference, str) else str(problem.reference)
@@ -62,11 +63,11 @@ PHRASINGS = (
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(benchmarks.BENCHMARKS))
+@pytest.mark.parametrize("name", sorted(SUITE))
 def test_references_are_right_in_every_phrasing(name: str, shared_data: Path) -> None:
     """All of them, with many that are several sentences or lines, matrices, and words."""
     wrong: list[str] = []
-    for position, problem in enumerate(benchmarks.load(name, data_dir=shared_data / "benchmarks")):
+    for position, problem in enumerate(load_problems(name, data_dir=shared_data / "benchmarks")):
         text = str(problem.reference)
         for phrasing in PHRASINGS:
             in_dollars = "${}$" in phrasing
@@ -81,7 +82,7 @@ def test_references_are_right_in_every_phrasing(name: str, shared_data: Path) ->
 
 @pytest.mark.slow
 def test_every_benchmark_is_complete(shared_data: Path) -> None:
-    sizes = {name: len(benchmarks.load(name, data_dir=shared_data / "benchmarks")) for name in benchmarks.BENCHMARKS}
+    sizes = {name: len(load_problems(name, data_dir=shared_data / "benchmarks")) for name in SUITE}
     assert sum(sizes.values()) == 11_612
 
 

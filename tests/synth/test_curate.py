@@ -13,11 +13,11 @@ import pytest
 import tape_run
 from click.testing import CliRunner
 
+from dart_tasks.problems.record import Problem
 from synth.cli import command
 from synth.config import RunConfig
 from synth.curate import PoolError, find_overlaps, largest_k, open_pool, select, selected_rows
 from synth.engines.tape import TapeEngine
-from synth.records import Query
 from synth.run import load_run_queries, synthesise
 from synth.strategy import get_strategy
 
@@ -206,14 +206,15 @@ def test_card_and_output_name_test_sets_that_were_not_checked(
 ) -> None:
     from types import SimpleNamespace
 
-    from dart_tasks import benchmarks
+    from dart_tasks import problems
+    from dart_tasks.files import DataError
 
     def load(name: str) -> list[object]:
         if available and name == "gsm8k":
             return [SimpleNamespace(id="gsm8k/1", query="Query a?")]
-        raise benchmarks.DataError("no network")
+        raise DataError("no network")
 
-    monkeypatch.setattr(benchmarks, "load", load)
+    monkeypatch.setattr(problems, "load", load)
     pool = write_pool(tmp_path / "pool.jsonl", [("a", 0, "x"), ("b", 0, "y")])
     output = curate(pool, "-k", 1, "--output", tmp_path / "o", "--format", "jsonl", "--decontaminate", "drop")
     names = ["math", *([] if available else ["gsm8k"]), "college_math"]
@@ -229,10 +230,10 @@ def test_card_and_output_name_test_sets_that_were_not_checked(
 def test_overlap_with_a_test_problem_is_found() -> None:
     text = "A farmer has seventeen sheep and sells nine of them at the market on Tuesday for 30 dollars each."
     queries = [
-        Query("same", text.upper(), "1", "generic", "d"),
-        Query("part", f"{text} How much does the farmer earn?", "1", "generic", "d"),
-        Query("other", text.replace("seventeen", "18").replace("market", "fair"), "1", "generic", "d"),
-        Query("short", "What is 2 + 2?", "4", "generic", "d"),
+        Problem("same", text.upper(), "1", "generic", "d"),
+        Problem("part", f"{text} How much does the farmer earn?", "1", "generic", "d"),
+        Problem("other", text.replace("seventeen", "18").replace("market", "fair"), "1", "generic", "d"),
+        Problem("short", "What is 2 + 2?", "4", "generic", "d"),
     ]
     tests = [("gsm8k", "gsm8k/1", text), ("math", "math/1", "What is 2 + 2?")]
     found = {overlap.query_id: (overlap.problem_id, overlap.exact) for overlap in find_overlaps(queries, tests)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dart_tasks.files import DataError
-from dart_tasks.parse_rows import reference_of
+from dart_tasks.problems.references import reference_of
 from synth.data import DatasetSpec, dataset_fingerprint, load_queries
 
 
@@ -40,7 +40,7 @@ def test_levels(tmp_path: Path, level: object, expected: int | None) -> None:
         tmp_path / "math.jsonl", {"problem": "1 + 1?", "solution": "\\boxed{2}", "level": level, "type": "Algebra"}
     )
     (query,) = load_queries([DatasetSpec(path)])
-    assert (query.level, query.domain, query.benchmark, query.query_id) == (expected, "Algebra", "math", "math/0")
+    assert (query.level, query.domain, query.benchmark, query.id) == (expected, "Algebra", "math", "math/0")
 
 
 def test_filters_limits_and_several_sources(tmp_path: Path) -> None:
@@ -48,9 +48,9 @@ def test_filters_limits_and_several_sources(tmp_path: Path) -> None:
     first, second = write(tmp_path / "a.jsonl", *rows), write(tmp_path / "b.jsonl", *rows)
     specs = [DatasetSpec(first), DatasetSpec(second)]
     assert len(load_queries(specs)) == 24
-    assert [q.query_id for q in load_queries(specs, limit=2)] == ["a/0", "a/1", "b/0", "b/1"]
-    assert [q.query_id for q in load_queries([specs[0]], {"level": frozenset("2")})] == ["a/2", "a/5", "a/8", "a/11"]
-    assert [q.query_id for q in load_queries([specs[0]], {"level": frozenset("?")})] == ["a/0", "a/3", "a/6", "a/9"]
+    assert [q.id for q in load_queries(specs, limit=2)] == ["a/0", "a/1", "b/0", "b/1"]
+    assert [q.id for q in load_queries([specs[0]], {"level": frozenset("2")})] == ["a/2", "a/5", "a/8", "a/11"]
+    assert [q.id for q in load_queries([specs[0]], {"level": frozenset("?")})] == ["a/0", "a/3", "a/6", "a/9"]
     balanced = load_queries([specs[0]], limit=6, balance_levels=True)
     assert sorted(str(q.level) for q in balanced) == ["1", "1", "2", "2", "None", "None"]
 

@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dart_tasks.grading import Case, Verdict, grade
+from dart_tasks.problems.record import Problem
 from synth.driver import Driver, Progress, PromptMaker
 from synth.engines import EngineError, Health, SetAside
 from synth.engines.tape import TapeEngine
 from synth.ledger import Ledger
-from synth.records import Completion, Query, Request
+from synth.records import Completion, Request
 from synth.scheduler import ProbeOutcome, QuerySpec, Scheduler, Status, Target, TrialId
 
 
@@ -103,7 +104,7 @@ class FaultyEngine:
 
 
 N_QUERIES = 40
-QUERIES = [Query(f"q{i}", f"What is {i}?", i, "generic", "own") for i in range(N_QUERIES)]
+QUERIES = [Problem(f"q{i}", f"What is {i}?", i, "generic", "own") for i in range(N_QUERIES)]
 
 
 def make_scheduler() -> Scheduler:

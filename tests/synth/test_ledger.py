@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from dart_tasks.problems.record import Problem
 from synth.ledger import COMMIT_TRIALS, COMMIT_WINDOW_S, Ledger, LedgerError, is_network_file_system
-from synth.records import Query, Trial, normalise, text_key
+from synth.records import Trial, normalise, text_key
 from synth.scheduler import TrialId
 
 
@@ -26,8 +27,10 @@ def trial(query: int, number: int, response: str = "The answer is \\boxed{4}.", 
     return Trial(**values)  # type: ignore[arg-type]
 
 
-def query(name: str) -> Query:
-    return Query(name, "What is 2 + 2?", [1, 2.5, True], "generic", "mine", None, "sums", 0.25)
+def query(name: str) -> Problem:
+    return Problem(
+        name, "What is 2 + 2?", [1, 2.5, True], "generic", "mine", 0.25, metadata={"level": None, "domain": "sums"}
+    )
 
 
 def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dart_tasks.benchmarks import BENCHMARKS, DATA_DIR_VARIABLE, HubSource
+from dart_tasks.problems import BENCHMARKS, DATA_DIR_VARIABLE
+from dart_tasks.problems.record import HubSource
 from dart_tasks.report.cli import command
 
 

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dart_tasks.benchmarks import BENCHMARKS
 from dart_tasks.files import DataError
 from dart_tasks.grading import GRADER_VERSION
+from dart_tasks.problems.benchmarks import SUITE
 from dart_tasks.report.cli import command
 from dart_tasks.report.plots import Bar, bar_chart
 from dart_tasks.report.published import published_table
@@ -281,7 +281,7 @@ def test_published_rows_are_the_eight_models_and_their_baselines() -> None:
     table = published_table()
     assert len(table.rows) == 14
     assert sum(row.model.startswith("DART-Math-") for row in table.rows) == 8
-    assert all(set(row.scores) <= set(BENCHMARKS) for row in table.rows)
+    assert all(set(row.scores) <= set(SUITE) for row in table.rows)
     assert table.source.startswith("https://") and table.retrieved
 
 
@@ -301,7 +301,7 @@ def suite_run(label: str = "ours", n_items: int = 100, variant: str = "") -> Run
             {"acc": Score(0.1 * place, 0.03)},
             items=(),
         )
-        for place, record in enumerate(BENCHMARKS.values(), 1)
+        for place, record in enumerate(SUITE.values(), 1)
     )
     return Run(label, f"org/{label}", Path("results.json"), "today", tasks)
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dart_tasks.benchmarks import BENCHMARKS
-from dart_tasks.fewshot import EXEMPLARS
 from dart_tasks.grading import GRADER_VERSION
+from dart_tasks.problems import BENCHMARKS, load
+from dart_tasks.problems.benchmarks import SUITE
 from dart_tasks.prompts import TEMPLATES
 
 VERSION = 2
@@ -50,8 +50,8 @@ def test_suite_is_the_six_in_two_domains(variant: str, configs: dict[str, dict[s
     suite = configs[f"dart_math_suite{variant}"]
     members = {group: configs[group]["task"] for group in suite["task"]}
     by_domain = {
-        f"dart_math_in_domain{variant}": [r.task + variant for r in BENCHMARKS.values() if r.in_domain],
-        f"dart_math_out_of_domain{variant}": [r.task + variant for r in BENCHMARKS.values() if not r.in_domain],
+        f"dart_math_in_domain{variant}": [r.task + variant for r in SUITE.values() if r.in_domain],
+        f"dart_math_out_of_domain{variant}": [r.task + variant for r in SUITE.values() if not r.in_domain],
     }
     assert members == by_domain
     for group in (suite, *(configs[name] for name in members)):
@@ -63,25 +63,20 @@ def test_suite_is_the_six_in_two_domains(variant: str, configs: dict[str, dict[s
 def test_the_version_goes_up_with_prompts_and_grader() -> None:
     """Scores of two versions are not to be compared: whoever changes what is hashed raises VERSION, here and there."""
     templates = [(template.name, template.text, template.stop) for template in TEMPLATES.values()]
-    hashed = repr((templates, sorted(EXEMPLARS.items()), GRADER_VERSION))
+    exemplars = {**{name: record.exemplars for name, record in SUITE.items()}, "generic": SUITE["gsm8k"].exemplars}
+    hashed = repr((templates, sorted(exemplars.items()), GRADER_VERSION))
     assert (VERSION, hashlib.sha256(hashed.encode()).hexdigest()[:12]) == (2, "95dd488370e1")
 
 
-def test_there_are_as_many_exemplars_as_shots() -> None:
-    assert {name: len(EXEMPLARS[name]) for name in BENCHMARKS} == {n: r.shots for n, r in BENCHMARKS.items()}
-
-
 def test_exemplars_are_no_test_items(shared_data: Path) -> None:
-    from dart_tasks.benchmarks import load
-
-    queries = {problem.query for name in BENCHMARKS for problem in load(name, data_dir=shared_data / "benchmarks")}
-    assert not queries & {exemplar.query for shots in EXEMPLARS.values() for exemplar in shots}
+    queries = {problem.query for name in SUITE for problem in load(name, data_dir=shared_data / "benchmarks")}
+    assert not queries & {exemplar.query for record in BENCHMARKS.values() for exemplar in record.exemplars}
 
 
-@pytest.mark.parametrize("name", EXEMPLARS)
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_exemplar_answers_are_stated_where_the_grader_finds_them(name: str) -> None:
     from dart_tasks.grading import grade
 
-    for exemplar in EXEMPLARS[name]:
+    for exemplar in BENCHMARKS[name].exemplars:
         verdict = grade(exemplar.response, exemplar.answer, name, exemplar.query)
         assert verdict.correct and verdict.explicit and verdict.source == "boxed", exemplar

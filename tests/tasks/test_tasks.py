@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dart_tasks.embedded import MODEL_DIR
-from dart_tasks.fewshot import EXEMPLARS
+from dart_tasks.problems import BENCHMARKS
 from dart_tasks.prompts import get_template
 from dart_tasks.report.results import read_runs
 from dart_tasks.report.text import markdown
@@ -109,7 +109,7 @@ def test_the_command_s_num_fewshot_is_the_number_of_exemplars(
     assert ended.returncode == 0, ended.stderr[-2000:]
     (samples,) = tmp_path.glob("**/samples_*.jsonl")
     prompt = json.loads(samples.read_text().splitlines()[0])["arguments"]["gen_args_0"]["arg_0"]
-    assert [prompt.count(exemplar.query) for exemplar in EXEMPLARS["gsm8k"]] == [1, 1, 1, 0]
+    assert [prompt.count(exemplar.query) for exemplar in BENCHMARKS["gsm8k"].exemplars] == [1, 1, 1, 0]
     (results,) = read_runs(next(tmp_path.glob("**/results_*.json")))
     assert results.tasks[0].shots == 3
 

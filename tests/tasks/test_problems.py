@@ -1,4 +1,4 @@
-"""The six benchmarks: every fact in one record, equal problems from the hub and from files, clear errors."""
+"""The benchmarks: every fact in one record, equal problems from the hub and from files, clear errors."""
 
 from __future__ import annotations
 
@@ -7,30 +7,39 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dart_tasks import benchmarks
-from dart_tasks.benchmarks import (
-    BENCHMARKS,
-    HubSource,
-    Problem,
-    load,
-    load_problem_file,
-)
 from dart_tasks.embedded import MINI_DIR
 from dart_tasks.files import DataError
-from dart_tasks.parse_rows import olympiad_instruction
+from dart_tasks.problems import BENCHMARKS, Problem, load, load_problem_file, loading
+from dart_tasks.problems.benchmarks import SUITE
+from dart_tasks.problems.benchmarks.olympiadbench import olympiad_instruction
+from dart_tasks.problems.record import FileSource, HubSource
+from dart_tasks.problems.sources import pinned_file
 
-MINI = {name: load(name, data_dir=MINI_DIR, verify=False) for name in BENCHMARKS}
+MINI = {name: load(name, data_dir=MINI_DIR, verify=False) for name in SUITE}
 
 
 def test_importing_the_records_is_light() -> None:
     heavy = ("datasets", "torch", "sympy", "lm_eval")
-    code = f"import sys, dart_tasks.benchmarks; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, dart_tasks.problems; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_s_file_opens_with_its_paper_and_a_row_that_its_parser_reads(name: str, repo: Path) -> None:
+    record = BENCHMARKS[name]
+    text = import_module(f"dart_tasks.problems.benchmarks.{name}").__doc__
+    assert record.paper in text
+    row = json.loads(text[text.index("{") : text.rindex("}") + 1])
+    assert set(record.columns) <= set(row)
+    query, reference, _, metadata = record.parse(row)
+    assert query.endswith(row[record.columns[0]]) and reference != "" and set(record.facets) <= set(metadata)
+    assert record.paper.rsplit("/", 1)[-1] in (repo / "docs" / "citations.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -66,7 +75,7 @@ def test_environment_variable_names_the_folder(monkeypatch: pytest.MonkeyPatch, 
     assert len(load("gsm8k")) == 1319
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("name", SUITE)
 def test_mini_items_are_about_25_with_ids_of_their_own(name: str) -> None:
     assert 25 <= len(MINI[name]) <= 27
     assert len({problem.id for problem in MINI[name]}) == len(MINI[name])
@@ -130,10 +139,10 @@ def test_hub_and_local_data_give_equal_problems(name: str, tmp_path: Path, monke
     )
     (tmp_path / "README.md").write_text(f"---\nconfigs:\n{listing}---\n")
     moved = replace(split, source=replace(split.source, repo=str(tmp_path)))
-    monkeypatch.setattr(benchmarks, "BENCHMARKS", {name: replace(record, splits={"test": moved})})
+    monkeypatch.setattr(loading, "BENCHMARKS", {name: replace(record, splits={"test": moved})})
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("DART_MATH_DATA", raising=False)
-    assert benchmarks.load(name, verify=False) == MINI[name]
+    assert load(name, verify=False) == MINI[name]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +165,7 @@ def test_errors_are_one_line_that_says_what_is_wrong(arguments: dict[str, Any], 
 @pytest.mark.parametrize("name", ["college_math", "gsm8k"])
 def test_offline_is_one_line_without_long_retries(name: str, tmp_path: Path) -> None:
     """In a child whose network cannot exist: every address is refused at once by a proxy that is not there."""
-    code = f"from dart_tasks.benchmarks import load\ntry: load({name!r})\nexcept ValueError as error: print(error)"
+    code = f"from dart_tasks.problems import load\ntry: load({name!r})\nexcept ValueError as error: print(error)"
     proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9")
     environment = {"PATH": "/usr/bin", "HOME": str(tmp_path), **proxies}
     result = subprocess.run(
@@ -168,28 +177,24 @@ def test_offline_is_one_line_without_long_retries(name: str, tmp_path: Path) -> 
 
 
 def test_a_file_that_changed_at_its_source_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dart_tasks.download import pinned_file
-
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tmp_path / "data.json"
     file.write_text("[]")
     with pytest.raises(DataError, match="has changed"):
-        pinned_file(file.as_uri(), "0" * 64, "Example")
+        pinned_file(FileSource(file.as_uri(), "0" * 64), "Example", "")
 
 
 def test_a_pinned_file_is_verified_and_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import hashlib
 
-    from dart_tasks.download import pinned_file
-
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tmp_path / "data.json"
     file.write_text("[1]")
     checksum = hashlib.sha256(b"[1]").hexdigest()
-    assert pinned_file(file.as_uri(), checksum, "Example").read_text() == "[1]"
-    url = file.as_uri()
+    source = FileSource(file.as_uri(), checksum)
+    assert pinned_file(source, "Example", "").read_text() == "[1]"
     file.unlink()
-    assert pinned_file(url, checksum, "Example").read_text() == "[1]"
+    assert pinned_file(source, "Example", "").read_text() == "[1]"
 
 
 @pytest.mark.parametrize("name", ["college_math", "deepmind_mathematics"])
@@ -225,7 +230,7 @@ def test_olympiad_instruction_follows_type_number_and_unit(
 def test_problem_files_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_text('{"id": 1, "query": "1+1", "answer": "2", "level": 3}\n')
-    assert load_problem_file(path) == [Problem("1", "generic", "1+1", "2", None, {"level": 3})]
+    assert load_problem_file(path) == [Problem("1", "1+1", "2", "generic", metadata={"level": 3})]
     path.write_text('{"id": 1, "question": "1+1"}\n')
     with pytest.raises(DataError, match="row 1 lacks the column query, answer"):
         load_problem_file(path)

@@ -1,0 +1,36 @@
+r"""The reference answer within a solution: after ``####``, in the last ``\boxed{}``, or the text itself."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+__all__ = ["last_boxed", "reference_of"]
+
+
+def last_boxed(text: str) -> str | None:
+    r"""The content of the last balanced ``\boxed{...}`` (or ``\boxed 5``) of a reference solution."""
+    start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
+    if start < 0:
+        return None
+    brace = re.match(r"\\(?:boxed|fbox)\s*(\{)?", text[start:])
+    assert brace is not None
+    if brace.group(1) is None:
+        bare = re.match(r"[^\s$.]+", text[start + brace.end() :])
+        return bare.group() if bare else None
+    depth, begin = 1, start + brace.end()
+    for index in range(begin, len(text)):
+        depth += {"{": 1, "}": -1}.get(text[index], 0) if text[index - 1] != "\\" else 0
+        if depth == 0:
+            return text[begin:index]
+    return None
+
+
+def reference_of(value: Any) -> Any:
+    """The reference answer in an answer or solution column's value."""
+    if not isinstance(value, str):
+        return value
+    if (hashes := value.rfind("\n#### ")) >= 0:
+        return value[hashes + 6 :].strip().replace(",", "")
+    boxed = last_boxed(value)
+    return (boxed if boxed is not None else value).strip()
