@@ -5,13 +5,15 @@
 True
 """
 
-from dart_tasks.grading.grader import BENCHMARKS, Case, Reference, Verdict, equal, extract, grade, readable
-from dart_tasks.grading.pool import GradingPool
-from dart_tasks.grading.vote import equivalence_classes
+from dart_tasks.grading.grader import equal, equivalence_classes, extract, grade, readable
+from dart_tasks.grading.policy import BENCHMARKS, Benchmark
+from dart_tasks.grading.run.pool import GradingPool
+from dart_tasks.grading.verdict import Case, Reference, Verdict
 
 __all__ = [
     "BENCHMARKS",
     "GRADER_VERSION",
+    "Benchmark",
     "Case",
     "GradingPool",
     "Reference",

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from dart_tasks.files import read_jsonl
-from dart_tasks.grading.grader import Case, check
+from dart_tasks.grading.policy import check
+from dart_tasks.grading.verdict import Case
 
 __all__ = ["QUESTION_COLUMNS", "read_cases"]
 

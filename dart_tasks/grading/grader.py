@@ -6,74 +6,23 @@ True
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from functools import lru_cache
 from itertools import product
-from typing import TypeAlias
 
-from dart_tasks.grading.compare import Rules, same
+from dart_tasks.grading.compare.equality import same
+from dart_tasks.grading.compare.evaluate import Budget, UndefinedError, self_check
 from dart_tasks.grading.extract import clean, ends_in, find_answer
-from dart_tasks.grading.nodes import Based
-from dart_tasks.grading.numeric import Budget, UndefinedError, self_check
-from dart_tasks.grading.read import Reading, native, read
-from dart_tasks.grading.words import choice_letter, choice_letters, clock_time, predicate_key, truth_value
-from dart_tasks.problems.benchmarks import BENCHMARKS as RECORDS
-from dart_tasks.problems.benchmarks import NAMES
-from dart_tasks.problems.record import Policy
+from dart_tasks.grading.parse.phrases import choice_letter, choice_letters, clock_time, predicate_key, truth_value
+from dart_tasks.grading.parse.readings import Reading, native, read
+from dart_tasks.grading.parse.tree import Based
+from dart_tasks.grading.policy import Rules, policy_of, rules_for
+from dart_tasks.grading.verdict import Reference, Verdict
+from dart_tasks.grading.vote import classes
 
-__all__ = ["BENCHMARKS", "Case", "Reference", "Verdict", "check", "equal", "extract", "grade", "readable"]
+__all__ = ["equal", "equivalence_classes", "extract", "grade", "readable"]
 
-BENCHMARKS = NAMES
-Reference: TypeAlias = str | int | float | bool | Sequence[object]
-
-_ORDERED = re.compile(
-    r"\bsort\b|\b(?:arrange|put|list|order)\b.{0,80}\b(?:ascending|descending|increasing|decreasing)\b|\brespectively\b"
-    r"|\bin (?:the )?(?:ascending|descending|increasing|decreasing|numerical) order\b"
-    r"|from (?:the )?(?:least|smallest|greatest|largest) to",
-    re.IGNORECASE,
-)
-_ORDER_HINTS = ("sort", "respective", "cending", "creasing", "numerical order", "from ")  # one is in each match
-_BASE = re.compile(r"\bbases?\b|_\{?\d")
-_PERCENT = re.compile(r"\bper\s?cent")
 MAX_WORDS = 80  # letters of a reference that is compared as text only
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the grader decided, and why.
-
-    Attributes:
-        correct: whether the answer equals the reference.
-        answer: the extracted text.
-        source: the cue it was found by: boxed, hashes, final_answer, answer_is, whole, last_formula, last_number, none.
-        explicit: the response states it as its answer (the first four sources), rather than it being merely last.
-        reason: why it is equal or not, in a few words.
-        flags: what went wrong around it: truncated, unfinished_thinking (the response ends inside a thought), timeout,
-            memory, crashed, error.
-    """
-
-    correct: bool
-    answer: str
-    source: str
-    explicit: bool
-    reason: str
-    flags: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One thing to grade; the arguments of :func:`grade`."""
-
-    response: str
-    reference: Reference
-    benchmark: str = "generic"
-    question: str | None = None
-    tolerance: float | str | None = None
-    finish_reason: str | None = None
 
 
 def grade(
@@ -96,7 +45,7 @@ def grade(
     Raises:
         ValueError: an unknown benchmark, or a tolerance that is no number.
     """
-    rules = _rules(benchmark, reference, question, tolerance)
+    rules = rules_for(benchmark, reference, question, tolerance)
     try:
         found = find_answer(response)
     except Exception as error:  # a fault of ours must cost one case, visibly, not a run
@@ -119,7 +68,7 @@ def grade(
 
 def extract(response: str, benchmark: str = "generic") -> str:
     """The text of the answer that a response gives, empty if there is none."""
-    _check_benchmark(benchmark)
+    policy_of(benchmark)
     return find_answer(response).answer
 
 
@@ -131,7 +80,7 @@ def equal(
     tolerance: float | str | None = None,
 ) -> bool:
     """Whether an answer's text equals the reference under the benchmark's policy; arguments as for :func:`grade`."""
-    return _judge(reference, answer, _rules(benchmark, reference, question, tolerance))[0]
+    return _judge(reference, answer, rules_for(benchmark, reference, question, tolerance))[0]
 
 
 def readable(reference: Reference) -> bool:
@@ -143,82 +92,6 @@ def readable(reference: Reference) -> bool:
     words = expected.key
     is_plain = 0 < len(words) <= MAX_WORDS and any(map(str.isalpha, words)) and not re.search(r"[\\\d{}=]", words)
     return bool(expected.nodes or expected.said) or is_plain
-
-
-def check(case: Case) -> None:
-    """Raises ValueError for a case that :func:`grade` would refuse: an unknown benchmark, an unusable tolerance."""
-    _check_benchmark(case.benchmark)
-    _tolerance(case.tolerance)
-
-
-def _check_benchmark(benchmark: str) -> None:
-    if benchmark not in BENCHMARKS:
-        raise ValueError(f"unknown benchmark {benchmark!r}: choose one of {', '.join(BENCHMARKS)}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Hints:
-    """What a question says about the answer's form."""
-
-    ordered: bool = False
-    percent: bool = True
-    base: bool = True
-    choices: bool = False
-
-
-@lru_cache(maxsize=1024)
-def _hints(question: str | None) -> _Hints:
-    if question is None:
-        return _Hints()
-    lower = question.lower()
-    return _Hints(
-        ordered=any(hint in lower for hint in _ORDER_HINTS) and bool(_ORDERED.search(question)),
-        percent="%" in lower or ("cent" in lower and bool(_PERCENT.search(lower))),
-        base=any(word in lower for word in ("binary", "octal", "hexadecimal"))
-        or (("base" in lower or "_" in lower) and bool(_BASE.search(lower))),
-        choices="(b)" in lower,
-    )
-
-
-def _rules(benchmark: str, reference: Reference, question: str | None, tolerance: float | str | None) -> Rules:
-    _check_benchmark(benchmark)
-    policy = RECORDS[benchmark].policy if benchmark in RECORDS else Policy()
-    allowed = _tolerance(tolerance)
-    relative = None if policy.absolute_tolerance else allowed
-    if policy.float_tolerance is not None:
-        relative = (relative or Fraction(policy.float_tolerance)) if _has_float(reference) else None
-    is_list = isinstance(reference, list | tuple) and not all(isinstance(item, str) for item in reference)
-    sequence = policy.text_sequences and isinstance(reference, str)
-    listed = sequence and (str(reference).startswith("[") or "," in str(reference))
-    sorted_list = sequence and not listed  # -1 3 4 answers "Sort ..."
-    hints = _hints(question)
-    return Rules(
-        ordered=is_list or sorted_list or hints.ordered,
-        any_bracket=is_list or listed,
-        absolute=allowed if policy.absolute_tolerance else None,
-        relative=relative,
-        percent=hints.percent,
-        base=hints.base,
-        choices=hints.choices,
-    )
-
-
-def _has_float(reference: Reference) -> bool:
-    if isinstance(reference, list | tuple):
-        return any(isinstance(item, float) for item in reference)
-    return isinstance(reference, float)
-
-
-def _tolerance(tolerance: float | str | None) -> Fraction | None:
-    if tolerance is None or tolerance == "":
-        return None
-    try:
-        value = float(tolerance)
-    except ValueError:
-        raise ValueError(f"tolerance must be a number (got {tolerance!r})") from None
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"tolerance must be finite and not negative (got {tolerance!r})")
-    return Fraction(str(value))
 
 
 def _judge(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str]:
@@ -275,6 +148,29 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
     if not given_reading.nodes:
         return False, "answer is not readable as mathematics, and is other text"
     return False, "different values" if expected.nodes else "different text"
+
+
+def equivalence_classes(
+    answers: Sequence[str], benchmark: str = "generic", question: str | None = None
+) -> list[list[int]]:
+    """Positions of the answers, grouped by mathematical equality, for voting (self-consistency, maj@k).
+
+    >>> equivalence_classes(["1/2", "0.5", "2"])
+    [[0, 1], [2]]
+
+    Answers are equal if a chain of equal pairs joins them, so the classes do not depend on the order of the answers;
+    within and among classes, positions are ascending. Empty answers equal nothing, themselves included: each of them is
+    left out. At most MAX_COMPARED different texts are compared.
+    """
+
+    def same_words(answer: str) -> str:
+        reading = read(answer)
+        return "" if reading.nodes else reading.key
+
+    def same_value(first: str, second: str) -> bool:
+        return equal(first, second, benchmark, question) or equal(second, first, benchmark, question)
+
+    return classes(answers, same_words, same_value)
 
 
 self_check()

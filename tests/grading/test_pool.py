@@ -132,7 +132,9 @@ def test_closing_ends_a_map_that_waits() -> None:
 
 def test_cases_of_a_map_that_was_given_up_are_not_graded(monkeypatch: pytest.MonkeyPatch) -> None:
     graded = []
-    monkeypatch.setattr("dart_tasks.grading.pool._Ticket.set_result", lambda ticket, verdict: graded.append(verdict))
+    monkeypatch.setattr(
+        "dart_tasks.grading.run.pool._Ticket.set_result", lambda ticket, verdict: graded.append(verdict)
+    )
     with GradingPool(1) as pool:
         verdicts = pool.map(CASES.items())
         os.kill(workers_of(pool)[0], signal.SIGSTOP)

@@ -1,6 +1,6 @@
 """A grading worker: one JSON case a line on standard input, one JSON verdict a line on standard output, in order.
 
-Started by :class:`~dart_tasks.grading.pool.GradingPool`; ends when its input does, so it never outlives its parent.
+Started by :class:`~dart_tasks.grading.run.pool.GradingPool`; ends when its input does, so it never outlives its parent.
 """
 
 from __future__ import annotations
@@ -20,22 +20,15 @@ def main() -> None:
     os.dup2(2, 1)  # nothing that a library prints may break the protocol
     _limit_memory(int(sys.argv[1]))
     from dart_tasks.grading.grader import grade
+    from dart_tasks.grading.verdict import Verdict
 
     os.write(output, b"ready\n")
     for line in sys.stdin.buffer:
         try:
             verdict = grade(*json.loads(line))
-            reply = [
-                verdict.correct,
-                verdict.answer,
-                verdict.source,
-                verdict.explicit,
-                verdict.reason,
-                list(verdict.flags),
-            ]
         except MemoryError:
-            reply = [False, "", "none", False, "out of memory", ["memory"]]
-        _write(output, json.dumps(reply).encode("ascii") + b"\n")
+            verdict = Verdict(False, "", "none", False, "out of memory", ("memory",))
+        _write(output, json.dumps(verdict.as_json()).encode("ascii") + b"\n")
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from dart_tasks.grading.lexer import plain
-from dart_tasks.grading.units import DENOMINATORS, NUMBER_WORDS, SCALES
+from dart_tasks.grading.parse.tokens import plain
+from dart_tasks.grading.parse.units import DENOMINATORS, NUMBER_WORDS, SCALES
 
 __all__ = [
     "bare",

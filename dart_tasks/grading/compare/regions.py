@@ -8,22 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dart_tasks.grading.nodes import (
+from dart_tasks.grading.compare.evaluate import Budget, UndefinedError, Value, evaluate
+from dart_tasks.grading.compare.shapes import is_infinite, without_unit
+from dart_tasks.grading.parse.tree import (
     Builder,
-    Constant,
     Group,
-    Negative,
     Node,
-    PlusMinus,
     Product,
     Relation,
     Sequence,
     SetOperation,
     Symbol,
 )
-from dart_tasks.grading.numeric import Budget, UndefinedError, evaluate
 
-__all__ = ["REALS", "Interval", "intervals", "is_infinite", "is_region"]
+__all__ = ["Interval", "canonical", "intervals"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,49 +34,15 @@ class Interval:
     high_closed: bool
 
 
-REALS = (Interval(None, False, None, False),)
+_REALS = (Interval(None, False, None, False),)
 _FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
-
-
-def is_infinite(node: Node) -> int:
-    """1 for infinity, -1 for minus infinity, 0 for anything else."""
-    match node:
-        case Constant(name="infinity"):
-            return 1
-        case Negative(argument=Constant(name="infinity")):
-            return -1
-        case PlusMinus(right=Constant(name="infinity")):
-            return 0
-        case _:
-            return 0
-
-
-def is_region(node: Node) -> bool:
-    """Whether the notation can only mean a region: a union, a half-open bracket, an infinite end, an inequality."""
-    match node:
-        case SetOperation() | Builder() | Symbol(name="mathbb R"):
-            return True
-        case Group(items=items, opening=opening, closing=closing) if len(items) == 2:
-            mixed = (opening, closing) in (("(", "]"), ("[", ")"))
-            return mixed or any(is_infinite(item) for item in items)
-        case Relation(operators=operators, operands=operands):
-            if operators == ("in",):
-                return is_region(operands[1]) or (isinstance(operands[1], Group) and operands[1].opening in "([")
-            if ":" in operators:
-                return False
-            return any(operator in ("<", ">", "<=", ">=", "!=") for operator in operators)
-        case Sequence(items=items):
-            excludes = isinstance(items[0], Relation) and items[0].operators == ("!=",)
-            return excludes or all(isinstance(item, Relation) and is_region(item) for item in items)
-        case _:
-            return False
 
 
 def intervals(node: Node) -> tuple[Interval, ...] | None:
     """The pieces of a region as written, not yet merged; None if it is no region. Two-item brackets are intervals."""
     match node:
         case Symbol(name="mathbb R"):
-            return REALS
+            return _REALS
         case SetOperation(operands=operands, operators=operators):
             return _operation(operands, operators)
         case Group(opening="{", items=items):
@@ -104,7 +68,7 @@ def intervals(node: Node) -> tuple[Interval, ...] | None:
             if isinstance(items[0], Relation) and items[0].operators == ("!=",):  # x \ne 2, 3
                 return _without(tuple(item.operands[1] if isinstance(item, Relation) else item for item in items))
             parts = [intervals(item) for item in items]
-            parts = [part for part in parts if part != REALS] or parts  # x \in R, x > 2
+            parts = [part for part in parts if part != _REALS] or parts  # x \in R, x > 2
             return (
                 None if any(part is None for part in parts) else tuple(piece for part in parts for piece in part or ())
             )
@@ -119,9 +83,9 @@ def _operation(operands: tuple[Node, ...], operators: tuple[str, ...]) -> tuple[
     if all(operator == "union" for operator in operators):
         return tuple(piece for part in parts for piece in part or ())
     second = operands[1]
-    if operators == ("minus",) and isinstance(second, Group) and second.opening == "{" and parts[0] == REALS:
+    if operators == ("minus",) and isinstance(second, Group) and second.opening == "{" and parts[0] == _REALS:
         return _without(second.items)
-    if operators == ("minus",) and parts[0] == REALS and parts[1] is not None and len(parts[1]) == 1:
+    if operators == ("minus",) and parts[0] == _REALS and parts[1] is not None and len(parts[1]) == 1:
         (inner,) = parts[1]
         below = Interval(None, False, inner.low, not inner.low_closed)
         above = Interval(inner.high, not inner.high_closed, None, False)
@@ -169,7 +133,7 @@ def _inequality(operands: tuple[Node, ...], operators: tuple[str, ...]) -> tuple
 
 def _half_line(operator: str, bound: Node) -> tuple[Interval, ...] | None:
     if is_infinite(bound):
-        return REALS if operator in ("<", ">", "<=", ">=") else None
+        return _REALS if operator in ("<", ">", "<=", ">=") else None
     match operator:
         case "<" | "<=":
             return (Interval(None, False, bound, operator == "<="),)
@@ -181,3 +145,52 @@ def _half_line(operator: str, bound: Node) -> tuple[Interval, ...] | None:
             return (Interval(bound, True, bound, True),)
         case _:
             return None
+
+
+def canonical(node: Node, pieces: tuple[Interval, ...], budget: Budget) -> tuple[Interval, ...]:
+    """The pieces of a region in order, touching ones joined; as written where an end has no real value."""
+    common = _overlap(pieces, budget) if isinstance(node, Sequence) else pieces
+    joined = _merged(common, budget)
+    return pieces if joined is None else joined
+
+
+def _overlap(pieces: tuple[Interval, ...], budget: Budget) -> tuple[Interval, ...]:
+    """``x > 2`` beside ``x < 3``: as a union they would be the whole line, so what they have in common is meant."""
+    if len(pieces) != 2:
+        return pieces
+    above, below = sorted(pieces, key=lambda piece: piece.low is None)
+    if above.low is None or above.high is not None or below.low is not None or below.high is None:
+        return pieces
+    try:
+        low, high = (evaluate(without_unit(end), {}, budget) for end in (above.low, below.high))
+        overlapping = low < high
+    except (UndefinedError, KeyError, TypeError):
+        return pieces
+    return (Interval(above.low, above.low_closed, below.high, below.high_closed),) if overlapping else pieces
+
+
+def _merged(pieces: tuple[Interval, ...], budget: Budget) -> tuple[Interval, ...] | None:
+    """Sorted, with touching pieces joined; None where an end has no real value."""
+    keyed: list[tuple[float | Value, float | Value, Interval]] = []
+    try:
+        for piece in pieces:
+            low = float("-inf") if piece.low is None else evaluate(without_unit(piece.low), {}, budget)
+            high = float("inf") if piece.high is None else evaluate(without_unit(piece.high), {}, budget)
+            if low > high:
+                return None  # (3, -2) is a point
+            if low < high or (low == high and piece.low_closed and piece.high_closed):
+                keyed.append((low, high, piece))
+    except (UndefinedError, KeyError, TypeError):
+        return None
+    keyed.sort(key=lambda item: (item[0], not item[2].low_closed))
+    joined: list[tuple[float | Value, float | Value, Interval]] = []
+    for low, high, piece in keyed:
+        if joined:
+            before_low, before_high, before = joined[-1]
+            if low < before_high or (low == before_high and (piece.low_closed or before.high_closed)):
+                if high > before_high or (high == before_high and piece.high_closed):
+                    wider = Interval(before.low, before.low_closed, piece.high, piece.high_closed)
+                    joined[-1] = (before_low, high, wider)
+                continue
+        joined.append((low, high, piece))
+    return tuple(piece for _, _, piece in joined)

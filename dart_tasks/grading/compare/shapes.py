@@ -1,10 +1,19 @@
-"""What a tree is for the purpose of comparing it: its items, rows, name, unit; wrappers that mean nothing removed."""
+"""What a tree is for the purpose of comparing it: its items, rows, name and unit, and what of it means nothing.
+
+Wrappers without a meaning are removed here, and names that may be chosen freely (the case of a letter, arbitrary
+constants, the integer in a family of angles) are replaced: ``c_1 e^x + c_2 e^{-x}`` is ``A e^{-x} + B e^x``.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from fractions import Fraction
+from itertools import permutations
 
-from dart_tasks.grading.nodes import (
+from dart_tasks.grading.parse.tree import (
+    OPAQUE,
+    Builder,
     Call,
     Constant,
     Group,
@@ -17,15 +26,13 @@ from dart_tasks.grading.nodes import (
     Quantity,
     Relation,
     Sequence,
+    SetOperation,
     Sum,
     Symbol,
+    free_symbols,
     rebuilt,
     walk,
 )
-from dart_tasks.grading.numeric import free_symbols
-from dart_tasks.grading.read import OPAQUE
-from dart_tasks.grading.renaming import renamed
-from dart_tasks.grading.sets import is_region
 
 __all__ = [
     "as_vector",
@@ -33,11 +40,14 @@ __all__ = [
     "both_signs",
     "bracket_of",
     "is_half_open",
+    "is_infinite",
     "is_label",
     "is_label_only_chain",
+    "is_region",
     "is_solved",
     "is_vector",
     "items_of",
+    "renamings",
     "rows_of",
     "same_name",
     "unwrapped",
@@ -47,6 +57,13 @@ __all__ = [
     "without_name",
     "without_unit",
 ]
+
+UNIT_VECTORS: tuple[Node, ...] = (Constant("i"), Symbol("j"), Symbol("k"))
+_CONSTANTS = re.compile(r"[cC](?:_\w+)?")
+_OTHER_CONSTANTS = re.compile(r"[cCkKABD](?:_\w+)?")
+_INTEGERS = frozenset("knmlj")
+_VARIABLES = frozenset(("x", "y", "z", "t", "u", "v", "n", "r", "s", "theta"))
+MAX_CONSTANTS = 3
 
 
 def unwrapped(node: Node) -> Node:
@@ -87,9 +104,6 @@ def without_condition(node: Node, other: Node) -> Node:
         isinstance(first, Relation) and first.operators == ("=",) and bool(free_symbols(first.operands[-1]))
     )
     return first if is_condition and stands_alone and not is_region(first) else node
-
-
-UNIT_VECTORS: tuple[Node, ...] = (Constant("i"), Symbol("j"), Symbol("k"))
 
 
 def as_vector(node: Node, other: Node) -> Node:
@@ -255,3 +269,66 @@ def value_and_unit(node: Node) -> tuple[Node, str]:
 
 def without_unit(node: Node) -> Node:
     return value_and_unit(node)[0]
+
+
+def is_infinite(node: Node) -> int:
+    """1 for infinity, -1 for minus infinity, 0 for anything else."""
+    match node:
+        case Constant(name="infinity"):
+            return 1
+        case Negative(argument=Constant(name="infinity")):
+            return -1
+        case PlusMinus(right=Constant(name="infinity")):
+            return 0
+        case _:
+            return 0
+
+
+def is_region(node: Node) -> bool:
+    """Whether the notation can only mean a region: a union, a half-open bracket, an infinite end, an inequality."""
+    match node:
+        case SetOperation() | Builder() | Symbol(name="mathbb R"):
+            return True
+        case Group(items=items, opening=opening, closing=closing) if len(items) == 2:
+            mixed = (opening, closing) in (("(", "]"), ("[", ")"))
+            return mixed or any(is_infinite(item) for item in items)
+        case Relation(operators=operators, operands=operands):
+            if operators == ("in",):
+                return is_region(operands[1]) or (isinstance(operands[1], Group) and operands[1].opening in "([")
+            if ":" in operators:
+                return False
+            return any(operator in ("<", ">", "<=", ">=", "!=") for operator in operators)
+        case Sequence(items=items):
+            excludes = isinstance(items[0], Relation) and items[0].operators == ("!=",)
+            return excludes or all(isinstance(item, Relation) and is_region(item) for item in items)
+        case _:
+            return False
+
+
+def renamed(node: Node, names: dict[str, str]) -> Node:
+    """``node`` with its variables renamed."""
+    if isinstance(node, Symbol):
+        return Symbol(names.get(node.name, node.name))
+    return rebuilt(node, lambda part: renamed(part, names))
+
+
+def renamings(reference: Node, answer: Node) -> Iterator[Node]:
+    """``answer`` under each choice of names that would leave it the same answer, ``answer`` itself not among them."""
+    first, second = free_symbols(reference), free_symbols(answer)
+    if first != second and all(len({name.lower() for name in names}) == len(names) for names in (first, second)):
+        spelling = {name.lower(): name for name in first}
+        yield renamed(answer, {name: spelling.get(name.lower(), name) for name in second})
+    one_integer = len(first) == len(second) == 1 and first != second and first | second <= _INTEGERS
+    if one_integer and all(any(part == Constant("pi") for part in walk(node)) for node in (reference, answer)):
+        yield renamed(answer, dict(zip(second, first, strict=True)))
+    constants = sorted(name for name in first if _CONSTANTS.fullmatch(name))
+    if not (first - set(constants)) & _VARIABLES:  # a lone C is a name, and c in a formula of lengths a length
+        return
+    own = sorted(
+        name for name in second if _OTHER_CONSTANTS.fullmatch(name) and (name in constants or name not in first)
+    )
+    if constants and len(own) == len(constants) <= MAX_CONSTANTS:
+        for order in permutations(constants):
+            names = dict(zip(own, order, strict=True))
+            if any(name != other for name, other in names.items()):
+                yield renamed(answer, names)

@@ -6,22 +6,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
-from dart_tasks.grading.units import is_unit
+from dart_tasks.grading.parse.tree import CONSTANTS, FUNCTIONS, UnreadableError
+from dart_tasks.grading.parse.units import is_unit
 
-__all__ = ["CONSTANTS", "FUNCTIONS", "MAX_CHARACTERS", "Token", "UnreadableError", "plain", "tokenize"]
+__all__ = ["END", "MAX_CHARACTERS", "MAX_NUMBER_CHARACTERS", "Cursor", "Token", "plain", "tokenize"]
 
 MAX_CHARACTERS = 4_000  # the longest of 11,612 real references has 1,900; longer text is only compared as text
 MAX_TOKENS = 2_000
 MAX_NUMBER_CHARACTERS = 1_000
 
+MAX_DEPTH = 24
+
 Kind: TypeAlias = Literal["number", "letters", "word", "command", "symbol", "begin", "end"]
-
-
-class UnreadableError(ValueError):
-    """The text is not mathematics we can read, or is too long or too deep to be read in bounded time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class Token:
     spaced: bool = False
 
 
+END = Token("end", "")
+Read = TypeVar("Read")
 _UNICODE = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "﹣": "-", "－": "-", "×": r"\times ", "⋅": r"\cdot ",
     "·": r"\cdot ", "∙": r"\cdot ", "÷": "/", "⁄": "/", "∕": "/", "π": r"\pi ", "∞": r"\infty ", "√": r"\sqrt ",
@@ -101,12 +103,6 @@ _TOKEN = re.compile(
     |(?P<symbol>\*\*|<=|>=|!=|=>|->|:=|==|''|.)""",
     re.VERBOSE | re.DOTALL,
 )
-FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc sinh cosh tanh coth sech csch arcsin arccos arctan arccot arcsec arccsc arcsinh arccosh"
-    " arctanh arsinh arcosh artanh asin acos atan asinh acosh atanh ln log lg exp sqrt cbrt root abs floor ceil min max"
-    " gcd lcm cis".split()
-)
-CONSTANTS = {"pi": "pi", "infty": "infinity", "infinity": "infinity", "inf": "infinity", "oo": "infinity"}
 _FUNCTION = re.compile(  # before a bracket
     r"[A-Z][a-z]{2,9}|Re|Im|Pr|Li|Ei|sgn|sign|erfc?|det|tr|arg|deg|dim|rank|adj|proj|span"
 )
@@ -241,3 +237,66 @@ def _styled(macro: str, content: str, spaced: bool, after_number: bool) -> list[
             tokens.append(Token("number" if kind == "number" else "symbol", match[0], spaced))
         spaced = False
     return tokens
+
+
+class Cursor:
+    """A position in a list of tokens, and how deep in brackets it is."""
+
+    def __init__(self, tokens: list[Token]) -> None:
+        self.tokens = tokens
+        self.position = 0
+        self.depth = 0
+        self.bars = 0  # how many |...| are open here
+
+    def peek(self, ahead: int = 0) -> Token:
+        """The token ``ahead`` of the position; END after the last."""
+        index = self.position + ahead
+        return self.tokens[index] if index < len(self.tokens) else END
+
+    def next(self) -> Token:
+        """Take the token at the position."""
+        token = self.peek()
+        self.position += 1
+        return token
+
+    def accept(self, *texts: str) -> str | None:
+        """Take the token if it is one of these marks or commands; its text, else None."""
+        token = self.peek()
+        if token.text in texts and token.kind in ("symbol", "command"):
+            self.position += 1
+            return token.text
+        return None
+
+    def expect(self, *texts: str) -> None:
+        """Take one of these tokens.
+
+        Raises:
+            UnreadableError: something else is there.
+        """
+        if self.accept(*texts) is None:
+            raise UnreadableError(f"expected {texts[0]!r}, found {self.peek().text!r}")
+
+    def at_mark(self, text: str, ahead: int = 0) -> bool:
+        """Whether this mark (no word, letter or command of that name) is there."""
+        token = self.peek(ahead)
+        return token.text == text and token.kind == "symbol"
+
+    def deeper(self, rule: Callable[[], Read]) -> Read:
+        """What a rule gives one level deeper.
+
+        Raises:
+            UnreadableError: deeper than MAX_DEPTH.
+        """
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise UnreadableError("nested too deeply")
+        found = rule()
+        self.depth -= 1
+        return found
+
+    def enclosed(self, rule: Callable[[], Read]) -> Read:
+        """What a rule gives within a bracket, where bars that are open outside cannot close."""
+        bars, self.bars = self.bars, 0
+        found = rule()
+        self.bars = bars
+        return found

@@ -11,8 +11,12 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import cast
 
-from dart_tasks.grading.lexer import MAX_CHARACTERS, MAX_NUMBER_CHARACTERS, UnreadableError, plain, tokenize
-from dart_tasks.grading.nodes import (
+from dart_tasks.grading.parse.grammar import parse
+from dart_tasks.grading.parse.notation import rewritten, variants
+from dart_tasks.grading.parse.phrases import bare, number_in_sentence, spelt_fraction, spelt_number, text_key
+from dart_tasks.grading.parse.tokens import MAX_CHARACTERS, MAX_NUMBER_CHARACTERS, plain, tokenize
+from dart_tasks.grading.parse.tree import (
+    OPAQUE,
     Based,
     Constant,
     Group,
@@ -25,13 +29,11 @@ from dart_tasks.grading.nodes import (
     Sequence,
     SetOperation,
     Symbol,
+    UnreadableError,
 )
-from dart_tasks.grading.notation import rewritten, variants
-from dart_tasks.grading.parser import parse, parse_tokens
-from dart_tasks.grading.units import NUMBER_WORDS, canonical_unit, is_unit, makes_another_value
-from dart_tasks.grading.words import bare, number_in_sentence, spelt_fraction, spelt_number, text_key
+from dart_tasks.grading.parse.units import NUMBER_WORDS, canonical_unit, is_unit, makes_another_value
 
-__all__ = ["OPAQUE", "Reading", "native", "read"]
+__all__ = ["Reading", "native", "read"]
 
 Native = str | int | float | bool | list[object] | tuple[object, ...] | None
 
@@ -79,7 +81,6 @@ _SENTENCE = re.compile(
     r"^[^$]*\b(?:is|are|has|have|equals?|by|length|area|value|about|at|to)\s*:?\s*\$([^$]+)\$\s*\.?\s*$", re.IGNORECASE
 )
 MAX_REMEMBERED = 400  # characters: references and short answers come again and again
-OPAQUE = "text:"  # marks the name of a value whose name is no mathematics: P-value = 0.014
 _REALS_EXCEPT = re.compile(
     r"[Aa]ll (?:real numbers|reals)(?: [a-z])? (?:except|excluding|other than)(?: for)? (?:[a-z] ?= ?)?(.{1,60})"
 )
@@ -142,7 +143,7 @@ def _said(text: str) -> tuple[Node, ...]:
 
 def _tree_or_nothing(text: str) -> tuple[Node, ...]:
     try:
-        return (parse(text),) if text.strip() else ()
+        return (parse(tokenize(plain(text))),) if text.strip() else ()
     except (UnreadableError, RecursionError):
         return ()
 
@@ -173,14 +174,14 @@ def _trees(text: str) -> list[Node]:
         time = Symbol(f"{OPAQUE}{hour}:{':'.join(f'{part:02}' for part in rest)}")
         if clock[1] or hour == 0 or any(part < 10 for part in rest):
             return [time]
-        return [time, *_around_colon(cast(Relation, parse(text)))]
+        return [time, *_around_colon(cast(Relation, parse(tokenize(text))))]
     special = _phrase(text) if len(text) <= 100 else None
     if special is not None:
         return [special]
     tokens = tokenize(text)
     if not tokens:
         return []
-    node = parse_tokens(tokens)
+    node = parse(tokens)
     if isinstance(node, Relation) and ":" in node.operators:
         return _around_colon(node)
     last = node.items[-1] if isinstance(node, Sequence) else None

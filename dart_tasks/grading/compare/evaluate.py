@@ -17,7 +17,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from dart_tasks.grading.nodes import (
+from dart_tasks.grading.parse.tree import (
     Call,
     Constant,
     Group,
@@ -30,7 +30,7 @@ from dart_tasks.grading.nodes import (
     Quotient,
     Sum,
     Symbol,
-    children,
+    free_symbols,
     walk,
 )
 
@@ -45,7 +45,6 @@ __all__ = [
     "digits_needed",
     "evaluate",
     "exact",
-    "free_symbols",
     "is_discrete",
     "point",
     "self_check",
@@ -231,25 +230,6 @@ def _exact_call(name: str, values: list[Fraction]) -> Fraction | None:
 
 
 # -- numeric ------------------------------------------------------------------------------------------------------
-
-
-def free_symbols(*nodes: Node) -> frozenset[str]:
-    """The variables in the nodes; the name of a function and the index of a sum are none."""
-    names: set[str] = set()
-    stack = list(nodes)
-    while stack:
-        part = stack.pop()
-        match part:
-            case Symbol(name=name):
-                names.add(name)
-            case Call(name="apply", arguments=(_, *arguments)):
-                stack.extend(arguments)
-            case Call(name="sum" | "prod", arguments=(body, Symbol(name=index), low, high)):
-                names |= free_symbols(body) - {index}
-                stack += (low, high)
-            case _:
-                stack.extend(children(part))
-    return frozenset(names)
 
 
 def is_discrete(*nodes: Node) -> bool:

@@ -27,7 +27,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from dart_tasks.grading.grader import Case, Verdict, check
+from dart_tasks.grading.policy import check
+from dart_tasks.grading.verdict import Case, Verdict
 
 __all__ = ["GradingPool"]
 
@@ -37,8 +38,8 @@ NAP_S = 0.002  # of a thread whose worker has plenty to do: verdicts are then re
 Key = TypeVar("Key", bound=Hashable)
 START_TIMEOUT_S = 120.0
 STARTS = 5  # attempts to replace a worker before the pool gives up
-_CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dart_tasks.grading.worker import main; main()"
-_ROOT = str(Path(__file__).resolve().parents[2])
+_CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dart_tasks.grading.run.worker import main; main()"
+_ROOT = str(Path(__file__).resolve().parents[3])
 
 
 class GradingPool:
@@ -377,7 +378,4 @@ class _Server:
 def _verdicts(lines: list[bytes]) -> list[Verdict]:
     """Parsed at once, which takes half the time."""
     replies = json.loads((b"[" + b",".join(lines) + b"]").decode("ascii"))
-    return [
-        Verdict(correct, answer, source, explicit, reason, tuple(flags))
-        for correct, answer, source, explicit, reason, flags in replies
-    ]
+    return [Verdict.from_json(reply) for reply in replies]

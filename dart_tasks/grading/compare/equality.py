@@ -1,0 +1,552 @@
+"""Equality of two parsed answers, by type. Every rule is a sentence in docs/grading.md.
+
+Dispatch is on what the notation says (interval, set, point, matrix, equation, quantity, number), never on a loose match
+of the text; where notation leaves a choice (whether order matters), the rules decide. Numbers and expressions are
+compared exactly where both are rational, else to many digits at points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from fractions import Fraction
+from itertools import product
+from typing import Literal, TypeAlias
+
+from dart_tasks.grading.compare.evaluate import (
+    MAX_DIGITS,
+    ROUNDING,
+    WORKING_DIGITS,
+    Budget,
+    UndefinedError,
+    Value,
+    agree,
+    digits_needed,
+    evaluate,
+    exact,
+    is_discrete,
+    point,
+)
+from dart_tasks.grading.compare.regions import Interval, canonical, intervals
+from dart_tasks.grading.compare.shapes import (
+    as_vector,
+    assignments,
+    both_signs,
+    bracket_of,
+    is_half_open,
+    is_infinite,
+    is_label,
+    is_label_only_chain,
+    is_region,
+    is_solved,
+    is_vector,
+    items_of,
+    renamings,
+    rows_of,
+    same_name,
+    unwrapped,
+    value_and_unit,
+    with_parameters,
+    without_condition,
+    without_name,
+    without_unit,
+)
+from dart_tasks.grading.parse.tree import (
+    Based,
+    Call,
+    Constant,
+    Group,
+    Matrix,
+    Negative,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quotient,
+    Relation,
+    Sum,
+    Symbol,
+    free_symbols,
+    walk,
+)
+from dart_tasks.grading.parse.units import conversion, known_unit
+from dart_tasks.grading.policy import Rules
+
+__all__ = ["same"]
+
+MAX_ITEMS = 200
+Sides: TypeAlias = tuple[Node, Node]
+UpTo: TypeAlias = Literal["nothing", "a factor", "a term"]
+
+POINTS = 5
+# Further points: by how much the variables at even and at odd positions are multiplied.
+FURTHER = tuple(
+    (Fraction(even), Fraction(odd))
+    for even, odd in (
+        (-1, -1), (1, -1), (-1, 1), ("1/1000", "1/1000"), ("-1/1000", "-1/1000"), (70, 70), (-70, -70),
+        (10**6, 10**6), (-(10**6), -(10**6)),
+    )
+)  # fmt: skip
+REAL_NAMES = frozenset(("x", "y", "z", "t", "u", "v", "w", "theta"))  # others beside a root are lengths
+SMALL = 33  # floors of one variable are compared up to here
+SIGNIFICANT_DIGITS = 6  # a decimal stands for an exact value only from this many on
+
+
+def same(reference: Node, answer: Node, rules: Rules, budget: Budget) -> bool:
+    """Whether the two trees denote the same answer. May raise UndefinedError when the budget is exhausted."""
+    return _Comparison(rules, budget).same(reference, answer)
+
+
+class _Comparison:
+    """Compares two trees under the rules, within a budget."""
+
+    def __init__(self, rules: Rules, budget: Budget) -> None:
+        self.rules = rules
+        self.budget = budget
+
+    def same(self, left: Node, right: Node) -> bool:
+        self.budget.spend()
+        if left == right:
+            return True
+        left, right = unwrapped(left), unwrapped(right)
+        left, right = without_condition(left, right), without_condition(right, left)
+        left, right = as_vector(left, right), as_vector(right, left)
+        if is_region(left) or is_region(right):
+            verdict = self._same_region(left, right)
+            if verdict is not None:
+                return verdict
+        if isinstance(left, Relation) or isinstance(right, Relation):
+            return self._same_relation(left, right)
+        if isinstance(left, Matrix) or isinstance(right, Matrix):
+            return self._same_matrix(left, right)
+        left_items, right_items = items_of(left), items_of(right)
+        if left_items is not None or right_items is not None:
+            return self._same_collection(left, right, left_items, right_items)
+        return self.same_quantity(left, right)
+
+    def _same_relation(self, left: Node, right: Node) -> bool:
+        left_items, right_items = items_of(left), items_of(right)
+        if left_items is not None or right_items is not None:
+            return self._same_collection(left, right, left_items, right_items)
+        left_name, left_values = self._definition(left)
+        right_name, right_values = self._definition(right)
+        if left_values and right_values:
+            if left_name is not None and right_name is not None and not same_name(left_name, right_name):
+                return isinstance(left, Relation) and isinstance(right, Relation) and self._same_equation(left, right)
+            if isinstance(left_name, Call) and isinstance(right_name, Call):
+                right_values = tuple(with_parameters(value, right_name, left_name) for value in right_values)
+            return any(self.same(a, b) for a in left_values for b in right_values)
+        if isinstance(left, Relation) and isinstance(right, Relation):
+            return is_solved(left) == is_solved(right) and self._same_equation(left, right)
+        return False
+
+    def _definition(self, node: Node) -> tuple[Node | None, tuple[Node, ...]]:
+        """``x = v``: (x, (v,)); a true chain of constants ``a = b``: (None, (b, a)); a value: (None, (value,)).
+
+        No values where it is none of these.
+        """
+        if not isinstance(node, Relation):
+            return None, (node,)
+        if not all(operator in ("=", "~") for operator in node.operators):
+            if node.operators == ("in",):
+                return node.operands[0], (node.operands[1],)
+            names = free_symbols(node.operands[-1])  # x -> 5, n -> n + 1; but p -> q is no q
+            if node.operators == ("->",) and is_label(node.operands[0]) and names <= free_symbols(node.operands[0]):
+                return node.operands[0], (node.operands[1],)
+            return None, ()
+        first, *rest = node.operands
+        if is_label(first) and not is_label_only_chain(node):
+            return first, self._chain(tuple(rest), node.operators[1:])
+        if is_label(node.operands[-1]) and len(node.operands) == 2 and not free_symbols(first):
+            return node.operands[-1], (first,)
+        values = self._chain(node.operands, node.operators)
+        return (None, values) if values else (None, ())
+
+    def _chain(self, values: tuple[Node, ...], operators: tuple[str, ...]) -> tuple[Node, ...]:
+        """The values that a chain of equals may stand for: its ends, if its links hold (roughly, for ``\\approx``)."""
+        if len(values) == 1:
+            return values
+        for before, after, operator in zip(values, values[1:], operators, strict=False):
+            if operator == "=" and not (
+                self.same_quantity(before, after) or self._roughly(before, after, Fraction(1, 1000))
+            ):
+                return ()
+            if operator == "~" and not self._roughly(before, after, Fraction(1, 20)):
+                return ()
+        return (values[-1], *values[:-1])
+
+    def _roughly(self, left: Node, right: Node, share: Fraction) -> bool:
+        try:
+            a, b = (evaluate(without_unit(node), {}, self.budget) for node in (left, right))
+            return bool(abs(a - b) <= abs(a) * share.numerator / share.denominator)
+        except (UndefinedError, KeyError):
+            return False
+
+    def _same_equation(self, left: Relation, right: Relation) -> bool:
+        """Equal as conditions: sides swapped, or one a constant multiple of the other."""
+        if left.operators != right.operators:
+            return False
+        if all(self.same(a, b) for a, b in zip(left.operands, right.operands, strict=True)):
+            return True
+        if left.operators != ("=",) or free_symbols(left) != free_symbols(right) or not free_symbols(left):
+            return False
+        try:
+            return self.agree_everywhere(_difference(left), _difference(right), "a factor")
+        except UndefinedError:
+            return False
+
+    def _same_region(self, left: Node, right: Node) -> bool | None:
+        """None where a side is no region after all."""
+        if any(isinstance(side, Group) and len(side.items) == 1 and side.opening == "[" for side in (left, right)):
+            return False
+        first, second = intervals(without_name(left)), intervals(without_name(right))
+        if first is None or second is None:
+            return None
+        a, b = canonical(left, first, self.budget), canonical(right, second, self.budget)
+        return len(a) == len(b) and all(self._same_interval(x, y) for x, y in zip(a, b, strict=True))
+
+    def _same_interval(self, left: Interval, right: Interval) -> bool:
+        if (left.low_closed, left.high_closed) != (right.low_closed, right.high_closed):
+            return False
+        for a, b in ((left.low, right.low), (left.high, right.high)):
+            if (a is None) != (b is None) or (a is not None and b is not None and not self.same(a, b)):
+                return False
+        return True
+
+    def _same_matrix(self, left: Node, right: Node) -> bool:
+        first, second = rows_of(left), rows_of(right)
+        if first is None or second is None:
+            return False
+        same_shape = len(first) == len(second) and len(first[0]) == len(second[0])
+        if not same_shape and not (is_vector(first) and is_vector(second)):
+            return False
+        a = [entry for row in first for entry in row]
+        b = [entry for row in second for entry in row]
+        return self._in_order(a, b)
+
+    def _same_collection(
+        self, left: Node, right: Node, left_items: tuple[Node, ...] | None, right_items: tuple[Node, ...] | None
+    ) -> bool:
+        if is_half_open(left) != is_half_open(right):
+            return False
+        named = assignments(left_items), assignments(right_items)
+        if named[0] or named[1]:
+            return self._same_assignments(left_items or (), right_items or (), *named)
+        a = self._expanded(left_items if left_items is not None else (left,))
+        b = self._expanded(right_items if right_items is not None else (right,))
+        if max(len(a), len(b)) > MAX_ITEMS:
+            return False
+        kinds = {bracket_of(left), bracket_of(right)}
+        if self.rules.any_bracket:
+            return self._in_order(a, b) if self.rules.ordered else self._in_any_order(a, b, distinct=False)
+        if kinds == {"value", "bare"} and left_items is None and self._is_one_value(b):
+            b = b[:1]
+        if left_items is None or right_items is None:  # one value against a list of one
+            return len(a) == len(b) == 1 and kinds <= {"value", "bare", "{", "["} and self.same(a[0], b[0])
+        if kinds == {"{", "("} and 1 in (len(a), len(b)):  # a set of one point
+            return self._in_order(a if bracket_of(left) == "{" else [left], b if bracket_of(right) == "{" else [right])
+        if kinds in ({"bare"}, {"bare", "{"}, {"{"}):
+            if self.rules.ordered and "bare" in kinds:
+                return self._in_order(a, b)
+            return self._in_any_order(a, b, distinct="{" in kinds)
+        is_vector = any(isinstance(side, Group) and side.opening == "<" for side in (left, right))
+        if "[" in kinds and kinds != {"["} and len(a) == 2 and not is_vector and not self.rules.ordered:
+            return False  # a closed interval
+        if "{" in kinds:
+            return False
+        return self._in_order(a, b)
+
+    def _expanded(self, items: Iterable[Node]) -> list[Node]:
+        """The items with each ``a \\pm b`` written out, and a common name (``x = 1, x = 2``; ``x = 1, 2``) removed."""
+        names = {
+            item.operands[0]
+            for item in items
+            if isinstance(item, Relation) and item.operators == ("=",) and is_label(item.operands[0])
+        }
+        expanded: list[Node] = []
+        for item in items:
+            if len(names) == 1 and isinstance(item, Relation) and item.operands[0] in names:
+                item = item.operands[1]
+            expanded.extend(both_signs(item))
+        return expanded
+
+    def _same_assignments(
+        self,
+        left: tuple[Node, ...],
+        right: tuple[Node, ...],
+        left_named: dict[Node, Node] | None,
+        right_named: dict[Node, Node] | None,
+    ) -> bool:
+        """``x = 1, y = 2`` against the same in any order, or against a point in the order of the names."""
+        if left_named and right_named:
+            return left_named.keys() == right_named.keys() and all(
+                self.same(value, right_named[name]) for name, value in left_named.items()
+            )
+        if any(isinstance(item, Relation) for item in (left if right_named else right)):
+            return False  # x = 1, x = 2 beside x = 1, y = 2
+        a = [left_named[name] for name in sorted(left_named, key=repr)] if left_named else list(left)
+        b = [right_named[name] for name in sorted(right_named, key=repr)] if right_named else list(right)
+        return self._in_order(a, b)
+
+    def _is_one_value(self, items: list[Node]) -> bool:
+        """``3/4 or 0.75``: one value, in different ways of writing it."""
+        return len(items) > 1 and all(
+            item != items[0] and self.same_quantity(items[0], item) and not free_symbols(item) for item in items[1:]
+        )
+
+    def _in_order(self, left: list[Node], right: list[Node]) -> bool:
+        return len(left) == len(right) and all(self.same(a, b) for a, b in zip(left, right, strict=True))
+
+    def _in_any_order(self, left: list[Node], right: list[Node], distinct: bool) -> bool:
+        if distinct:
+            left, right = self._distinct(left), self._distinct(right)
+        if len(left) != len(right):
+            return False
+        rest = list(right)
+        for item in left:
+            found = next((index for index, other in enumerate(rest) if self.same(item, other)), None)
+            if found is None:
+                return False
+            del rest[found]
+        return True
+
+    def _distinct(self, items: list[Node]) -> list[Node]:
+        kept: list[Node] = []
+        for item in items:
+            if not any(self.same(item, other) for other in kept):
+                kept.append(item)
+        return kept
+
+    # -- quantities, numbers and expressions
+
+    def same_quantity(self, left: Node, right: Node) -> bool:
+        if isinstance(left, Based) or isinstance(right, Based):
+            return _same_based(left, right, self.rules.base)
+        (a, left_unit), (b, right_unit) = value_and_unit(left), value_and_unit(right)
+        if "%" in (left_unit, right_unit) and left_unit != right_unit:
+            if self.rules.percent and self._same_value(a, b):
+                return True
+            a = Quotient(a, Number(Fraction(100))) if left_unit == "%" else a
+            b = Quotient(b, Number(Fraction(100))) if right_unit == "%" else b
+            return self._same_value(a, b)
+        if left_unit != right_unit and (size := conversion(left_unit, right_unit)) is not None:
+            return self._same_value(Product((a, Number(size))), b)
+        if {left_unit, right_unit} in ({"degree", ""}, {"degree", "radian"}) and any(
+            part == Constant("pi") for part in walk(Sum((a, b)))
+        ):
+            half_turn = Quotient(Constant("pi"), Number(Fraction(180)))
+            a, b = (Product((v, half_turn)) if unit == "degree" else v for v, unit in ((a, left_unit), (b, right_unit)))
+            return self._same_value(a, b)
+        if left_unit != right_unit and left_unit and right_unit and known_unit(left_unit) and known_unit(right_unit):
+            return False
+        return self._same_value(a, b)
+
+    def _same_value(self, left: Node, right: Node) -> bool:
+        if is_infinite(left) or is_infinite(right):
+            return is_infinite(left) == is_infinite(right)
+        a, b = exact(left), exact(right)
+        if a is not None and b is not None:
+            return a == b or self._within(a, b) or _rounds(left, b) or _rounds(right, a)
+        if not free_symbols(left, right):
+            return self._same_constant(left, right)
+        return self._same_expression(left, right)
+
+    def _within(self, reference: Fraction, answer: Fraction) -> bool:
+        difference = abs(reference - answer)
+        if self.rules.absolute is not None:
+            return difference <= self.rules.absolute
+        return self.rules.relative is not None and difference <= self.rules.relative * abs(reference)
+
+    def _same_constant(self, left: Node, right: Node) -> bool:
+        try:
+            a, b = evaluate(left, {}, self.budget), evaluate(right, {}, self.budget)
+            if agree(a, b):
+                return self._agrees((left, right), {}, digits_needed(a, left, right))
+        except UndefinedError:
+            return False
+        if a.imag or b.imag:
+            return False
+        first, second = _as_fraction(a.real), _as_fraction(b.real)
+        return self._within(first, second) or _rounds(left, second) or _rounds(right, first)
+
+    def _same_expression(self, left: Node, right: Node) -> bool:
+        try:
+            return (
+                self.agree_everywhere(left, right)
+                or any(self.agree_everywhere(left, renamed) for renamed in renamings(left, right))
+                or self._same_antiderivative(left, right)
+            )
+        except UndefinedError:
+            return False
+
+    def agree_everywhere(self, left: Node, right: Node, up_to: UpTo = "nothing") -> bool:
+        """Whether two expressions agree at all points, possibly up to a constant factor or term.
+
+        Rational functions that agree at five pseudo-random points are the same; others must also agree to the digits
+        that tell the numbers written in them apart, and at further points: negative, small and large.
+        """
+        sides = (left, right)
+        names = sorted(free_symbols(*sides))
+        discrete = is_discrete(*sides)
+        points = [{name: point(name, index, discrete) for name in names} for index in range(POINTS)]
+        origin = None if up_to == "nothing" else points.pop()
+        is_rational = True
+        for values in points:
+            verdict = self._agrees_exactly(sides, values, origin, up_to)
+            is_rational = is_rational and verdict is not None
+            if verdict is False or (
+                verdict is None and not self._agrees(sides, values, WORKING_DIGITS, origin=origin, up_to=up_to)
+            ):
+                return False
+        if is_rational and not discrete and all(_is_rational_function(part) for side in sides for part in walk(side)):
+            return True
+        value = evaluate(left, points[0], self.budget)
+        if not is_rational and not self._agrees(
+            sides, points[0], digits_needed(value, *sides), origin=origin, up_to=up_to
+        ):
+            return False
+        return up_to == "a term" or all(
+            self._agrees_where_real(sides, values, origin, up_to) for values in _further_points(names, sides, discrete)
+        )
+
+    def _agrees_exactly(
+        self, sides: Sides, values: Mapping[str, Fraction], origin: Mapping[str, Fraction] | None, up_to: UpTo
+    ) -> bool | None:
+        """None where a side is not rational there."""
+        found = [exact(side, at) for at in (values, origin) if at is not None for side in sides]
+        return None if None in found else _matches(found, up_to, lambda a, b: bool(a == b))
+
+    def _agrees(
+        self,
+        sides: Sides,
+        values: Mapping[str, Fraction],
+        digits: int,
+        real: bool = False,
+        origin: Mapping[str, Fraction] | None = None,
+        up_to: UpTo = "nothing",
+    ) -> bool:
+        found = [
+            evaluate(side, at, self.budget, digits, real) for at in (values, origin) if at is not None for side in sides
+        ]
+        return _matches(found, up_to, lambda a, b: agree(a, b, digits))
+
+    def _agrees_where_real(
+        self, sides: Sides, values: Mapping[str, Fraction], origin: Mapping[str, Fraction] | None, up_to: UpTo
+    ) -> bool:
+        """A point where a side has no real value, or none that can be computed, tells nothing."""
+        verdict = self._agrees_exactly(sides, values, origin, up_to)
+        if verdict is not None:
+            return verdict
+        try:
+            return any(  # what seems to differ may be rounding, at a large value
+                self._agrees(sides, values, digits, True, origin, up_to) for digits in (WORKING_DIGITS, MAX_DIGITS)
+            )
+        except UndefinedError:
+            self.budget.spend(0)  # raises if it was the budget that ended
+            return True
+
+    def _same_antiderivative(self, left: Node, right: Node) -> bool:
+        """Both end in a constant of integration, and they differ by a number that neither writes beside it."""
+        first, second = _without_constant(left), _without_constant(right)
+        return first is not None and second is not None and self.agree_everywhere(first, second, "a term")
+
+
+def _difference(equation: Relation) -> Node:
+    return Sum((equation.operands[0], Negative(equation.operands[1])))
+
+
+def _matches(found: list[Value], up_to: UpTo, same: Callable[[Value, Value], bool]) -> bool:
+    """Whether the values of two sides at a point, and at another one, are the same but for what does not count."""
+    if up_to == "nothing":
+        return same(*found)
+    a, b, a_origin, b_origin = found
+    if up_to == "a term":
+        return same(a - a_origin, b - b_origin)
+    return bool(a_origin and b_origin) and same(a * b_origin, b * a_origin)
+
+
+def _further_points(names: list[str], sides: Sides, discrete: bool) -> Iterator[dict[str, Fraction]]:
+    """Small integers where those are meant; else points of either sign, small and large."""
+    rounds = any(isinstance(part, Call) and part.name in ROUNDING for side in sides for part in walk(side))
+    if discrete or rounds:  # rounded expressions may differ at few integers only
+        highest = (SMALL if rounds else 8, 6 if rounds else 3, 2)
+        ranges = [range(1, highest[len(names) - 1] + 1)] * len(names) if len(names) <= len(highest) else []
+        for chosen in product(*ranges) if ranges else ():
+            yield {name: Fraction(value) for name, value in zip(names, chosen, strict=True)}
+    if discrete:
+        return
+    only_positive = _is_length_of_root(names, sides)
+    for index, (even, odd) in enumerate(FURTHER):
+        if not (only_positive and (even < 0 or odd < 0)) and (even == odd or len(names) > 1):
+            signs = (odd if position % 2 else even for position in range(len(names)))
+            yield {name: point(name, POINTS + index) * sign for name, sign in zip(names, signs, strict=True)}
+
+
+def _is_rational_function(part: Node) -> bool:
+    """The square root of x^2 has rational values at rational points, and is none."""
+    if isinstance(part, Power):
+        exponent = exact(part.exponent)
+        return exponent is not None and exponent.denominator == 1
+    return not isinstance(part, Call)
+
+
+def _is_length_of_root(names: list[str], sides: Sides) -> bool:
+    """Whether a root is taken and its letters stand for lengths, as in a square's diagonal: those are positive."""
+    has_root = any(
+        (isinstance(part, Call) and part.name == "root") or (isinstance(part, Power) and _is_half(part.exponent))
+        for side in sides
+        for part in walk(side)
+    )
+    return has_root and not REAL_NAMES.intersection(names)
+
+
+def _is_half(exponent: Node) -> bool:
+    value = exact(exponent)
+    return value is not None and value.denominator % 2 == 0
+
+
+def _same_based(left: Node, right: Node, may_add: bool) -> bool:
+    """Numerals in the same base, or one without its base written: the digits decide.
+
+    The answer on the right may carry a base that the reference lacks only if ``may_add``.
+    """
+    if isinstance(left, Based) and isinstance(right, Based):
+        return left.base == right.base and left.numeral.lstrip("0") == right.numeral.lstrip("0")
+    based, other = (left, right) if isinstance(left, Based) else (right, left)
+    if based is right and not may_add:
+        return False
+    value = exact(other)
+    return (
+        isinstance(based, Based)
+        and value is not None
+        and value.denominator == 1
+        and str(value.numerator) == based.numeral.lstrip("0")
+    )
+
+
+def _rounds(decimal: Node, value: Fraction) -> bool:
+    """Whether a literal decimal of enough digits is ``value`` rounded or cut to its places."""
+    sign = 1
+    while isinstance(decimal, Negative):
+        decimal, sign = decimal.argument, -sign
+    if not isinstance(decimal, Number) or decimal.places is None or decimal.digits < SIGNIFICANT_DIGITS:
+        return False
+    unit = Fraction(1, 10**decimal.places) if decimal.places >= 0 else Fraction(10**-decimal.places)
+    difference = value * sign - decimal.value
+    return abs(difference) <= unit / 2 or 0 <= difference * (1 if decimal.value >= 0 else -1) < unit
+
+
+def _as_fraction(value: Value) -> Fraction:
+    sign, mantissa, exponent = value._mpf_[:3]
+    if abs(exponent) > 5_000:
+        raise UndefinedError("too large")
+    magnitude = Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
+    return -magnitude if sign else magnitude
+
+
+def _without_constant(node: Node) -> Node | None:
+    """A sum without its constant of integration; None if it has none, or has a number beside it."""
+    if not isinstance(node, Sum):
+        return None
+    rest = tuple(term for term in node.terms if not (isinstance(term, Symbol) and term.name in ("C", "c", "K")))
+    has_number = any(exact(term) is not None for term in rest)
+    return Sum(rest) if len(rest) == len(node.terms) - 1 and not has_number else None

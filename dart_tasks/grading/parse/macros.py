@@ -1,0 +1,203 @@
+"""What each LaTeX command means: a table from its name to a function that reads what the command applies to.
+
+A macro gets the grammar, whose position is just after the command, and the command's name; it gives a tree. To read a
+further command, add a line to :data:`FACTORS` (it may begin a factor: ``2\\sqrt 3``) or to :data:`MACROS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from typing import TYPE_CHECKING, TypeAlias
+
+from dart_tasks.grading.parse.tree import (
+    CONSTANTS,
+    FUNCTIONS,
+    Call,
+    Constant,
+    Group,
+    Negative,
+    Node,
+    Number,
+    Power,
+    Product,
+    Quantity,
+    Quotient,
+    Symbol,
+    UnreadableError,
+    derivative,
+    is_minus_one,
+)
+
+if TYPE_CHECKING:
+    from dart_tasks.grading.parse.grammar import Grammar
+
+__all__ = ["BARS", "FACTORS", "GREEK", "MACROS", "derived"]
+
+Macro: TypeAlias = "Callable[[Grammar, str], Node]"
+
+BARS = ("|", "lvert", "lVert", "vert", "Vert", "mid")
+GREEK = frozenset(
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi omicron rho sigma tau"
+    " upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega ell hbar partial".split()
+)
+_VARIANTS = {"varepsilon": "epsilon", "varphi": "phi", "vartheta": "theta"}
+_ACCENTS = {
+    "overline": "bar", "bar": "bar", "hat": "hat", "widehat": "hat", "tilde": "tilde", "mathring": "ring",
+}  # fmt: skip
+_UNIT_VECTORS = (Constant("i"), Symbol("j"), Symbol("k"))
+_INVERTIBLE = frozenset("sin cos tan cot sec csc sinh cosh tanh".split())
+_ALIASES = {
+    "lg": "log", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "arsinh": "arcsinh", "asinh": "arcsinh",
+    "arcosh": "arccosh", "acosh": "arccosh", "artanh": "arctanh", "atanh": "arctanh",
+}  # fmt: skip
+_CURRENCIES = {"$": "$", "pounds": "£", "euro": "€"}
+
+
+def _fraction(grammar: Grammar, name: str) -> Node:
+    first, second = grammar.argument(), grammar.argument()
+    operator = derivative(first, second)
+    return Quotient(first, second) if operator is None else derived(grammar, *operator)
+
+
+def derived(grammar: Grammar, operator: str, operand: Node | None) -> Node:
+    """``\\frac{dy}{dx}`` as a name of its own, ``\\frac{d}{dx}`` as a function of what follows it."""
+    if operand is None and grammar.starts_factor(grammar.peek()):
+        operand = grammar.deeper(grammar.power)
+    if operand is None or isinstance(operand, Symbol):
+        return Symbol(operator.replace("?", operand.name if isinstance(operand, Symbol) else ""))
+    return Call("apply", (Symbol(operator), operand))
+
+
+def _root(grammar: Grammar, name: str) -> Node:
+    degree: Node = Number(Fraction(3 if name == "cbrt" else 2))
+    if grammar.accept("["):
+        degree = grammar.sequence()
+        grammar.expect("]")
+    radicand = grammar.deeper(grammar.braced if grammar.at_mark("{") else grammar.primary)
+    return Call("root", (radicand, degree))
+
+
+def _function(grammar: Grammar, name: str) -> Node:
+    return grammar.deeper(lambda: _applied(grammar, _ALIASES.get(name, name)))
+
+
+def _applied(grammar: Grammar, name: str) -> Node:
+    power: Node | None = None
+    base: tuple[Node, ...] = ()
+    while grammar.at_mark("^") or grammar.at_mark("_"):
+        if grammar.next().text == "^":
+            power = grammar.exponent()
+        else:
+            base = (grammar.argument(),)
+    arguments = grammar.arguments()
+    if name == "log":
+        arguments = (*arguments, *base)
+    if name in _INVERTIBLE and power is not None and is_minus_one(power):
+        return Call("arc" + name, arguments)
+    call = Call(name, arguments)
+    return call if power is None else Power(call, power)
+
+
+def _rounded(grammar: Grammar, name: str) -> Node:
+    inner = grammar.sequence()
+    grammar.expect("rfloor" if name == "lfloor" else "rceil")
+    return Call(name[1:], (inner,))
+
+
+def _series(grammar: Grammar, name: str) -> Node:
+    """``\\sum_{k=1}^{n} a_k`` as ``sum(a_k, k, 1, n)``; ``\\prod`` alike."""
+    return grammar.deeper(lambda: _summed(grammar, name))
+
+
+def _summed(grammar: Grammar, name: str) -> Node:
+    grammar.expect("_")
+    grammar.expect("{")
+    index = grammar.symbol(grammar.next().text)
+    grammar.expect("=")
+    low = grammar.sum()
+    grammar.expect("}")
+    grammar.expect("^")
+    high = grammar.exponent()
+    body = grammar.term()
+    if not isinstance(index, Symbol) or high is None:
+        raise UnreadableError("an odd sum")
+    return Call(name, (body, index, low, high))
+
+
+def _negation(grammar: Grammar, name: str) -> Node:
+    return Call("apply", (Symbol("not"), grammar.deeper(grammar.power)))
+
+
+def _accented(grammar: Grammar, name: str) -> Node:
+    """``\\overline{z}``, another value than z; over points and on unit vectors (``\\hat{i}``) it is typography."""
+    inner, accent = grammar.argument(), _ACCENTS[name]
+    letters = inner.factors if isinstance(inner, Product) else ()
+    if letters and all(isinstance(letter, Symbol) and letter.name[0].isupper() for letter in letters):
+        return inner
+    if accent == "hat" and (inner in _UNIT_VECTORS or isinstance(inner, Number)):
+        return inner
+    if isinstance(inner, Symbol):
+        return grammar.symbol(f"{accent} {inner.name}")
+    return Call("conjugate", (inner,)) if accent == "bar" else Call("apply", (Symbol(accent), inner))
+
+
+def _style(grammar: Grammar, name: str) -> Node:
+    inner = grammar.argument()
+    return grammar.symbol(inner.name) if isinstance(inner, Symbol) else inner
+
+
+def _blackboard(grammar: Grammar, name: str) -> Node:
+    inner = grammar.argument()
+    return Symbol(f"mathbb {inner.name}") if isinstance(inner, Symbol) else inner
+
+
+def _money(grammar: Grammar, name: str) -> Node:
+    sign = grammar.accept("-")
+    value = grammar.postfix()
+    return Quantity(Negative(value) if sign else value, _CURRENCIES[name])
+
+
+def _figure(grammar: Grammar, name: str) -> Node:
+    """``\\angle ABC``: the name of a figure, with the letters of its points."""
+    points = []
+    while grammar.peek().kind == "letters":
+        point = grammar.symbol(grammar.next().text)
+        points.append(point.name if isinstance(point, Symbol) else "?")
+    if not points:
+        raise UnreadableError("a figure without points")
+    return Symbol(f"{name} {''.join(points)}")
+
+
+def _table(*rows: tuple[Iterable[str], Macro]) -> dict[str, Macro]:
+    return {name: macro for names, macro in rows for name in names}
+
+
+FACTORS = _table(
+    (GREEK, lambda grammar, name: grammar.symbol(_VARIANTS.get(name, name))),
+    (CONSTANTS, lambda grammar, name: Constant("pi" if name == "pi" else "infinity")),
+    (FUNCTIONS, _function),
+    (("sqrt", "cbrt", "root"), _root),
+    (("frac", "dfrac", "tfrac", "cfrac"), _fraction),
+    (("binom", "dbinom", "tbinom"), lambda grammar, name: Call("binomial", (grammar.argument(), grammar.argument()))),
+    (("{", "langle"), lambda grammar, name: grammar.group(name)),
+    (("lfloor", "lceil"), _rounded),
+    (("lvert", "lVert", "vert", "Vert"), lambda grammar, name: grammar.absolute()),
+    (("sum", "prod"), _series),
+    (("neg", "lnot"), _negation),
+    (("imath", "jmath"), lambda grammar, name: grammar.symbol(name[0])),
+    (_ACCENTS, _accented),
+    (("mathbb",), _blackboard),
+    (
+        "mathbf mathrm mathit mathsf mathcal boldsymbol bm text textbf textit vec underline overrightarrow operatorname"
+        " rm bf it tt boxed fbox ensuremath mathop".split(),
+        _style,
+    ),
+)
+MACROS = FACTORS | _table(
+    (("sim",), _negation),
+    (("|", "mid"), lambda grammar, name: grammar.absolute()),
+    (_CURRENCIES, _money),
+    (("emptyset", "varnothing", "oslash"), lambda grammar, name: Group("{", (), "}")),
+    (("angle", "measuredangle", "triangle"), _figure),
+)
