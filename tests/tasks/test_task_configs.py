@@ -13,7 +13,7 @@ from dart_tasks.problems import BENCHMARKS, load
 from dart_tasks.problems.benchmarks import SUITE
 from dart_tasks.prompts import TEMPLATES
 
-VERSION = 2
+VERSION = 3
 VARIANTS = {"": "dart_math", "_chat": "dart_math", "_fewshot": "dart_math", "mini": "dart_math_mini"}
 
 
@@ -65,7 +65,7 @@ def test_the_version_goes_up_with_prompts_and_grader() -> None:
     templates = [(template.name, template.text, template.stop) for template in TEMPLATES.values()]
     exemplars = {**{name: record.exemplars for name, record in SUITE.items()}, "generic": SUITE["gsm8k"].exemplars}
     hashed = repr((templates, sorted(exemplars.items()), GRADER_VERSION))
-    assert (VERSION, hashlib.sha256(hashed.encode()).hexdigest()[:12]) == (2, "95dd488370e1")
+    assert (VERSION, hashlib.sha256(hashed.encode()).hexdigest()[:12]) == (3, "99a5c751e59b")
 
 
 def test_exemplars_are_no_test_items(shared_data: Path) -> None:
