@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import queue
+import random
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["OpenAIEngine"]
 
 _ATTEMPTS = 4  # failed attempts that make a loss
+_FIRST_PAUSE_S = 0.25  # after a failed attempt, at most; doubles with each
 _LOSSES = 3  # losses that set a query aside
 _REFUSALS_AT_START = 8  # refused queries before anything succeeded: then it is the settings that are refused
 _CONNECT_S = 30.0
@@ -210,58 +212,51 @@ class OpenAIEngine:
             self._give_up(f"the client failed ({type(error).__name__}: {error})")
 
     async def _sample(self, request: Request) -> None:
-        from tenacity import AsyncRetrying, RetryError, retry_if_exception, stop_after_attempt
-        from tenacity import wait_random_exponential as wait
-
+        """Ask until a server answers, or enough attempts have failed; a server that is busy is no failed attempt."""
         body = request_body(self._model, self._settings, request, self._body)
         failed_at: list[Endpoint] = []
-        try:
-            async for attempt in AsyncRetrying(
-                stop=stop_after_attempt(_ATTEMPTS),
-                wait=wait(multiplier=0.25, max=20.0),
-                retry=retry_if_exception(partial(self._may_succeed, request.id.query)),
-            ):
-                with attempt:
-                    completion = await self._attempt(request, body, failed_at)
-        except RetryError as error:
-            last = error.last_attempt.exception()
-            if isinstance(last, RefusedError):
-                self._note_refusal(request.id.query, str(last))
-            self._lose(request.id, str(last))
-        except RefusedError as error:
-            self._note_refusal(request.id.query, str(error))
-            self._put_aside(request.id.query, str(error))
-        except UnusableError as error:
-            self._give_up(str(error), resumable=False)
-        else:
-            self._losses.pop(request.id, None)
-            self._finished.put(completion)
-
-    async def _attempt(self, request: Request, body: dict[str, Any], failed_at: list[Endpoint]) -> Completion:
-        """One try, after waiting for an endpoint with room, as often as the endpoints are busy."""
         while True:
             endpoint = await self._pool.acquire(failed_at)
             try:
                 completion = await endpoint.sample(self._session, request, body)
                 endpoint.succeeded()
-                self._n_succeeded += 1
-                self._answered.add(request.id.query)
-                self._idle_or_success_s = time.monotonic()
-                return completion
-            except (BusyError, FailedError) as error:
-                endpoint.failed()
-                self._last_failure = self._masked(error)
-                _log.info("%s", self._last_failure)
-                if isinstance(error, FailedError):
-                    failed_at.append(endpoint)
-                    if error.forbidden and not self._n_succeeded:
-                        self._give_up(self._last_failure)
-                    raise
-            except RefusedError:
-                failed_at.append(endpoint)  # another one, with another version or setting, may take it
-                raise
+                break
+            except UnusableError as error:
+                self._give_up(str(error), resumable=False)
+                return
+            except BusyError as error:
+                self._note_failure(endpoint, error)
+                continue
+            except FailedError as error:
+                self._note_failure(endpoint, error)
+                if error.forbidden and not self._n_succeeded:
+                    self._give_up(self._last_failure)
+                reason = str(error)
+            except RefusedError as error:  # of a proxy perhaps, or a server in trouble, unless it is for the length
+                reason = str(error)
+                too_long = error.too_long and request.id.query not in self._answered
+                if too_long or len(failed_at) + 1 == _ATTEMPTS:
+                    self._note_refusal(request.id.query, reason)
+                if too_long:
+                    self._put_aside(request.id.query, reason)
+                    return
             finally:
                 await self._pool.release(endpoint)
+            failed_at.append(endpoint)
+            if len(failed_at) == _ATTEMPTS:
+                self._lose(request.id, reason)
+                return
+            await asyncio.sleep(random.uniform(0.0, _FIRST_PAUSE_S * 2 ** len(failed_at)))
+        self._n_succeeded += 1
+        self._answered.add(request.id.query)
+        self._idle_or_success_s = time.monotonic()
+        self._losses.pop(request.id, None)
+        self._finished.put(completion)
+
+    def _note_failure(self, endpoint: Endpoint, error: Exception) -> None:
+        endpoint.failed()
+        self._last_failure = self._masked(error)
+        _log.info("%s", self._last_failure)
 
     def _lose(self, trial: TrialId, reason: str) -> None:
         # Losses count against a trial only while others succeed: else it is the servers that fail.
@@ -274,12 +269,6 @@ class OpenAIEngine:
             return
         with self._lock:
             self._lost.append(trial)
-
-    def _may_succeed(self, query: int, error: BaseException) -> bool:
-        """Whether a request may go through at another try: a 400 also comes of a proxy, or of a server in trouble."""
-        if isinstance(error, RefusedError):
-            return query in self._answered or not error.too_long
-        return isinstance(error, FailedError)
 
     def _note_refusal(self, query: int, reason: str) -> None:
         """While nothing has succeeded, and many queries or all in flight are refused, it is for the settings."""
