@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from dart_tasks.grading import Case, GradingPool
 from dart_tasks.problems.record import Problem
 from synth.config import RunConfig, resolve
+from synth.engines.factory import sampling_settings
 from synth.engines.vllm_engine import VllmEngine
 from synth.records import Request, normalise, text_key
-from synth.run import load_run_queries, sampling_settings, template_of
+from synth.run import load_run_queries
 from synth.scheduler import QuerySpec, Scheduler, TrialId, TrialResult
 
 
@@ -42,7 +43,7 @@ class Bench:
 
     def __init__(self, config: RunConfig, queries: list[Problem], quota: int, cap: int) -> None:
         self.config, self.queries, self.quota, self.cap = config, queries, quota, cap
-        template = template_of(config)
+        template = config.template()
         assert template is not None
         self.prompts = [template.render(query.query) for query in queries]
         settings = sampling_settings(config)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from synth.config import RunConfig
+from synth.config import RunConfig, rows
 
 __all__ = ["COLUMNS", "run_card", "selection_card", "settings_of"]
 
@@ -28,17 +27,9 @@ COLUMNS = {
 
 
 def settings_of(config: RunConfig, grader_version: str) -> dict[str, str]:
-    """How the run was made, as the card's table shows it."""
-    return {
-        "strategy": f"{config.strategy}, k = {config.k}",
-        "probe": f"{config.probe} trials",
-        "cap": f"{config.max_trials:,} trials of a query",
-        "futility stop": f"{config.futility:g}" if config.futility else "off",
-        "sampling": f"temperature {config.temperature:g}, top-p {config.top_p:g}, {config.max_new_tokens:,} new tokens",
-        "prompt template": Path(config.prompt_template).name,
-        "answers": "any extracted answer" if config.lenient_extraction else "explicitly stated only",
-        "grader": f"dart_tasks.grading {grader_version}",
-    }
+    """How the run was made, as the card's table shows it; model and data sets are among its sources."""
+    said = {name: text for name, text in rows(config, identity=True).items() if name not in ("model", "data set")}
+    return {**said, "grader": f"dart_tasks.grading {grader_version}"}
 
 
 def run_card(config: RunConfig, grader_version: str, n_rows: int, configs: str, licence: str | None = None) -> str:

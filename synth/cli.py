@@ -16,7 +16,7 @@ import click
 from dart_tasks.console import printable, run, stdout_console
 from dart_tasks.files import DataError
 from synth import commands
-from synth.config import ManifestMismatchError, RunConfig
+from synth.config import RunConfig, rows
 from synth.data import is_at_hand
 from synth.options import EXIT_SET_ASIDE, config_from_options, run_options
 
@@ -50,7 +50,10 @@ def command(context: click.Context, /, run_dir: Path | None, dry_run: bool, pres
     config = config_from_options(preset, options)
     run_dir = run_dir or Path("runs") / f"{config.strategy}-{preset}"
     print_plan(config, preset, run_dir)
-    _check_template(config)
+    try:
+        config.template()
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     if dry_run:
         return None
     _check_at_hand(config)
@@ -69,77 +72,22 @@ def main() -> None:
 # ---------------------------------------------------------------------- the plan
 def print_plan(config: RunConfig, preset: str, run_dir: Path) -> None:
     """Show every setting of the run: a table in a terminal, plain lines when piped."""
-    rows = list(_plan_rows(config, preset, run_dir))
+    said = {"preset": preset, **rows(config), "output": str(run_dir)}
+    lines = [(name, line) for name, text in said.items() for line in text.split("\n")]
     if not sys.stdout.isatty():
-        for name, value in rows:
+        for name, value in lines:
             click.echo(f"{name:<12} {printable(value)}")
         return
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title="dart-synth", title_justify="left", box=None, pad_edge=False, show_header=False)
-    for name, value in rows:
+    for name, value in lines:
         table.add_row(Text(name, style="bold"), Text(printable(value)))
     stdout_console().print(table)
 
 
-def _plan_rows(config: RunConfig, preset: str, run_dir: Path) -> Iterator[tuple[str, str]]:
-    quota = {
-        "uniform": f"{config.k} correct responses of every query",
-        "prop2diff": f"max(1, ceil({config.k} * fail rate)) correct responses of a query",
-        "vanilla": f"{config.k} trials of every query",
-    }.get(config.strategy, f"k = {config.k}")
-    yield "preset", preset
-    yield "strategy", f"{config.strategy}: {quota}"
-    probe = f"{config.probe} trials estimate each fail rate" if config.probe else "none"
-    yield "probe", probe
-    futility = f", stopped when the chance to fill is under {config.futility:g}" if config.futility else ""
-    yield "cap", f"{config.max_trials:,} trials of a query{futility}"
-    for spec in config.datasets:
-        columns = f" (split {spec.split})" if not Path(spec.path).exists() else ""
-        yield "data set", f"{spec.path}{columns}"
-    if config.limit:
-        yield (
-            "limit",
-            f"{config.limit:,} queries of each data set{', evenly over levels' if config.balance_levels else ''}",
-        )
-    for column, values in config.where:
-        yield "where", f"{column} in {', '.join(values)}"
-    yield "model", config.model + (f" @ {config.revision}" if config.revision else "")
-    yield "prompt", config.prompt_template
-    top_k = f", top-k {config.top_k}" if config.top_k else ""
-    eos = ", end of text ignored" if config.ignore_eos else ""
-    yield (
-        "sampling",
-        (
-            f"temperature {config.temperature:g}, top-p {config.top_p:g}{top_k}, "
-            f"at most {config.max_new_tokens:,} tokens{eos}"
-        ),
-    )
-    accepted = "any extracted answer" if config.lenient_extraction else "explicitly stated answers only"
-    yield "grading", f"{accepted}, {config.grade_timeout_s:g} s per response"
-    seeds = "one seed per trial" if config.reproducible else "a new engine seed per attempt"
-    yield "seed", f"{config.seed} ({seeds})"
-    place = {
-        "vllm": f"vLLM in this process, {config.n_slots} slots",
-        "ray": f"{config.replicas:,} vLLM replicas on {config.ray_address or 'a Ray cluster started here'}, "
-        f"{config.n_slots} slots each",
-        "openai": f"servers at {', '.join(config.endpoints)}, {config.n_slots} requests at a time each",
-    }[config.engine]
-    yield "engine", place + "".join(f", {name}={value}" for name, value in config.engine_args)
-    yield "output", str(run_dir)
-
-
 # ---------------------------------------------------------------------- what must be at hand
-def _check_template(config: RunConfig) -> None:
-    from synth.run import template_of
-
-    try:
-        template_of(config)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-
-
 def _check_at_hand(config: RunConfig) -> None:
     """Refuse in one line, before anything is downloaded, what cannot work on this machine."""
     for spec in config.datasets:
@@ -189,10 +137,12 @@ def _model_is_cached(config: RunConfig) -> bool:
 # ---------------------------------------------------------------------- the run
 def _synthesise(config: RunConfig, run_dir: Path) -> int:
     from dart_tasks.grading import GRADER_VERSION, GradingPool
-    from synth.display import LiveDisplay, PlainDisplay, set_aside_lines, snapshot
+    from synth.display import LiveDisplay, PlainDisplay, print_state, set_aside_lines, snapshot
     from synth.engines import EngineError
+    from synth.engines.factory import make_engine
     from synth.ledger import LedgerError
-    from synth.run import load_run_queries, make_engine, synthesise
+    from synth.manifest import ManifestMismatchError
+    from synth.run import load_run_queries, synthesise
 
     try:
         queries = load_run_queries(config)
@@ -210,7 +160,7 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
         raise click.UsageError(str(error)) from error
     except (EngineError, LedgerError) as error:
         raise click.ClickException(str(error)) from error
-    _print_report(snapshot(report.plan.scheduler, queries))
+    print_state(snapshot(report.plan.scheduler, queries))
     for line in set_aside_lines(report.progress.set_aside, queries):
         click.echo(line)
     if report.exported is None:
@@ -222,13 +172,6 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
         f"from {report.exported.n_trials:,} trials, are in {run_dir / 'dataset'}"
     )
     return EXIT_SET_ASIDE if report.progress.set_aside else 0
-
-
-def _print_report(state: Any) -> None:
-    from synth.display import state_table
-
-    console = stdout_console()
-    console.print(state_table(state, console.width))
 
 
 @contextmanager

@@ -10,9 +10,8 @@ from typing import Any
 
 import click
 
-from dart_tasks.console import first_line, printable, stdout_console
+from dart_tasks.console import first_line, stdout_console
 from dart_tasks.files import DataError, write_atomically
-from dart_tasks.problems.benchmarks import SUITE
 from synth.options import EXIT_SET_ASIDE, config_from_options, run_options
 
 __all__ = ["curate", "plan", "report", "status", "temperature"]
@@ -24,7 +23,7 @@ __all__ = ["curate", "plan", "report", "status", "temperature"]
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def status(run_dir: Path, as_json: bool) -> None:
     """Show how far a run is, while it works or afterwards."""
-    from synth.display import snapshot, state_table
+    from synth.display import print_state, snapshot
     from synth.ledger import LedgerError
     from synth.run import open_run
 
@@ -38,8 +37,7 @@ def status(run_dir: Path, as_json: bool) -> None:
         finished = (run_dir / "dataset" / "README.md").is_file()
         click.echo(json.dumps({"done": opened.plan.scheduler.done, "exported": finished, "groups": groups}))
         return
-    console = stdout_console()
-    console.print(state_table(state, console.width))
+    print_state(state)
     left = opened.plan.scheduler.expected_trials_left()
     word = "done" if opened.plan.scheduler.done else f"about {left:,.0f} trials left"
     click.echo(f"{word}; {len(opened.attempts)} attempt{'s' if len(opened.attempts) != 1 else ''}, "
@@ -74,11 +72,12 @@ def temperature(output: Path, temperatures: str, trials: int, preset: str, **opt
     from rich.table import Table
 
     from dart_tasks.grading import GRADER_VERSION, GradingPool
-    from synth.config import ManifestMismatchError
     from synth.display import set_aside_lines
     from synth.engines import EngineError, SetAside
+    from synth.engines.factory import make_vllm_engine, sampling_settings
     from synth.ledger import Ledger, LedgerError
-    from synth.run import load_run_queries, make_vllm_engine, sampling_settings, synthesise
+    from synth.manifest import ManifestMismatchError
+    from synth.run import load_run_queries, synthesise
     from synth.temperature import compare
 
     try:
@@ -163,6 +162,7 @@ Examples:
 @click.option("--lenient-extraction", is_flag=True, help="Also keep answers that were not stated explicitly.")
 @click.option(
     "--decontaminate",
+    "check",
     type=click.Choice(["report", "drop", "off"]),
     default="report",
     show_default=True,
@@ -174,13 +174,14 @@ Examples:
 @click.option("--push-to-hub", metavar="OWNER/NAME", help="Publish the result; refused without a licence.")
 def curate(
     pools: tuple[Path, ...], output: Path, strategy_name: str, k: int | None, size: int | None,
-    lenient_extraction: bool, decontaminate: str, originals: Path | None, form: Any, licence: str | None,
+    lenient_extraction: bool, check: str, originals: Path | None, form: Any, licence: str | None,
     push_to_hub: str | None,
 ) -> None:  # fmt: skip
     """Build a data set of any strategy or size from pools, without sampling again."""
     from dart_tasks.licences import CardError, check_licence, source
     from synth.card import selection_card
     from synth.curate import open_pool, original_rows, select, selected_rows
+    from synth.decontaminate import decontaminate
     from synth.export import DATASET_COLUMNS, configs_block, write_rows
     from synth.ledger import LedgerError
     from synth.strategy import get_strategy
@@ -193,7 +194,10 @@ def curate(
         raise click.UsageError(str(error)) from error
     try:
         opened = [open_pool(path) for path in pools]
-        leave_out, overlap = _decontaminate(opened, decontaminate)
+        leave_out, overlap = frozenset[str](), "not checked"
+        if check != "off":
+            queries = {query.id: query for pool in opened for query in pool.queries()}
+            leave_out, overlap = decontaminate(list(queries.values()), check == "drop", click.echo)
         selection = select(opened, strategy, k, size, lenient_extraction, leave_out)
         extra = original_rows(originals) if originals else []
         sources = [source(name, role) for name, role in _sources(pools)]  # type: ignore[arg-type]
@@ -235,7 +239,7 @@ def curate(
 
 def _sources(pools: Sequence[Path]) -> list[tuple[str, str]]:
     """Models and data sets of the pools, from the runs' manifests; a pool file alone tells its name only."""
-    from synth.config import Manifest
+    from synth.manifest import Manifest
 
     found: dict[tuple[str, str], None] = {}
     for pool in pools:
@@ -246,42 +250,6 @@ def _sources(pools: Sequence[Path]) -> list[tuple[str, str]]:
         found[(manifest.identity["model"], "synthesiser")] = None
         found.update(dict.fromkeys((spec["path"], "queries") for spec in manifest.identity["datasets"]))
     return list(found)
-
-
-def _decontaminate(pools: Sequence[Any], mode: str) -> tuple[frozenset[str], str]:
-    """Report queries that overlap with test problems; returns those to leave out, and what the card says of it."""
-    if mode == "off":
-        return frozenset(), "not checked"
-    from dart_tasks.problems import load
-    from synth.curate import find_overlaps
-
-    tests: list[tuple[str, str, str]] = []
-    missing = []
-    for name in SUITE:
-        try:
-            tests += [(name, problem.id, problem.query) for problem in load(name)]
-        except Exception as error:  # no network raises whatever the hub's client raises
-            missing.append(name)
-            del error
-    unchecked = ""
-    if missing:
-        unchecked = f"not checked against {', '.join(missing)} (not available)"
-        if mode == "drop":
-            unchecked += ": queries that overlap with them were not dropped"
-        click.echo(f"overlap {unchecked}; DART_MATH_DATA names a folder of test sets")
-    if not tests:
-        return frozenset(), unchecked
-    queries = {query.id: query for pool in pools for query in pool.queries()}
-    overlaps = find_overlaps(list(queries.values()), tests)
-    exact = sum(overlap.exact for overlap in overlaps)
-    found = f"{len(overlaps):,} of {len(queries):,} queries overlap with test problems ({exact:,} are the same)"
-    fate = "left out" if mode == "drop" else "kept"
-    click.echo(f"{found}: {fate}{'' if mode == 'drop' else ' (--decontaminate drop leaves them out)'}")
-    for overlap in overlaps[:10]:
-        click.echo(f"  {printable(overlap.query_id)}: {overlap.problem_id}{' (same text)' if overlap.exact else ''}")
-    checked = ", ".join(name for name in SUITE if name not in missing)
-    note = f"{found}: {fate}; checked against {checked}{f'; {unchecked}' if unchecked else ''}"
-    return frozenset(overlap.query_id for overlap in overlaps) if mode == "drop" else frozenset(), note
 
 
 def _push(folder: Path, name: str) -> None:

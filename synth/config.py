@@ -1,261 +1,354 @@
-"""A run's configuration: presets, what options override, and what must match when a run is resumed."""
+"""A run's configuration: every setting is declared once, with all that the commands, plan and card say of it.
+
+A field of :class:`RunConfig` is a setting. Its declaration tells its type, default, bound and help, whether two
+attempts at a run must agree on it, and how it reads in the plan and on the card::
+
+    top_k: int = setting(0, "Top-k sampling, as 50; 0 is off.", click.IntRange(0), row="sampling", show=_top_k)
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dart_tasks.files import write_atomically
-from dart_tasks.problems.record import Problem
-from synth.data import KNOWN_DATASETS, DatasetSpec, dataset_fingerprint
-from synth.ledger import LedgerError, damaged
+import click
+
+from dart_tasks.prompts import PromptTemplate, get_template
+from synth.data import KNOWN_DATASETS, DatasetSpec
 from synth.strategy import get_strategy
 
-__all__ = ["PRESETS", "Manifest", "ManifestMismatchError", "RunConfig", "config_of_manifest", "resolve"]
+__all__ = ["MODEL_TEMPLATE", "PRESETS", "RunConfig", "Setting", "flag_of", "resolve", "rows", "settings"]
 
-_MANIFEST = "manifest.json"
 MODEL_TEMPLATE = "model"
 """Prompt template name for the model's own chat template."""
+Show = Callable[["RunConfig"], str]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is said of a setting, besides its name, type and default.
+
+    Attributes:
+        help: one line, with an example where the value is not plain.
+        kind: click's type, with its bound; None where there is no option of that name alone (see ``synth.options``).
+        flags: the option, where it is not the field's name.
+        metavar: what stands for the value in the help.
+        parse: from each value of a repeatable option to an item of the field.
+        least: the smallest value, where the message should say so.
+        engine: the only engine that knows it.
+        identity: whether two attempts at a run must agree on it.
+        row: the line of the plan that it is part of.
+        show: its part of that line, "" for none; several lines where there are line feeds.
+    """
+
+    help: str
+    kind: Any = None
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    parse: Callable[[str], Any] | None = None
+    least: int | None = None
+    engine: str | None = None
+    identity: bool = True
+    row: str = ""
+    show: Show = lambda config: ""
+
+
+def setting(default: Any, help: str, kind: Any = None, **said: Any) -> Any:
+    """Declare a field of :class:`RunConfig`."""
+    return dataclasses.field(default=default, metadata={"setting": Setting(help, kind, **said)})
+
+
+# ---------------------------------------------------------------------- parts of the plan's lines
+def _strategy(config: RunConfig) -> str:
+    return f"{config.strategy}: {get_strategy(config.strategy).says.format(k=config.k)}"
+
+
+def _probe(config: RunConfig) -> str:
+    return f"{config.probe} trials estimate each fail rate" if config.probe else "none"
+
+
+def _futility(config: RunConfig) -> str:
+    return f"stopped when the chance to fill is under {config.futility:g}" if config.futility else ""
+
+
+def _datasets(config: RunConfig) -> str:
+    return "\n".join(
+        spec.path if Path(spec.path).exists() else f"{spec.path} (split {spec.split})" for spec in config.datasets
+    )
+
+
+def _limit(config: RunConfig) -> str:
+    return f"{config.limit:,} queries of each data set" if config.limit else ""
+
+
+def _where(config: RunConfig) -> str:
+    return "\n".join(f"{column} in {', '.join(values)}" for column, values in config.where)
+
+
+def _place(config: RunConfig) -> str:
+    if config.engine == "ray":
+        cluster = config.ray_address or "a Ray cluster started here"
+        return f"{config.replicas:,} vLLM replicas on {cluster}, {config.n_slots} slots each"
+    if config.engine == "openai":
+        return f"servers at {', '.join(config.endpoints)}, {config.n_slots} requests at a time each"
+    return f"vLLM in this process, {config.n_slots} slots"
+
+
+# ---------------------------------------------------------------------- parsers of repeatable options
+def _parse_where(text: str) -> tuple[str, tuple[str, ...]]:
+    column, equals, values = text.partition("=")
+    if not equals or not column or not values:
+        raise ValueError(f"--where takes COLUMN=VALUE,... (got {text!r})")
+    return column, tuple(values.split(","))
+
+
+def _parse_resource(text: str) -> tuple[str, float]:
+    name, equals, amount = text.partition("=")
+    try:
+        return name, float(amount if equals else "?")
+    except ValueError:
+        raise ValueError(f"--replica-resource takes NAME=AMOUNT (got {text!r})") from None
+
+
+def _parse_engine_arg(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip("-"):
+        raise ValueError(f"--engine-arg takes NAME=VALUE (got {text!r})")
+    try:
+        parsed = json.loads(value.lower() if value in ("True", "False") else value)
+    except json.JSONDecodeError:
+        parsed = value
+    return name.strip("-").replace("-", "_"), parsed
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything a synthesis depends on. Fields marked ``runtime`` may change when a run is resumed.
+    """Everything a synthesis depends on. The defaults are DART-Math's recipe (arXiv 2407.13690, 3.1 and Appendix A).
 
-    Units: ``max_new_tokens`` in tokens, ``probe``, ``max_trials`` and ``k`` in trials or responses per query;
-    ``futility`` is a probability; ``grade_timeout_s`` in seconds.
+    Units: ``max_new_tokens`` in tokens, ``probe``, ``max_trials`` and ``k`` in trials or responses per query (``k`` and
+    ``max_trials`` 0: the strategy's own); ``futility`` is a probability; times in seconds.
     """
 
-    strategy: str
-    k: int
-    max_trials: int
-    probe: int
-    datasets: tuple[DatasetSpec, ...]
-    where: tuple[tuple[str, tuple[str, ...]], ...]
-    limit: int | None
-    balance_levels: bool
-    model: str
-    revision: str | None
-    prompt_template: str
-    temperature: float
-    top_p: float
-    top_k: int
-    max_new_tokens: int
-    stop: tuple[str, ...]
-    ignore_eos: bool
-    lenient_extraction: bool
-    futility: float
-    seed: int
-    reproducible: bool
-    trust_remote_code: bool
-    engine_args: tuple[tuple[str, Any], ...] = field(metadata={"runtime": True})
-    n_slots: int = field(metadata={"runtime": True})
-    grade_workers: int | None = field(metadata={"runtime": True})
-    grade_timeout_s: float = field(metadata={"runtime": True})
-    dataset_format: Literal["parquet", "jsonl"] = field(metadata={"runtime": True})
-    engine: Literal["vllm", "ray", "openai"] = field(default="vllm", metadata={"runtime": True})
-    replicas: int = field(default=1, metadata={"runtime": True})
-    replica_cpus: float = field(default=1.0, metadata={"runtime": True})
-    replica_gpus: float | None = field(default=None, metadata={"runtime": True})
-    replica_resources: tuple[tuple[str, float], ...] = field(default=(), metadata={"runtime": True})
-    ray_address: str | None = field(default=None, metadata={"runtime": True})
-    endpoints: tuple[str, ...] = field(default=(), metadata={"runtime": True})
-    request_timeout_s: float = field(default=600.0, metadata={"runtime": True})
-    api_key_env: str = field(default="OPENAI_API_KEY", metadata={"runtime": True})
+    strategy: str = setting(
+        "prop2diff", "uniform, prop2diff, vanilla, or one that an installed package registers.", str,
+        row="strategy", show=_strategy,
+    )  # fmt: skip
+    k: int = setting(
+        0,
+        "Correct responses a query (prop2diff: at fail rate 1; vanilla: trials), as 40.",
+        int,
+        flags=("-k", "--k"),
+        least=1,
+    )
+    probe: int = setting(
+        32, "Trials that estimate a query's fail rate before its quota is frozen.", int, row="probe", show=_probe
+    )
+    max_trials: int = setting(
+        0, "Trials a query may use at most, as 2048.", int, least=1,
+        row="cap", show=lambda c: f"{c.max_trials:,} trials of a query",
+    )  # fmt: skip
+    futility: float = setting(
+        0.0, "Stop a query when its chance to fill by the cap is below this, as 0.01; 0 is off.",
+        click.FloatRange(0, 1), row="cap", show=_futility,
+    )  # fmt: skip
+    datasets: tuple[DatasetSpec, ...] = setting(
+        (KNOWN_DATASETS["math"], KNOWN_DATASETS["gsm8k-fix"]), "Queries to run.", row="data set", show=_datasets
+    )
+    limit: int | None = setting(
+        None, "At most this many queries of each data set.", click.IntRange(1), row="limit", show=_limit
+    )
+    balance_levels: bool = setting(
+        False, "Take the limit evenly over the levels.", bool,
+        row="limit", show=lambda c: "evenly over levels" if c.limit and c.balance_levels else "",
+    )  # fmt: skip
+    where: tuple[tuple[str, tuple[str, ...]], ...] = setting(
+        (), "Keep rows with these values, as level=4,5; repeatable.", str,
+        metavar="COLUMN=VALUE,...", parse=_parse_where, row="where", show=_where,
+    )  # fmt: skip
+    model: str = setting(
+        "deepseek-ai/deepseek-math-7b-rl", "Local folder or hub name of the model that samples.", str,
+        row="model", show=lambda c: c.model + (f" @ {c.revision}" if c.revision else ""),
+    )  # fmt: skip
+    revision: str | None = setting(None, "Revision of the model on the hub.", str)
+    trust_remote_code: bool = setting(False, "Let the model's own code run.", bool)
+    prompt_template: str = setting(
+        "deepseekmath", "A template's name (alpaca, ...), a file with {query} in it, or the model's own.", str,
+        metavar="NAME|FILE|model", row="prompt", show=lambda c: Path(c.prompt_template).name,
+    )  # fmt: skip
+    temperature: float = setting(
+        1.6, "Sampling temperature.", click.FloatRange(0),
+        row="sampling", show=lambda c: f"temperature {c.temperature:g}",
+    )  # fmt: skip
+    top_p: float = setting(
+        0.95, "Nucleus sampling.", click.FloatRange(0, 1, min_open=True),
+        row="sampling", show=lambda c: f"top-p {c.top_p:g}",
+    )  # fmt: skip
+    top_k: int = setting(
+        0, "Top-k sampling, as 50; 0 is off.", click.IntRange(0),
+        row="sampling", show=lambda c: f"top-k {c.top_k or 'off'}",
+    )  # fmt: skip
+    max_new_tokens: int = setting(
+        2048, "Tokens a response may have.", int, least=1,
+        row="sampling", show=lambda c: f"at most {c.max_new_tokens:,} tokens",
+    )  # fmt: skip
+    stop: tuple[str, ...] = setting(
+        (), "A string that ends a response, besides the template's; repeatable.", str, parse=str,
+        row="sampling", show=lambda c: f"stopped at {', '.join(map(json.dumps, c.stop))}" if c.stop else "",
+    )  # fmt: skip
+    ignore_eos: bool = setting(
+        False, "Go on after the end-of-text token.", bool,
+        row="sampling", show=lambda c: "end of text ignored" if c.ignore_eos else "",
+    )  # fmt: skip
+    lenient_extraction: bool = setting(
+        False, "Also accept answers that were not stated explicitly.", bool,
+        flags=("--lenient-extraction/--strict-extraction",), row="grading",
+        show=lambda c: "any extracted answer" if c.lenient_extraction else "explicitly stated answers only",
+    )  # fmt: skip
+    grade_timeout_s: float = setting(
+        5.0, "Seconds for grading one response.", click.FloatRange(0, min_open=True), flags=("--grade-timeout",),
+        identity=False, row="grading", show=lambda c: f"{c.grade_timeout_s:g} s per response",
+    )  # fmt: skip
+    seed: int = setting(0, "Seed of the run.", int, row="seed", show=lambda c: str(c.seed))
+    reproducible: bool = setting(
+        False, "Seeds per trial: repeatable, but slower.", bool,
+        row="seed", show=lambda c: "one for each trial" if c.reproducible else "another for the engine at each attempt",
+    )  # fmt: skip
+    engine: Literal["vllm", "ray", "openai"] = setting(
+        "vllm", "vLLM in this process, vLLM replicas on a Ray cluster, or OpenAI-compatible servers.",
+        click.Choice(["vllm", "ray", "openai"]), identity=False, row="engine", show=_place,
+    )  # fmt: skip
+    n_slots: int = setting(
+        256, "Trials that run at once, on each replica (vLLM's max_num_seqs) or endpoint.", int,
+        flags=("--slots",), least=1, identity=False,
+    )  # fmt: skip
+    engine_args: tuple[tuple[str, Any], ...] = setting(
+        (), "Further vLLM engine argument, as tensor_parallel_size=4; with --engine openai, a field of the request "
+        "(null leaves one out); repeatable.", str, flags=("--engine-arg",), metavar="NAME=VALUE",
+        parse=_parse_engine_arg, identity=False, row="engine",
+        show=lambda c: ", ".join(f"{name}={value}" for name, value in c.engine_args),
+    )  # fmt: skip
+    replicas: int = setting(1, "Engines to keep up.", click.IntRange(1), engine="ray", identity=False)
+    replica_cpus: float = setting(1.0, "CPUs of each replica.", click.FloatRange(0), engine="ray", identity=False)
+    replica_gpus: float | None = setting(
+        None, "GPUs of each replica; one, or as many as it is parallel, where the cluster has GPUs.",
+        click.FloatRange(0), engine="ray", identity=False,
+    )  # fmt: skip
+    replica_resources: tuple[tuple[str, float], ...] = setting(
+        (), "Custom resource that each replica needs, as A100=1; repeatable.", str, flags=("--replica-resource",),
+        metavar="NAME=AMOUNT", parse=_parse_resource, engine="ray", identity=False,
+    )  # fmt: skip
+    ray_address: str | None = setting(
+        None, "An existing cluster, as auto on its head node; else one is started here.", str, engine="ray",
+        identity=False,
+    )  # fmt: skip
+    endpoints: tuple[str, ...] = setting(
+        (), "Base URL of a server, as http://node7:8000/v1; repeatable.", str, flags=("--endpoint",), metavar="URL",
+        parse=str, engine="openai", identity=False,
+    )  # fmt: skip
+    request_timeout_s: float = setting(
+        600.0, "Seconds for one answer, its time in the server's queue included.", click.FloatRange(0, min_open=True),
+        flags=("--request-timeout",), engine="openai", identity=False,
+    )  # fmt: skip
+    api_key_env: str = setting(
+        "OPENAI_API_KEY", "Environment variable with the key, which is stored nowhere.", str, metavar="NAME",
+        engine="openai", identity=False,
+    )  # fmt: skip
+    grade_workers: int | None = setting(None, "Grader processes.", click.IntRange(1), identity=False)
+    dataset_format: Literal["parquet", "jsonl"] = setting(
+        "parquet", "Of the data set.", click.Choice(["parquet", "jsonl"]), flags=("--format",), identity=False
+    )
 
     def identity(self) -> dict[str, Any]:
-        """The fields that two attempts at one run must agree on, as JSON values."""
+        """The settings that two attempts at one run must agree on, as JSON values."""
         values = json.loads(json.dumps(dataclasses.asdict(self)))
-        return {f.name: values[f.name] for f in dataclasses.fields(self) if not f.metadata.get("runtime")}
+        return {name: values[name] for name, said in settings().items() if said.identity}
+
+    def template(self) -> PromptTemplate | None:
+        """The prompt template; None for the model's own.
+
+        Raises:
+            ValueError: no such template.
+        """
+        return None if self.prompt_template == MODEL_TEMPLATE else get_template(self.prompt_template)
 
 
-def _paper() -> dict[str, Any]:
-    """DART-Math's recipe (arXiv 2407.13690, section 3.1 and Appendix A)."""
-    return {
-        "strategy": "prop2diff",
-        "probe": 32,
-        "datasets": (KNOWN_DATASETS["math"], KNOWN_DATASETS["gsm8k-fix"]),
-        "where": (),
-        "limit": None,
-        "balance_levels": False,
-        "model": "deepseek-ai/deepseek-math-7b-rl",
-        "revision": None,
-        "prompt_template": "deepseekmath",
-        "temperature": 1.6,
-        "top_p": 0.95,
-        "top_k": 0,
-        "max_new_tokens": 2048,
-        "stop": (),
-        "ignore_eos": False,
-        "lenient_extraction": False,
-        "futility": 0.0,
-        "seed": 0,
-        "reproducible": False,
-        "trust_remote_code": False,
-        "engine_args": (),
-        "n_slots": 256,
-        "grade_workers": None,
-        "grade_timeout_s": 5.0,
-        "dataset_format": "parquet",
-    }
+def settings() -> dict[str, Setting]:
+    """Every setting's declaration, by its field's name."""
+    return {field.name: field.metadata["setting"] for field in dataclasses.fields(RunConfig)}
 
 
-def _demo() -> dict[str, Any]:
+def flag_of(name: str) -> str:
+    """The option of a field, as people write it."""
+    said = settings()[name]
+    return said.flags[-1].split("/")[0] if said.flags else "--" + name.replace("_", "-")
+
+
+def rows(config: RunConfig, *, identity: bool | None = None) -> dict[str, str]:
+    """The plan's lines: each row's name and what its settings say; with ``identity``, of such settings alone."""
+    found: dict[str, list[str]] = {}
+    for said in settings().values():
+        if said.row and identity in (None, said.identity) and (part := said.show(config)):
+            found.setdefault(said.row, []).append(part)
+    return {row: ", ".join(parts) for row, parts in found.items()}
+
+
+# ---------------------------------------------------------------------- presets
+def _demo() -> RunConfig:
     """The tiny embedded model on the embedded problems: about a minute on two CPU cores."""
     from dart_tasks import embedded
 
-    return {
-        **_paper(),
-        "probe": 8,
-        "k": 16,
-        "max_trials": 128,
-        "datasets": (DatasetSpec(str(embedded.TRAIN_PROBLEMS), "embedded", benchmark="generic"),),
-        "limit": 200,
-        "balance_levels": True,
-        "model": str(embedded.MODEL_DIR),
-        "prompt_template": "alpaca",
-        "temperature": 1.0,
-        "top_p": 1.0,
-        "max_new_tokens": 256,
-        "futility": 0.01,
-        "engine_args": (("enforce_eager", True), ("max_model_len", 1024), ("dtype", "float32")),
-        "n_slots": 128,
-    }
+    return replace(
+        RunConfig(),
+        probe=8,
+        k=16,
+        max_trials=128,
+        datasets=(DatasetSpec(str(embedded.TRAIN_PROBLEMS), "embedded", benchmark="generic"),),
+        limit=200,
+        balance_levels=True,
+        model=str(embedded.MODEL_DIR),
+        prompt_template="alpaca",
+        temperature=1.0,
+        top_p=1.0,
+        max_new_tokens=256,
+        futility=0.01,
+        engine_args=(("enforce_eager", True), ("max_model_len", 1024), ("dtype", "float32")),
+        n_slots=128,
+    )
 
 
-PRESETS = {"paper": _paper, "demo": _demo}
+PRESETS: dict[str, Callable[[], RunConfig]] = {"paper": RunConfig, "demo": _demo}
 
 
 def resolve(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
-    """A preset with the options that were given; k and the cap default to the strategy's own.
+    """A preset with the settings that were given; k and the cap default to the strategy's own.
 
     Raises:
         ValueError: an unknown strategy, or values that do not go together.
     """
-    values = PRESETS[preset]()
-    if "strategy" in overrides and overrides["strategy"] != values["strategy"]:
-        values.pop("k", None)
-    values.update(overrides)
-    strategy = get_strategy(values["strategy"])
-    values.setdefault("k", min(strategy.default_k, 8) if preset == "demo" else strategy.default_k)
-    if strategy.fixed_trials:
-        values["max_trials"] = values["k"]
-    values.setdefault("max_trials", strategy.default_max_trials)
-    known_fail_rates = all(spec.fail_rate_column for spec in values["datasets"])
+    base = PRESETS[preset]()
+    for name, said in settings().items():
+        if said.least is not None and overrides.get(name, said.least) < said.least:
+            raise ValueError(f"{flag_of(name)} must be at least {said.least} (got {overrides[name]})")
+        if name in overrides and said.engine not in (None, overrides.get("engine", base.engine)):
+            engine = overrides.get("engine", base.engine)
+            raise ValueError(f"{flag_of(name)} goes with --engine {said.engine} (got --engine {engine})")
+    config = replace(base, **overrides)
+    strategy = get_strategy(config.strategy)
+    if config.k == 0 or (config.strategy != base.strategy and "k" not in overrides):
+        config = replace(config, k=min(strategy.default_k, 8) if preset == "demo" else strategy.default_k)
+    if strategy.fixed_trials or config.max_trials == 0:
+        config = replace(config, max_trials=config.k if strategy.fixed_trials else strategy.default_max_trials)
+    known_fail_rates = all(spec.fail_rate_column for spec in config.datasets)
     if not strategy.needs_difficulty or (known_fail_rates and "probe" not in overrides):
-        values["probe"] = 0
-    config = RunConfig(**values)
-    _check_engine(config, overrides)
-    for name, least in (("k", 1), ("max_trials", 1), ("max_new_tokens", 1), ("n_slots", 1)):
-        if getattr(config, name) < least:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least {least} (got {getattr(config, name)})")
+        config = replace(config, probe=0)
+    if config.engine == "openai" and not config.endpoints:
+        raise ValueError("--engine openai needs --endpoint URL, as http://localhost:8000/v1")
     if config.probe > config.max_trials:
         raise ValueError(f"--probe {config.probe} exceeds --max-trials {config.max_trials}")
     if strategy.needs_difficulty and config.probe < 1 and not known_fail_rates:
         raise ValueError(f"--strategy {strategy.name} needs a probe: --probe must be at least 1 (got {config.probe})")
     return config
-
-
-def _check_engine(config: RunConfig, overrides: Mapping[str, Any]) -> None:
-    """Options of one engine are mistakes with another."""
-    owners = {
-        "endpoints": "openai", "request_timeout_s": "openai", "api_key_env": "openai", "replicas": "ray",
-        "replica_cpus": "ray", "replica_gpus": "ray", "replica_resources": "ray", "ray_address": "ray",
-    }  # fmt: skip
-    names = {"endpoints": "endpoint", "replica_resources": "replica-resource", "request_timeout_s": "request-timeout"}
-    for field_name, engine in owners.items():
-        if field_name in overrides and config.engine != engine:
-            option = names.get(field_name, field_name.replace("_", "-"))
-            raise ValueError(f"--{option} goes with --engine {engine} (got --engine {config.engine})")
-    if config.engine == "openai" and not config.endpoints:
-        raise ValueError("--engine openai needs --endpoint URL, as http://localhost:8000/v1")
-
-
-class ManifestMismatchError(Exception):
-    """The run directory belongs to another configuration."""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """``RUN/manifest.json``: what the run is. Written before its first trial, compared at every later start."""
-
-    identity: dict[str, Any]
-    dataset_sha256: str
-    grader_version: str
-    n_queries: int
-
-    @classmethod
-    def read(cls, run_dir: Path) -> Manifest | None:
-        """The manifest of a run; None where there is none.
-
-        Raises:
-            LedgerError: it is damaged.
-        """
-        path = run_dir / _MANIFEST
-        if not path.is_file():
-            return None
-        try:
-            manifest = cls(**json.loads(path.read_text(encoding="utf-8")))
-            config_of_manifest(manifest)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise LedgerError(f"{path} is damaged: restore it, or start in a new --output") from error
-        return manifest
-
-    def write(self, run_dir: Path) -> None:
-        """Store it in the run's directory."""
-        write_atomically(run_dir / _MANIFEST, json.dumps(dataclasses.asdict(self), indent=2) + "\n")
-
-    def check(self, stored: Manifest, run_dir: Path) -> None:
-        """Compare with the manifest that the run was started with.
-
-        Raises:
-            ManifestMismatchError: a setting differs; the message names each.
-        """
-        ours, theirs = (
-            {**m.identity, "data set": m.dataset_sha256[:12], "grader version": m.grader_version}
-            for m in (self, stored)
-        )
-        different = [name for name in ours if ours[name] != theirs.get(name)]
-        if different:
-            parts = [
-                f"{name.replace('_', ' ')} {_short(theirs.get(name))} -> {_short(ours[name])}" for name in different
-            ]
-            raise ManifestMismatchError(
-                f"{run_dir} holds a run of another configuration ({'; '.join(parts)}): "
-                "repeat its options to resume it, or choose another --output"
-            )
-
-    def check_queries(self, queries: Sequence[Problem], run_dir: Path) -> None:
-        """Compare with the queries in the run's ledger.
-
-        Raises:
-            LedgerError: they are not those that the run was started with.
-        """
-        try:
-            same = dataset_fingerprint(queries) == self.dataset_sha256
-        except TypeError:  # of a damaged ledger anything may come
-            same = False
-        if not same:
-            raise LedgerError(damaged(run_dir, "its queries are not those that manifest.json tells of"))
-
-
-def config_of_manifest(manifest: Manifest) -> RunConfig:
-    """The configuration of an existing run; fields that may change between attempts have the paper preset's values."""
-    stored = manifest.identity
-    names = {f.name for f in dataclasses.fields(RunConfig)}
-    values = {name: _tuples(value) for name, value in stored.items() if name in names}
-    values["datasets"] = tuple(DatasetSpec(**{**d, "configs": tuple(d["configs"])}) for d in stored["datasets"])
-    return RunConfig(**{**{k: v for k, v in _paper().items() if k in names}, **values})
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."

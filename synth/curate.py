@@ -7,7 +7,6 @@ the first one's), so that neither length nor speed decides what is kept.
 from __future__ import annotations
 
 import json
-import re
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,28 +19,23 @@ from typing import Any, NamedTuple, Protocol
 from dart_tasks.console import first_line
 from dart_tasks.files import DataError, read_jsonl
 from dart_tasks.problems.record import Problem
-from synth.config import Manifest, config_of_manifest
 from synth.difficulty import Evidence, Sampled, as_trials_suggest, sampled_by
 from synth.export import DATASET_COLUMNS
 from synth.ledger import Ledger
+from synth.manifest import Manifest, config_of_manifest
 from synth.records import counts, normalise, text_key
 from synth.strategy import QueryStats, Strategy
 
 __all__ = [
-    "Overlap",
     "Pool",
     "PoolError",
     "Selection",
-    "find_overlaps",
     "largest_k",
     "open_pool",
     "original_rows",
     "select",
     "selected_rows",
 ]
-
-NGRAM_WORDS = 13
-"""Words in a row that make two problems overlap, as in GPT-3's decontamination (arXiv 2005.14165, Appendix C)."""
 
 
 class PoolError(DataError):
@@ -446,45 +440,3 @@ def original_rows(path: Path) -> list[dict[str, Any]]:
             raise PoolError(f"line {number} of {path} has no query and response")
         rows.append({**dict.fromkeys(DATASET_COLUMNS), "dataset": path.stem, **row})
     return rows
-
-
-# ---------------------------------------------------------------------- decontamination
-@dataclass(frozen=True, slots=True)
-class Overlap:
-    """A query that shares text with a test problem."""
-
-    query_id: str
-    benchmark: str
-    problem_id: str
-    exact: bool
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z]+|\d+|[^\sa-z\d]", normalise(text).lower())
-
-
-def _grams(text: str) -> set[int]:
-    """Hashes of all runs of 13 words; of the whole text where it is shorter."""
-    words = _words(text)
-    if len(words) <= NGRAM_WORDS:
-        return {text_key(" ".join(words))}
-    return {text_key(" ".join(words[i : i + NGRAM_WORDS])) for i in range(len(words) - NGRAM_WORDS + 1)}
-
-
-def find_overlaps(queries: Sequence[Problem], tests: Sequence[tuple[str, str, str]]) -> list[Overlap]:
-    """Queries that share 13 words in a row (numbers and signs count as words) with a test problem, or all their words.
-
-    Args:
-        tests: (benchmark, problem id, text) of every test problem.
-    """
-    where: dict[int, tuple[str, str, str]] = {}
-    for benchmark, problem_id, text in tests:
-        for gram in _grams(text):
-            where.setdefault(gram, (benchmark, problem_id, text))
-    overlaps = []
-    for query in queries:
-        hit = next((where[gram] for gram in sorted(_grams(query.query)) if gram in where), None)
-        if hit is not None:
-            exact = _words(hit[2]) == _words(query.query)
-            overlaps.append(Overlap(query.id, hit[0], hit[1], exact))
-    return overlaps

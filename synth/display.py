@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dart_tasks.console import printable
+from dart_tasks.console import printable, stdout_console
 from dart_tasks.problems.record import Problem
 from synth.scheduler import Scheduler, Status
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from synth.driver import Progress
     from synth.engines import SetAside
 
-__all__ = ["LiveDisplay", "PlainDisplay", "Snapshot", "group_name", "set_aside_lines", "snapshot"]
+__all__ = ["LiveDisplay", "PlainDisplay", "Snapshot", "group_name", "print_state", "set_aside_lines", "snapshot"]
 
 _OPEN = (Status.PROBING, Status.SAMPLING)
 _N_SET_ASIDE = 20
@@ -193,6 +193,12 @@ _HEADINGS = (
 )
 _BAR = 20  # characters
 _WIDTH_WITH_BAR = 110
+
+
+def print_state(state: Snapshot) -> None:
+    """The table on standard output."""
+    console = stdout_console()
+    console.print(state_table(state, console.width))
 
 
 def state_table(state: Snapshot, width: int) -> Table:

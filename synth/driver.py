@@ -14,7 +14,7 @@ from dart_tasks.grading import Case, Verdict
 from dart_tasks.problems.record import Problem
 from synth.engines import Engine, EngineError, SetAside
 from synth.ledger import Ledger
-from synth.records import Completion, Request, Trial, text_key
+from synth.records import Completion, Request, Trial, derived_seed
 from synth.scheduler import Scheduler, TrialId
 
 __all__ = ["Driver", "Grader", "Observer", "Progress"]
@@ -69,7 +69,7 @@ class PromptMaker:
         """The request for one trial."""
         seed = None
         if self.run_seed is not None:
-            seed = text_key(f"{self.run_seed}/{query.id}/{trial.trial}") & 0x7FFF_FFFF_FFFF_FFFF
+            seed = derived_seed(self.run_seed, query.id, trial.trial, n_bits=63)
         return Request(trial, self.render(query.query), self.chat, seed)
 
 

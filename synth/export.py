@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -191,29 +192,13 @@ def _write_parquet(rows: Iterator[dict[str, Any]], columns: dict[str, str], file
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    types = {
-        "string": pa.string(),
-        "int32": pa.int32(),
-        "int64": pa.int64(),
-        "float64": pa.float64(),
-        "bool": pa.bool_(),
-    }
-    schema = pa.schema([(column, types[kind]) for column, kind in columns.items()])
+    schema = pa.schema([(column, pa.type_for_alias(kind)) for column, kind in columns.items()])
     count = 0
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-        while batch := _take(rows, _BATCH):
+        while batch := list(islice(rows, _BATCH)):
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
             count += len(batch)
     return count
-
-
-def _take(rows: Iterator[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    batch = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == count:
-            break
-    return batch
 
 
 def _text(reference: Any) -> str:

@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dart_tasks.problems.record import Problem
-from synth.records import Trial, counts, text_key
+from synth.records import Trial, counts, derived_seed, text_key
 from synth.scheduler import TrialId, TrialResult
 
 __all__ = [
@@ -234,7 +234,7 @@ class Ledger:
         Every attempt has its own seed: with one seed a resumed run would sample the same responses again.
         """
         attempt = int(next(self._rows("SELECT coalesce(max(attempt) + 1, 0) FROM attempts"))[0])
-        seed = text_key(f"{run_seed}/{attempt}") & 0x7FFF_FFFF
+        seed = derived_seed(run_seed, attempt)
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._execute("INSERT INTO attempts VALUES (?,?,?,?)", [(attempt, started, engine, seed)])
         return attempt, seed

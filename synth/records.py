@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from synth.scheduler import TrialId, TrialResult
 
-__all__ = ["Completion", "Request", "Trial", "counts", "normalise", "text_key"]
+__all__ = ["Completion", "Request", "Trial", "counts", "derived_seed", "normalise", "text_key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,11 @@ def counts(correct: bool, explicit: bool, truncated: bool, lenient: bool) -> boo
 def normalise(text: str) -> str:
     """The form in which two responses are compared: NFKC, runs of white space as one space."""
     return " ".join(unicodedata.normalize("NFKC", text).split())
+
+
+def derived_seed(*parts: object, n_bits: int = 31) -> int:
+    """A seed that follows from what it is for, as (run's seed, attempt): the same on every machine."""
+    return text_key("/".join(map(str, parts))) & (1 << n_bits) - 1
 
 
 def text_key(text: str) -> int:

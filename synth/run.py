@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from dart_tasks.problems.record import Problem
-from dart_tasks.prompts import PromptTemplate, get_template
 from synth.card import run_card
-from synth.config import MODEL_TEMPLATE, Manifest, RunConfig, config_of_manifest
+from synth.config import MODEL_TEMPLATE, RunConfig
 from synth.curate import RunPool, read_trials
 from synth.data import dataset_fingerprint, load_queries
 from synth.difficulty import sampled_by
 from synth.driver import Driver, Grader, Observer, Progress, PromptMaker
-from synth.engines import Engine, SamplingSettings
+from synth.engines import Engine
 from synth.export import ExportCounts, configs_block, count_exported_trials, export_run
 from synth.forecast import Probe
 from synth.ledger import Ledger, LedgerError, damaged, trial_id
+from synth.manifest import Manifest, config_of_manifest
 from synth.scheduler import ProbeOutcome, QuerySpec, Scheduler, Target
 from synth.strategy import QueryStats, Strategy, get_strategy
 
@@ -32,10 +30,8 @@ __all__ = [
     "RunReport",
     "build_plan",
     "load_run_queries",
-    "make_engine",
     "restore",
     "synthesise",
-    "template_of",
 ]
 
 EngineFactory = Callable[[RunConfig, int], Engine]
@@ -65,11 +61,6 @@ def load_run_queries(config: RunConfig) -> list[Problem]:
     """The queries that a configuration names."""
     where = {column: frozenset(values) for column, values in config.where}
     return load_queries(config.datasets, where, config.limit, config.balance_levels)
-
-
-def template_of(config: RunConfig) -> PromptTemplate | None:
-    """The prompt template; None for the model's own."""
-    return None if config.prompt_template == MODEL_TEMPLATE else get_template(config.prompt_template)
 
 
 def build_plan(config: RunConfig, queries: list[Problem], strategy: Strategy | None = None) -> Plan:
@@ -133,7 +124,7 @@ def synthesise(
     Raises:
         ManifestMismatchError, LedgerError, EngineError: see there. A killed or failed run resumes with the same call.
     """
-    template = template_of(config)
+    template = config.template()
     identity = {**config.identity(), "prompt_text": template.text if template else MODEL_TEMPLATE}
     manifest = Manifest(identity, dataset_fingerprint(queries), grader_version, len(queries))
     with ExitStack() as stack:
@@ -260,72 +251,3 @@ def probes_of_queries(config: RunConfig) -> KnownDifficulty:
         quota = strategy.quota(QueryStats(query.fail_rate, 0, 0, query.level, query.domain), config.k)
         probes.append(Probe(0, 0, quota, 1.0 - query.fail_rate))
     return KnownDifficulty(probes, 0.0, 0.0)
-
-
-def sampling_settings(config: RunConfig) -> SamplingSettings:
-    """How the configuration samples, the template's stop strings included."""
-    template = template_of(config)
-    return SamplingSettings(
-        temperature=config.temperature,
-        top_p=config.top_p,
-        top_k=config.top_k,
-        max_new_tokens=config.max_new_tokens,
-        stop=(*(template.stop if template else ()), *config.stop),
-        ignore_eos=config.ignore_eos,
-    )
-
-
-def make_vllm_engine(config: RunConfig, seed: int) -> Engine:
-    """In-process vLLM as the configuration describes it."""
-    from synth.engines.vllm_engine import VllmEngine
-
-    return VllmEngine(
-        config.model,
-        sampling_settings(config),
-        n_slots=config.n_slots,
-        seed=seed,
-        revision=config.revision,
-        trust_remote_code=config.trust_remote_code,
-        engine_args=dict(config.engine_args),
-    )
-
-
-def make_ray_engine(config: RunConfig, seed: int) -> Engine:
-    """vLLM replicas on a Ray cluster."""
-    from synth.engines.ray_engine import RayEngine, Resources
-
-    arguments = dict(config.engine_args)
-    n_parallel = int(arguments.get("tensor_parallel_size", 1)) * int(arguments.get("pipeline_parallel_size", 1))
-    gpus = config.replica_gpus
-    if n_parallel > 1:  # its workers are processes of the actor, on the GPUs that Ray gave to it
-        arguments.setdefault("distributed_executor_backend", "mp")
-        gpus = n_parallel if gpus is None else gpus
-    replica = dataclasses.replace(config, engine="vllm", engine_args=tuple(arguments.items()))
-    return RayEngine(
-        partial(make_vllm_engine, replica),
-        config.replicas,
-        Resources(config.replica_cpus, gpus, dict(config.replica_resources)),
-        seed=seed,
-        address=config.ray_address,
-    )
-
-
-def make_openai_engine(config: RunConfig, seed: int) -> Engine:
-    """OpenAI-compatible servers."""
-    from synth.engines.openai_engine import OpenAIEngine
-
-    return OpenAIEngine(
-        config.model,
-        sampling_settings(config),
-        config.endpoints,
-        n_slots=config.n_slots,
-        request_timeout_s=config.request_timeout_s,
-        api_key_env=config.api_key_env,
-        body=dict(config.engine_args),
-    )
-
-
-def make_engine(config: RunConfig, seed: int) -> Engine:
-    """The engine that the configuration names."""
-    makers = {"vllm": make_vllm_engine, "ray": make_ray_engine, "openai": make_openai_engine}
-    return makers[config.engine](config, seed)

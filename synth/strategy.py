@@ -64,6 +64,8 @@ class Strategy:
     fixed_trials: bool = False
     default_k: int = 40
     default_max_trials: int = 2048
+    says: str = "k = {k}"
+    """What the plan says of it."""
 
 
 def _constant(stats: QueryStats, k: int) -> int:
@@ -79,9 +81,30 @@ def _prop2diff(stats: QueryStats, k: int) -> int:
 STRATEGIES: dict[str, Strategy] = {
     strategy.name: strategy
     for strategy in (
-        Strategy("uniform", _constant, needs_difficulty=False, default_k=40, default_max_trials=2048),
-        Strategy("prop2diff", _prop2diff, default_k=192, default_max_trials=8192),
-        Strategy("vanilla", _constant, needs_difficulty=False, fixed_trials=True, default_k=52, default_max_trials=52),
+        Strategy(
+            "uniform",
+            _constant,
+            needs_difficulty=False,
+            default_k=40,
+            default_max_trials=2048,
+            says="{k} correct responses of every query",
+        ),
+        Strategy(
+            "prop2diff",
+            _prop2diff,
+            default_k=192,
+            default_max_trials=8192,
+            says="max(1, ceil({k} * fail rate)) correct responses of a query",
+        ),
+        Strategy(
+            "vanilla",
+            _constant,
+            needs_difficulty=False,
+            fixed_trials=True,
+            default_k=52,
+            default_max_trials=52,
+            says="{k} trials of every query",
+        ),
     )
 }
 

@@ -10,20 +10,18 @@ import argparse
 import difflib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NoReturn, get_args
+from typing import Any, Literal, NoReturn, cast, get_args
 
-from dart_tasks.prompts import get_template
 from train.data import TrainingSet, default_cache_dir
 from train.divergence import ON_DIVERGENCE, OnDivergence
 from train.errors import UsageError, UserError
 from train.recipe import DATASETS, Recipe, load_recipe, recipe_names
 
-__all__ = ["AttentionChoice", "DistributedName", "Options", "parse", "training_arguments", "training_set"]
+__all__ = ["DistributedName", "Options", "parse", "training_arguments"]
 
 DEFAULT_RECIPE = "mistral-7b"
-AttentionChoice = Literal["auto", "packed_sdpa", "flash_attention_3", "flash_attention_2", "sdpa", "eager"]
 DistributedName = Literal["no", "ddp", "fsdp", "deepspeed"]
 
 _OURS = "the order of packs is a function of the seed and the epoch"
@@ -68,7 +66,7 @@ class Options:
     model: str
     max_length: int
     max_length_policy: Literal["error", "drop"]
-    attention: AttentionChoice
+    attention: str
     on_divergence: OnDivergence
     save_minutes: float
     """Minutes from one checkpoint to the next at most; 0: no limit."""
@@ -88,20 +86,6 @@ class Options:
     """``TrainingArguments`` by name: the recipe's, overridden by flags."""
     given: frozenset[str]
     """Names of ``training`` that were flags."""
-
-
-_AS_GIVEN = (
-    "max_length_policy",
-    "attention",
-    "on_divergence",
-    "export_dtype",
-    "scores",
-    "dry_run",
-    "utilisation",
-    "expect_processes",
-    "expect_distributed",
-)
-"""Options that are flags alone, with their own defaults."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -149,7 +133,11 @@ def _own_parser() -> argparse.ArgumentParser:
         metavar="PACKS",
         help="packs per optimizer step, over all processes (default: the recipe's)",
     )
-    add("attention", choices=get_args(AttentionChoice), default="auto", help="(%(default)s)")
+    add(
+        "attention",
+        default="auto",
+        help="auto, packed_sdpa, flash_attention_3, flash_attention_2, sdpa or eager (%(default)s)",
+    )
     add(
         "on-divergence",
         choices=ON_DIVERGENCE,
@@ -215,29 +203,6 @@ def _training_flags(arguments: Sequence[str]) -> dict[str, Any]:
     return vars(namespace)
 
 
-def training_set(text: str, template: str = "alpaca") -> TrainingSet:
-    """One ``--data``: ``SOURCE[,key=value...]``, as in ``data/,query=problem,response=solution,template=plain``.
-
-    A comma of the source's own name is no separator: what exists is taken whole, and a key is followed by ``=``.
-
-    Raises:
-        UsageError: a key is unknown, or the template is.
-    """
-    known = {field.name for field in fields(TrainingSet)} - {"source"}
-    source, values = text, {"template": template}
-    while not Path(source).exists() and "=" in (pair := source.rpartition(",")[2]) and "," in source:
-        key, _, value = pair.partition("=")
-        if key not in known or not value:
-            raise UsageError(f"--data {text}: {pair!r} is not one of {', '.join(sorted(known))}=VALUE")
-        values[key] = value
-        source = source.rpartition(",")[0]
-    try:
-        get_template(values["template"])
-    except ValueError as error:
-        raise UsageError(f"--data {text}: {error}") from None
-    return TrainingSet(source, **values)
-
-
 def parse(arguments: Sequence[str]) -> Options:
     """Options from the command line.
 
@@ -274,18 +239,26 @@ def parse(arguments: Sequence[str]) -> Options:
     push_to_hub = bool(training.pop("push_to_hub", False))  # ours: the Trainer would push checkpoints
     return Options(
         recipe=recipe,
-        data=tuple(training_set(source, template) for source in sources),
+        data=tuple(TrainingSet.parse(source, template) for source in sources),
         model=own.model or recipe.model,
         max_length=max_length,
-        global_batch=global_batch,
+        max_length_policy=own.max_length_policy,
+        attention=own.attention,
         save_minutes=save_minutes,
+        on_divergence=own.on_divergence,
+        global_batch=global_batch,
+        export_dtype=own.export_dtype,
         licence=own.licence or "",
+        scores=own.scores,
         cache_dir=own.cache_dir or default_cache_dir(),
+        dry_run=own.dry_run,
+        utilisation=own.utilisation,
+        expect_processes=own.expect_processes,
+        expect_distributed=cast("DistributedName | None", own.expect_distributed),
         output_dir=flags.get("output_dir") or f"runs/{recipe.name}",
         push_to_hub=push_to_hub,
         training=training,
         given=frozenset(flags),
-        **{name: getattr(own, name) for name in _AS_GIVEN},
     )
 
 

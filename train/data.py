@@ -14,13 +14,12 @@ The result is cached by content (columns, template, tokenizer, version of this c
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ import numpy.typing as npt
 
 from dart_tasks.console import first_line
 from dart_tasks.prompts import PromptTemplate, get_template
-from train.errors import UserError
+from train.errors import UsageError, UserError
 
 __all__ = ["Encoded", "TrainingSet", "default_cache_dir", "encode", "encode_texts", "load_columns"]
 
@@ -50,6 +49,27 @@ class TrainingSet:
     response: str = "response"
     template: str = "alpaca"
     split: str = "train"
+
+    @classmethod
+    def parse(cls, text: str, template: str = "alpaca") -> TrainingSet:
+        """From ``SOURCE[,key=value...]``, as in ``data/,query=problem,response=solution,template=deepseekmath``.
+
+        Raises:
+            UsageError: a key is unknown, or the template is.
+        """
+        source, *pairs = text.split(",")
+        known = {field.name for field in fields(cls)} - {"source"}
+        options = {"template": template}
+        for pair in pairs:
+            key, _, value = pair.partition("=")
+            if key not in known or not value:
+                raise UsageError(f"--data {text}: {pair!r} is not one of {', '.join(sorted(known))}=VALUE")
+            options[key] = value
+        try:
+            get_template(options["template"])
+        except ValueError as error:
+            raise UsageError(f"--data {text}: {error}") from None
+        return cls(source, **options)
 
 
 @dataclass(frozen=True)
@@ -155,16 +175,17 @@ def _saved_split(saved: Any, split: str) -> Any:
     return tables[split]
 
 
-@contextlib.contextmanager
-def _quiet_datasets() -> Iterator[None]:
-    import datasets
+class _quiet_datasets:  # noqa: N801 - used as a statement
+    def __enter__(self) -> None:
+        import datasets
 
-    shown = not datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
+        self._shown = datasets.are_progress_bars_disabled()
+        datasets.disable_progress_bars()
+
+    def __exit__(self, *_: object) -> None:
+        import datasets
+
+        if not self._shown:
             datasets.enable_progress_bars()
 
 
@@ -262,17 +283,30 @@ def encode(training_sets: Sequence[TrainingSet], tokenizer: Any, cache_dir: Path
     Raises:
         UserError: a set cannot be read (see :func:`load_columns`).
     """
-    folders = [_encode_set(training_set, tokenizer, cache_dir) for training_set in training_sets]
-    parts = [[np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS] for folder in folders]
-    key = sha256("\n".join(folder.name for folder in folders).encode()).hexdigest()[:16]
-    counts = [len(prompt_lengths) for *_, prompt_lengths in parts]
+    parts = []
+    for training_set in training_sets:
+        folder = _encode_set(training_set, tokenizer, cache_dir)
+        parts.append(
+            (
+                folder.name,
+                *(np.load(folder / f"{n}.npy", mmap_mode="r") for n in _ARRAYS),
+            )
+        )
+    key = sha256("\n".join(part[0] for part in parts).encode()).hexdigest()[:16]
+    counts = [len(part[3]) for part in parts]
     rows = np.concatenate([np.arange(count) for count in counts])
     sets = np.repeat(np.arange(len(parts), dtype=np.int32), counts)
     sources = tuple(training_set.source for training_set in training_sets)
-    tokens, starts, prompt_lengths = parts[0]
-    if len(parts) > 1:  # one set alone stays mapped
-        offsets = np.cumsum([0] + [len(part[0]) for part in parts])
-        tokens = np.concatenate([part[0] for part in parts])
-        starts = np.concatenate([[0], *(part[1][1:] + offset for part, offset in zip(parts, offsets, strict=False))])
-        prompt_lengths = np.concatenate([part[2] for part in parts])
-    return Encoded(tokens, starts, prompt_lengths, rows, sets, sources, key)
+    if len(parts) == 1:
+        _, tokens, starts, prompt_lengths = parts[0]
+        return Encoded(tokens, starts, prompt_lengths, rows, sets, sources, key)
+    offsets = np.cumsum([0] + [len(part[1]) for part in parts])
+    return Encoded(
+        np.concatenate([part[1] for part in parts]),
+        np.concatenate([[0], *(part[2][1:] + offset for part, offset in zip(parts, offsets, strict=False))]),
+        np.concatenate([part[3] for part in parts]),
+        rows,
+        sets,
+        sources,
+        key,
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["UsageError", "UserError"]
+__all__ = ["DivergenceError", "UsageError", "UserError"]
 
 
 class UserError(Exception):
@@ -11,3 +11,7 @@ class UserError(Exception):
 
 class UsageError(UserError):
     """The command line, or the recipe it names, is wrong: exit code 2."""
+
+
+class DivergenceError(UserError):
+    """The loss or its gradient is not a number, or the loss explodes."""

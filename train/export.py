@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from dart_tasks.files import write_atomically
 from dart_tasks.prompts import PromptTemplate
+from train.checkpoints import write_json
 
 __all__ = ["chat_template", "export_model"]
 
@@ -85,7 +85,7 @@ def export_model(
         model.config, model.generation_config = config, generation
     # save_pretrained records the dtype of the model in memory, which is not that of the state it was given.
     record = json.loads((aside / "config.json").read_text(encoding="utf-8"))
-    write_atomically(aside / "config.json", json.dumps({**record, "dtype": dtype}, indent=2) + "\n")
+    write_json(aside / "config.json", {**record, "dtype": dtype})
 
     tokenizer = copy.deepcopy(tokenizer)
     adds_bos = tokenizer.bos_token_id is not None and tokenizer("1")["input_ids"][:1] == [tokenizer.bos_token_id]

@@ -21,7 +21,7 @@ from train.data import Encoded
 from train.errors import UserError
 from train.loss import IGNORE, packed_logits, projects_plainly
 
-__all__ = ["DataReport", "check_data", "check_loss", "check_model", "check_tokenizer", "is_partitioned"]
+__all__ = ["DataReport", "check_data", "check_loss", "check_model", "check_tokenizer", "is_partitioned", "show_example"]
 
 _NAMED = 3  # samples named in a message
 
@@ -121,6 +121,13 @@ def _spells_special(encoded: Encoded, tokenizer: Any) -> npt.NDArray[np.bool_]:
     return wrong
 
 
+def show_example(encoded: Encoded, index: int, tokenizer: Any) -> tuple[str, str]:
+    """One sample decoded: the part without loss, and the part with."""
+    ids, prompt_length = encoded.sample(index)
+    decode = tokenizer.decode
+    return decode(ids[:prompt_length].tolist()), decode(ids[prompt_length:].tolist())
+
+
 def _probe_rows(vocab_size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
     """Two packs that differ in the first sample only, their positions, and where the second sample starts."""
     generator = torch.Generator().manual_seed(0)
@@ -150,8 +157,7 @@ def _leak(model: Any, tolerance: float) -> str:
 def check_model(model: Any, attentions: Sequence[str], tolerance: float = 1e-4) -> None:
     """Refuse a model that lets samples see each other under any of ``attentions`` (the run's own first).
 
-    transformers' own attention is probed beside the run's, so that a model which only one of the two keeps from leaking
-    is refused.
+    transformers' own attention is probed beside the run's: a model is not right by luck of the attention chosen.
 
     Raises:
         UserError: the model leaks, cannot run the attention, or transforms its logits in a way this loss does not know.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
 import time
@@ -12,7 +11,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dart_tasks.files import write_atomically
 from dart_tasks.prompts import get_template
 from train import show
 from train.arguments import Options, training_arguments
@@ -90,7 +88,7 @@ def run(options: Options) -> int:
 
 def _train(this: _Run) -> int:
     from train.attention import choose_attention, register
-    from train.checkpoints import STAGING
+    from train.checkpoints import STAGING, write_json
     from train.loss import install
     from train.preflight import check_model, is_partitioned
 
@@ -122,8 +120,7 @@ def _train(this: _Run) -> int:
     trainer = _trainer(this, model)
     if this.main:
         shutil.rmtree(output_dir / STAGING, ignore_errors=True)  # what a killed run was writing
-        record = {"identity": identity, "recipe": dataclasses.asdict(options.recipe)}
-        write_atomically(output_dir / "run.json", json.dumps(record, indent=2))
+        write_json(output_dir / "run.json", {"identity": identity, "recipe": dataclasses.asdict(options.recipe)})
     started = time.monotonic()
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     elapsed = time.monotonic() - started

@@ -21,7 +21,7 @@ from typing import Any
 from synth.engines import Engine, EngineError, Health, SetAside
 from synth.engines.dispatch import DEATHS, Dispatcher
 from synth.engines.replica import Replica, ReplicaInfo, Report
-from synth.records import Completion, Request, text_key
+from synth.records import Completion, Request, derived_seed
 from synth.scheduler import TrialId
 
 __all__ = ["RayEngine", "Resources"]
@@ -60,7 +60,7 @@ class RayEngine:
         make_engine: from a seed to the engine of a replica; runs in the actor, must be picklable.
         n_replicas: replicas to keep up.
         resources: of each.
-        seed: of this attempt; replica number r has seed ``text_key(f"{seed}/{r}")``, cut to 31 bits.
+        seed: of this attempt; replica number r has ``derived_seed(seed, r)``.
         address: of an existing cluster ("auto" on one of its nodes); None starts one on this machine.
         call_timeout_s: a replica whose call lasts longer (calls end by themselves within 2 s) hangs and is replaced.
         start_timeout_s: time without any replica after which the engine gives up.
@@ -221,7 +221,7 @@ class RayEngine:
     def _start(self) -> None:
         number = self._n_started
         self._n_started += 1
-        seed = text_key(f"{self._seed}/{number}") & 0x7FFF_FFFF
+        seed = derived_seed(self._seed, number)
         environment = {"RAY_USAGE_STATS_ENABLED": "0"}
         if not self._resources.gpus:  # vLLM's CPU engines would all bind their threads to the same cores
             environment |= {

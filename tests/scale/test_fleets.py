@@ -27,8 +27,9 @@ from dart_tasks.grading import GRADER_VERSION, GradingPool
 from synth.config import RunConfig, resolve
 from synth.driver import Progress
 from synth.engines import Engine
+from synth.engines.factory import make_engine
 from synth.ledger import Ledger, PoolRow
-from synth.run import Plan, RunReport, build_plan, load_run_queries, make_engine, restore, synthesise
+from synth.run import Plan, RunReport, build_plan, load_run_queries, restore, synthesise
 from synth.scheduler import Status
 
 pytestmark = pytest.mark.slow

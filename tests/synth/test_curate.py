@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from dart_tasks.problems.record import Problem
 from synth.cli import command
 from synth.config import RunConfig
-from synth.curate import PoolError, find_overlaps, largest_k, open_pool, select, selected_rows
+from synth.curate import PoolError, largest_k, open_pool, select, selected_rows
+from synth.decontaminate import find_overlaps
 from synth.engines.tape import TapeEngine
 from synth.run import load_run_queries, synthesise
 from synth.strategy import get_strategy

@@ -14,7 +14,7 @@ import pytest
 
 from dart_tasks.problems.record import Problem
 from synth.ledger import COMMIT_TRIALS, COMMIT_WINDOW_S, Ledger, LedgerError, is_network_file_system
-from synth.records import Trial, normalise, text_key
+from synth.records import Trial, derived_seed, normalise, text_key
 from synth.scheduler import TrialId
 
 
@@ -56,6 +56,9 @@ def test_every_attempt_has_its_own_seed(tmp_path: Path) -> None:
             seeds.append(ledger.begin_attempt("vllm", 0))
     assert [attempt for attempt, _ in seeds] == [0, 1, 2]
     assert len({seed for _, seed in seeds}) == 3
+    assert (
+        derived_seed(0, "gsm8k/7", 3, n_bits=63) == 6390719526404893846
+    )  # a reproducible run goes on with the seeds it began with
 
 
 def test_a_trial_is_recorded_once(tmp_path: Path) -> None:

@@ -13,11 +13,13 @@ import pytest
 import tape_run
 
 from dart_tasks.grading import Case, Verdict, grade
-from synth.config import ManifestMismatchError, RunConfig
+from synth.config import RunConfig, settings
+from synth.config import rows as rows_of
 from synth.data import DatasetSpec
 from synth.engines import Engine
 from synth.engines.tape import TapeEngine
 from synth.ledger import Ledger
+from synth.manifest import ManifestMismatchError
 from synth.run import RunReport, load_run_queries, synthesise
 
 Make = Callable[..., RunConfig]
@@ -100,6 +102,28 @@ def test_another_configuration_is_refused(
     start(configuration(), tmp_path, grader)
     with pytest.raises(ManifestMismatchError, match="holds a run of another configuration"):
         start(configuration(**change), tmp_path, grader)
+
+
+def test_settings_that_an_older_version_did_not_have_are_at_their_defaults(
+    configuration: Make, tmp_path: Path, grader: object
+) -> None:
+    start(configuration(), tmp_path, grader)
+    path = tmp_path / "manifest.json"
+    stored = json.loads(path.read_text())
+    del stored["identity"]["ignore_eos"]
+    path.write_text(json.dumps(stored))
+    start(configuration(), tmp_path, grader)
+    with pytest.raises(ManifestMismatchError, match="ignore eos false -> true"):
+        start(configuration(ignore_eos=True), tmp_path, grader)
+
+
+def test_the_card_says_how_responses_were_sampled(configuration: Make, tmp_path: Path, grader: object) -> None:
+    config = configuration(top_k=7, stop=("END",), limit=3)
+    start(config, tmp_path, grader)
+    card = (tmp_path / "dataset/README.md").read_text().replace("\\", "")
+    for said in ("temperature 1.6, top-p 0.95, top-k 7, at most 2,048 tokens", '"END"', "3 queries of each data set"):
+        assert said in card
+    assert {*rows_of(config)} >= {setting.row for setting in settings().values()} - {"", "where"}
 
 
 def test_slots_and_grader_processes_may_change(configuration: Make, tmp_path: Path, grader: object) -> None:
