@@ -9,16 +9,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dart_tasks.files import DataError, read_jsonl
+from dart_tasks.files import DataError
+from dart_tasks.grading import Verdict
+from dart_tasks.harness.graded import FILTER
+from dart_tasks.harness.samples import Sample, read_samples
 from dart_tasks.problems import BENCHMARKS
 
 __all__ = ["Graded", "Item", "Run", "Score", "TaskResult", "read_items", "read_runs"]
 
-FILTER = "graded"
 _MINI = "dart_math_mini_"
 
 
@@ -30,17 +32,11 @@ class Score:
     stderr: float | None
 
 
-@dataclass(frozen=True)
-class Graded:
-    """One response and the verdict on it."""
+@dataclass(frozen=True, kw_only=True)
+class Graded(Verdict):
+    """One response with the verdict on it."""
 
     response: str
-    correct: bool
-    answer: str
-    source: str
-    explicit: bool
-    reason: str
-    flags: tuple[str, ...]
     truncated: bool
 
 
@@ -212,31 +208,16 @@ def read_items(path: Path) -> tuple[Item, ...]:
     Raises:
         DataError: it is not a log of a dart_math task.
     """
-    items = []
-    for number, row in read_jsonl(path):
-        try:
-            if row["filter"] == FILTER:
-                items.append(_item(row))
-        except (ValueError, KeyError, TypeError, IndexError):
-            raise DataError(f"{path}, line {number}: not a sample of a dart_math task") from None
-    return tuple(items)
+    return tuple(_item(sample, path) for sample in read_samples(path) if sample.filter == FILTER)
 
 
-def _item(row: Mapping[str, Any]) -> Item:
-    doc, payload = row["doc"], json.loads(row["filtered_resps"][0])
-    texts = row["resps"][0]
-    truncated = payload.get("truncated") or [False] * len(texts)
+def _item(sample: Sample, path: Path) -> Item:
+    graded, doc = sample.graded, sample.doc
+    if graded is None or len(graded.verdicts) != len(sample.responses) or "metadata" not in doc:
+        raise DataError(f"{path}: sample {sample.id} is not one of a dart_math task")
+    truncated = graded.truncated or (False,) * len(sample.responses)
     responses = tuple(
-        Graded(
-            response=text,
-            correct=bool(verdict["correct"]),
-            answer=str(verdict["answer"]),
-            source=str(verdict["source"]),
-            explicit=bool(verdict["explicit"]),
-            reason=str(verdict["reason"]),
-            flags=tuple(map(str, verdict["flags"])),
-            truncated=bool(cut),
-        )
-        for text, verdict, cut in zip(texts, payload["verdicts"], truncated, strict=True)
+        Graded(**asdict(verdict), response=text, truncated=cut)
+        for text, verdict, cut in zip(sample.responses, graded.verdicts, truncated, strict=True)
     )
-    return Item(doc["id"], doc["query"], doc["reference"], json.loads(doc["metadata"]), responses)
+    return Item(sample.id, doc["query"], doc["reference"], json.loads(doc["metadata"]), responses)

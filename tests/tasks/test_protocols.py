@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dart_tasks.protocols import majority, pass_at_k, pass_ks
+from dart_tasks.harness.protocols import majority, pass_at_k, pass_ks
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=8), st.data())

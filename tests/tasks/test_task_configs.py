@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from dart_tasks.grading import GRADER_VERSION
+from dart_tasks.harness.task_files import VERSION, task_files
 from dart_tasks.problems import BENCHMARKS, load
 from dart_tasks.problems.benchmarks import SUITE
 from dart_tasks.prompts import TEMPLATES
 
-VERSION = 3
 VARIANTS = {"": "dart_math", "_chat": "dart_math", "_fewshot": "dart_math", "mini": "dart_math_mini"}
 
 
@@ -26,6 +26,15 @@ def configs(repo: Path) -> dict[str, dict[str, Any]]:
     by_name = {config.get("task") if "class" in config else config["group"]: config for config in loaded}
     assert len(by_name) == len(loaded)
     return by_name
+
+
+def test_the_files_are_those_that_the_records_give(repo: Path) -> None:
+    """Else run ``python -m dart_tasks.harness.task_files``."""
+    folder = repo / "task_configs"
+    found = {path.relative_to(folder).as_posix(): path.read_text() for path in folder.glob("**/*.yaml")}
+    demo = found.pop("demo/dart_math_demo.yaml")
+    assert found == task_files()
+    assert f"  version: {VERSION}\n" in demo
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -61,7 +70,7 @@ def test_suite_is_the_six_in_two_domains(variant: str, configs: dict[str, dict[s
 
 
 def test_the_version_goes_up_with_prompts_and_grader() -> None:
-    """Scores of two versions are not to be compared: whoever changes what is hashed raises VERSION, here and there."""
+    """Scores of two versions are not to be compared: whoever changes what is hashed raises VERSION, there and here."""
     templates = [(template.name, template.text, template.stop) for template in TEMPLATES.values()]
     exemplars = {**{name: record.exemplars for name, record in SUITE.items()}, "generic": SUITE["gsm8k"].exemplars}
     hashed = repr((templates, sorted(exemplars.items()), GRADER_VERSION))

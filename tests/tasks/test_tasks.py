@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from dart_tasks.embedded import MODEL_DIR
+from dart_tasks.harness.graded import FILTER
+from dart_tasks.harness.task import TaskError
 from dart_tasks.problems import BENCHMARKS
 from dart_tasks.prompts import get_template
 from dart_tasks.report.results import read_runs
 from dart_tasks.report.text import markdown
-from dart_tasks.tasks import TaskError
 
 MINI = [
     f"dart_math_mini_{name}"
@@ -182,12 +183,18 @@ def test_refusals_are_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_at_the_lm_eval_command_a_refusal_is_an_exit_with_one_line(
-    build: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sys.argv", ["/somewhere/bin/lm_eval", "--tasks", "dart_math_mini_gsm8k"])
-    with pytest.raises(SystemExit, match=r"^lm_eval: dart_math_mini_gsm8k: unknown prompt template"):
-        build("dart_math_mini_gsm8k", {"template": "nope"})
+def test_at_the_lm_eval_command_a_refusal_is_an_exit_with_one_line(lm_eval_command: Callable[..., Any]) -> None:
+    words = ("--model", "dummy", "--tasks", "dart_math_mini_gsm8k", "--metadata", '{"template": "nope"}')
+    ended = lm_eval_command(*words)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("lm_eval: dart_math_mini_gsm8k: unknown prompt template")
+
+
+def test_the_filter_that_the_yaml_names_is_the_one_that_grades(task_manager: Callable[..., Any]) -> None:
+    from dart_tasks.harness.filters import GradeFilter
+
+    (ensemble,) = task_manager().load(["dart_math_mini_gsm8k"])["tasks"]["dart_math_mini_gsm8k"]._filters
+    assert ensemble.name == FILTER and [type(make()) for make in ensemble.filters] == [GradeFilter]
 
 
 def test_a_prompt_that_does_not_fit_is_an_error_naming_the_lengths(build: Callable[..., Any], tiny_model: Path) -> None:

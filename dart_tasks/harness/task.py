@@ -15,25 +15,25 @@ from __future__ import annotations
 import json
 import logging
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 from typing import Any, NoReturn
 
 import datasets
-from lm_eval.api.filter import FilterEnsemble
 from lm_eval.api.instance import Instance
 from lm_eval.api.metrics import mean
 from lm_eval.api.task import ConfigurableTask
 
-from dart_tasks import fewshot
+import dart_tasks.harness.filters  # noqa: F401 - registers the filter that the YAMLs name
 from dart_tasks.files import DataError
-from dart_tasks.filters import GradeFilter
 from dart_tasks.grading import GRADER_VERSION
-from dart_tasks.limits import ModelLimits, likely_truncated, limits_from_model_args, too_long, uncheckable
+from dart_tasks.harness import fewshot
+from dart_tasks.harness.graded import FILTER, GradedItem
+from dart_tasks.harness.limits import ModelLimits, likely_truncated, limits_from_model_args, too_long, uncheckable
+from dart_tasks.harness.protocols import pass_at_k, pass_ks
+from dart_tasks.harness.settings import CHAT, MINI, SettingsError, TaskSettings, check_sampling
 from dart_tasks.problems import BENCHMARKS, Problem
-from dart_tasks.protocols import pass_at_k, pass_ks
-from dart_tasks.settings import CHAT, MINI, SettingsError, TaskSettings, check_sampling
 
 __all__ = ["DartMathTask", "TaskError", "documents", "facet_metrics"]
 
@@ -41,14 +41,19 @@ _log = logging.getLogger(__name__)
 _TOKEN_LIMIT_ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
 
 
-class TaskError(ValueError):
-    """A run that cannot be right as asked for; the message is one line that says what to do."""
+class TaskError(SystemExit, ValueError):
+    """A run that cannot be right as asked for; the message is one line that says what to do.
+
+    A ValueError to a program that calls lm-eval; uncaught, as in the ``lm_eval`` command, it ends the process with that
+    line and exit status 1.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = f"lm_eval: {message}"
 
 
 def _fail(task: str, message: str) -> NoReturn:
-    """One line and exit 1 for someone at the lm_eval command, an exception for a program that calls lm-eval."""
-    if Path(sys.argv[0]).stem in {"lm_eval", "lm-eval"} or "lm_eval" in Path(sys.argv[0]).parts:
-        raise SystemExit(f"lm_eval: {task}: {message}")
     raise TaskError(f"{task}: {message}")
 
 
@@ -230,9 +235,7 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
         limits = limits_from_model_args(self.config.metadata or {})
         self._check_lengths(limits, max_new_tokens)
         self._groups = self._groups_in_scope(limit, samples)
-        self._filters = [
-            FilterEnsemble("graded", [lambda: GradeFilter(lambda text: likely_truncated(text, max_new_tokens, limits))])
-        ]
+        self._is_truncated = partial(likely_truncated, max_new_tokens=max_new_tokens, limits=limits)
 
     def _check_generation(self, generation: dict[str, Any]) -> None:
         """Settle what ``--gen_kwargs`` left open: one name for the token limit, parameters that sample."""
@@ -267,15 +270,20 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
 
     # -- scores -------------------------------------------------------------------------------------------------------
     def apply_filters(self) -> list[Instance] | None:
-        """Grade all responses of this rank, then look whether sampling gave more than one text per item."""
+        """Grade all responses of this rank; note which were cut off, and whether sampling gave more than one text."""
         if self._predict_only:
             for instance in self._instances:
-                instance.filtered_resps["graded"] = instance.resps
+                instance.filtered_resps[FILTER] = instance.resps
             return None
         result: list[Instance] | None = super().apply_filters()
+        n_identical = 0
+        for instance in self._instances:
+            graded = GradedItem.from_json(instance.filtered_resps[FILTER])
+            truncated = tuple(map(self._is_truncated, instance.resps))
+            instance.filtered_resps[FILTER] = replace(graded, truncated=truncated).to_json()
+            n_identical += bool(graded.identical)
         if self.settings.k > 1:
-            payloads = [json.loads(instance.filtered_resps["graded"]) for instance in self._instances]
-            self._identical_items = sum(payload["identical"] for payload in payloads) / len(payloads)
+            self._identical_items = n_identical / len(self._instances)
             if self._sampling_failed:
                 _log.error(
                     "%s: all %d responses are identical for %.0f%% of the items, so maj@k and pass@k would be pass@1 "
@@ -299,19 +307,18 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
         """An item's scores from its verdicts. Lists every metric for every item, as all ranks must agree on them."""
         if self._predict_only:
             return {"bypass": None}
-        payload = json.loads(results[0])
-        correct = [verdict["correct"] for verdict in payload["verdicts"]]
-        n, right = len(correct), sum(correct)
+        graded = GradedItem.from_json(results[0])
+        n, right = len(graded.verdicts), sum(verdict.correct for verdict in graded.verdicts)
         accuracy = right / n
         scores: dict[str, float | None] = {"acc": accuracy}
-        if n > 1:
+        if graded.majority is not None:
             scores[f"mean@{n}"] = accuracy
-            scores[f"maj@{n}"] = payload["majority"]["credit"]
+            scores[f"maj@{n}"] = graded.majority.credit
             scores |= {f"pass@{k}": pass_at_k(n, right, k) for k in pass_ks(n)}
-        if "loose" in payload:
-            scores["acc_relative_tolerance"] = sum(payload["loose"]) / n
-        if "truncated" in payload:
-            scores["likely_truncated"] = sum(payload["truncated"]) / n
+        if graded.loose is not None:
+            scores["acc_relative_tolerance"] = sum(graded.loose) / n
+        if graded.truncated is not None:
+            scores["likely_truncated"] = sum(graded.truncated) / n
         member = facet_metrics(doc, self.facets)
         return scores | {name: accuracy if name in member else None for name in self._groups}
 

@@ -1,0 +1,101 @@
+"""lm-eval's sample logs, of our tasks and of others: ``samples_TASK_DATE.jsonl``, as ``--log_samples`` writes them.
+
+A row of ours (another task's has its own columns in ``doc``, the answer in ``target`` and its metric beside)::
+
+    {"doc_id": 0, "doc": {"id": "gsm8k/0b5d…", "query": "...", "reference": "\\"5\\"", "benchmark": "gsm8k", ...},
+     "filter": "graded", "resps": [["..."]], "filtered_resps": ["{\\"verdicts\\": [...]}"]}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dart_tasks.files import DataError, read_jsonl
+from dart_tasks.harness.graded import FILTER, GradedItem
+from dart_tasks.problems.benchmarks import NAMES
+from dart_tasks.problems.references import reference_of
+
+__all__ = ["Sample", "read_samples"]
+
+_QUESTIONS = ("question", "query", "problem", "Question")
+_METRICS = ("exact_match", "acc")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One document with its responses.
+
+    Attributes:
+        id: of our problem, or lm-eval's number of the document.
+        doc: with ``query`` and ``reference`` (JSON text), as the grading filter takes it.
+        graded: our verdicts, if the log has them.
+        metric: another task's verdict on a single response, if the log has one.
+    """
+
+    id: str
+    filter: str
+    doc: Mapping[str, Any]
+    responses: tuple[str, ...]
+    graded: GradedItem | None
+    metric: bool | None
+
+    @property
+    def verdicts(self) -> list[bool]:
+        """Whether each response was right, as the log has it; empty if it does not."""
+        if self.graded is not None:
+            return [verdict.correct for verdict in self.graded.verdicts]
+        return [] if self.metric is None else [self.metric]
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """The samples of a log; of a document that is logged under several filters, under ours or else the first.
+
+    Raises:
+        DataError: it is no sample log, or a sample has no reference answer or response.
+    """
+    found: dict[str, list[Sample]] = {}
+    for number, row in read_jsonl(path):
+        try:
+            sample = _sample(row)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            what = str(error) if isinstance(error, DataError) else "not a sample of lm-eval (samples_*.jsonl)"
+            raise DataError(f"{path}, line {number}: {what}") from None
+        found.setdefault(sample.filter, []).append(sample)
+    return found.get(FILTER) or next(iter(found.values()), [])
+
+
+def _sample(row: Mapping[str, Any]) -> Sample:
+    doc, responses = row["doc"], tuple(str(text) for texts in row["resps"] for text in _listed(texts))
+    if not responses:
+        raise DataError("no response in the sample")
+    identity = str(doc["id"] if "id" in doc else row.get("doc_id"))
+    if isinstance(doc.get("reference"), str) and "query" in doc:
+        json.loads(doc["reference"])
+        if doc.get("benchmark") not in (None, *NAMES):
+            raise DataError(f"unknown benchmark {doc['benchmark']!r}")
+    else:
+        target = row.get("target")
+        if target is None or isinstance(target, dict):
+            raise DataError("no reference answer (target) in the sample")
+        query = next((doc[name] for name in _QUESTIONS if isinstance(doc.get(name), str)), "")
+        doc = {"query": query, "reference": json.dumps(reference_of(target), ensure_ascii=False)}
+    metric = next((row[name] for name in (*_listed(row.get("metrics") or []), *_METRICS) if name in row), None)
+    is_single = row.get("filter") != FILTER and len(responses) == 1 and isinstance(metric, int | float)
+    return Sample(identity, str(row.get("filter")), doc, responses, _graded(row), bool(metric) if is_single else None)
+
+
+def _listed(texts: Any) -> list[Any]:
+    return texts if isinstance(texts, list) else [texts]
+
+
+def _graded(row: Mapping[str, Any]) -> GradedItem | None:
+    if row.get("filter") != FILTER:
+        return None
+    try:
+        return GradedItem.from_json(row["filtered_resps"][0])
+    except (IndexError, KeyError, TypeError, ValueError):  # --predict_only logs the responses themselves
+        return None

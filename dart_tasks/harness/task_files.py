@@ -1,0 +1,77 @@
+"""Writes the YAMLs of ``task_configs/`` from the benchmarks' records: ``python -m dart_tasks.harness.task_files``.
+
+Run it after adding a benchmark; a test says when it was forgotten. The demo task, and what all tasks and groups share
+(``_dart_math_yaml``, ``_dart_math_group_yaml``), are written by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from dart_tasks.embedded import MINI_DIR
+from dart_tasks.files import write_atomically
+from dart_tasks.problems import BENCHMARKS, Benchmark
+
+__all__ = ["VERSION", "main", "task_files"]
+
+VERSION = 3
+"""Of the tasks: raised with any change of prompts or grader, as scores of two versions are not to be compared."""
+
+_FOLDER = Path(__file__).resolve().parents[2] / "task_configs"
+_GROUPS_OF_GROUPS = {"suite": ("in_domain", "out_of_domain")}
+
+
+def task_files() -> dict[str, str]:
+    """The text of every file, by its path within the folder."""
+    variants = {"": "", "_chat": "chat/", "_fewshot": "fewshot/"}
+    named = {group: _members(group) for record in BENCHMARKS.values() for group in record.groups} | _GROUPS_OF_GROUPS
+    files = {
+        f"{folder}dart_math_{group}{end}.yaml": _group(group + end, [member + end for member in members], folder)
+        for end, folder in variants.items()
+        for group, members in named.items()
+    }
+    for record in BENCHMARKS.values():
+        files |= {f"{folder}{record.task}{end}.yaml": _task(record, end, folder) for end, folder in variants.items()}
+    mini = [record for record in BENCHMARKS.values() if (MINI_DIR / record.splits["test"].file_name).is_file()]
+    files |= {f"mini/dart_math_mini_{record.name}.yaml": _task(record, "mini", "mini/") for record in mini}
+    head = "# Our own items, about 25 per benchmark: for plumbing, not for scores.\n"
+    return files | {"mini/dart_math_mini.yaml": head + _group("mini", [f"mini_{r.name}" for r in mini], "mini/")}
+
+
+def _members(group: str) -> tuple[str, ...]:
+    return tuple(record.name for record in BENCHMARKS.values() if group in record.groups)
+
+
+def _group(name: str, members: list[str], folder: str) -> str:
+    tasks = "".join(f"  - dart_math_{member}\n" for member in members)
+    head = f"include: {'../' if folder else ''}_dart_math_group_yaml\ngroup: dart_math_{name}\n"
+    return f"{head}task:\n{tasks}metadata:\n  version: {VERSION}\n"
+
+
+def _task(record: Benchmark, variant: str, folder: str) -> str:
+    def lines() -> Iterator[str]:
+        yield f"include: {'../' if folder else ''}_dart_math_yaml"
+        yield f"task: dart_math_mini_{record.name}" if variant == "mini" else f"task: {record.task}{variant}"
+        mark = {"": "", "_chat": " (chat)", "_fewshot": " (few-shot)", "mini": " (mini)"}[variant]
+        yield f"task_alias: {record.title}{mark}"
+        if variant == "_fewshot":
+            yield f"num_fewshot: {record.shots}"
+        yield f"metadata:\n  benchmark: {record.name}"
+        if template := {"_chat": "chat", "_fewshot": "plain"}.get(variant):
+            yield f"  template: {template}"
+        if variant == "mini":
+            yield "  data_dir: mini"
+        yield f"  version: {VERSION}"
+
+    return "\n".join(lines()) + "\n"
+
+
+def main() -> None:
+    """Write them all."""
+    for name, text in task_files().items():
+        write_atomically(_FOLDER / name, text)
+
+
+if __name__ == "__main__":
+    main()
