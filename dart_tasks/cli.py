@@ -40,6 +40,7 @@ class _PairByDefault(click.Group):
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "REF ANSWER [OPTIONS]")
         formatter.write_usage(ctx.command_path, "file FILE [OPTIONS]", prefix="       ")
+        formatter.write_usage(ctx.command_path, "serve [OPTIONS]", prefix="       ")
 
 
 @click.group(cls=_PairByDefault, context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,6 +51,7 @@ def dart_grade() -> None:
     dart-grade '1/2' '0.5'                              is this answer right?
     dart-grade 18 '... The answer is $18.' --explain    and why?
     dart-grade file pool.jsonl --verdicts out.jsonl     a file of responses
+    dart-grade serve --port 8321                        over HTTP, as a reward
 
     Exit status of REF ANSWER: 0 when equal, 3 when not.
     """
@@ -146,6 +148,86 @@ def file(
     if not summary.total:
         raise click.ClickException(f"{path} holds no responses")
     click.echo(json.dumps(summary.as_dict()) if as_json else summary.table(time.monotonic() - started))
+
+
+@dart_grade.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; there is no password.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8321, show_default=True, help="0 for any free one.")
+@click.option(
+    "-b", "--benchmark", type=BENCHMARKS, default="generic", show_default=True, help="Where a case names none."
+)
+@click.option("--reasoning", nargs=2, metavar="OPEN CLOSE", help="Tags of a thought [default: <think> and its like].")
+@click.option("--no-reasoning", is_flag=True, help="Nothing is a thought.")
+@click.option("--thought-opened", is_flag=True, help="Responses begin inside a thought that the chat template opened.")
+@click.option("--reward-truncated", is_flag=True, help="A cut response may be right, if it had stated its answer.")
+@click.option("--reward-implicit", is_flag=True, help="An answer need not be stated: the last number counts too.")
+@click.option(
+    "--hedge-penalty", type=click.FloatRange(min=0), default=0.0, help="For several answers where one is asked."
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [default: one per core, at most 4].")
+@click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds per case."
+)
+@click.option(
+    "--batch-timeout",
+    "batch_timeout_s",
+    type=click.FloatRange(min=0.1),
+    default=120.0,
+    show_default=True,
+    help="Seconds per request; cases not judged by then have no reward.",
+)
+@click.option(
+    "--max-body-mb", type=click.FloatRange(min=0.001), default=64, show_default=True, help="Size of a request."
+)
+@click.option("--read-timeout", "read_timeout_s", type=click.FloatRange(min=0.1), default=60, show_default=True,
+              help="Seconds in which a request must have arrived.")  # fmt: skip
+@click.option("--max-requests", type=click.IntRange(min=1), default=64, show_default=True,
+              help="Requests read and judged at a time; others wait.")  # fmt: skip
+def serve(
+    host: str,
+    port: int,
+    benchmark: str,
+    reasoning: tuple[str, str] | None,
+    no_reasoning: bool,
+    thought_opened: bool,
+    reward_truncated: bool,
+    reward_implicit: bool,
+    hedge_penalty: float,
+    workers: int | None,
+    timeout_s: float,
+    batch_timeout_s: float,
+    max_body_mb: float,
+    read_timeout_s: float,
+    max_requests: int,
+) -> None:
+    """Judge over HTTP: POST /grade, GET /health, GET /metrics. SIGTERM ends it when all it took is answered.
+
+    \b
+    dart-grade serve --port 8321 --hedge-penalty 0.5
+    curl -d '{"cases": [{"response": "It is \\\\boxed{4}.", "reference": "4"}]}' localhost:8321/grade
+    """
+    try:
+        from dart_tasks.rewards import RewardOptions
+        from dart_tasks.rewards.server import Limits
+        from dart_tasks.rewards.server import serve as run_server
+    except ImportError as error:
+        raise click.ClickException(f"serve needs {error.name}: pip install aiohttp prometheus-client") from None
+    options = RewardOptions(
+        benchmark=benchmark,
+        reasoning=None if no_reasoning else reasoning or "auto",
+        thought_opened=thought_opened,
+        zero_truncated=not reward_truncated,
+        require_explicit=not reward_implicit,
+        hedge_penalty=hedge_penalty,
+        workers=workers,
+        timeout_s=timeout_s,
+        batch_timeout_s=batch_timeout_s,
+    )
+    limits = Limits(max_body_mb, read_timeout_s, max_requests, drain_s=batch_timeout_s + read_timeout_s)
+    try:
+        run_server(host, port, options, limits)
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
 
 
 def _tagged(cases: Iterable[tuple[str, Case]]) -> Iterator[tuple[tuple[str, str], Case]]:

@@ -160,7 +160,7 @@ def sample(
         _opened(response, prompt, options) + response,
         expected,
         _benchmark(benchmark, options),
-        question if question is not None else question_of(prompt),
+        question if isinstance(question, str) else question_of(prompt),
         tolerance,
         finish_reason,
     )
