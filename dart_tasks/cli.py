@@ -282,8 +282,11 @@ class _Summary:
 
 def _progress(quiet: bool) -> AbstractContextManager[Any]:
     """A counter on the terminal's standard error; nothing in a pipe."""
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    try:
+        from rich.console import Console
+        from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    except ImportError:  # the grader alone is installed
+        return nullcontext(lambda: None)
 
     console = Console(stderr=True)
     if quiet or not console.is_terminal:

@@ -56,6 +56,15 @@ def run(command: click.Command, prog_name: str) -> NoReturn:
         message = " ".join(printable(error.format_message()).split())
         click.echo(f"{prog_name}: {message}", err=True)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "dart_tasks", "synth", "train"):
+            raise
+        click.echo(
+            f"{prog_name}: this needs {missing}, which is not installed: pip install . brings all of it",
+            err=True,
+        )
+        sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
         click.echo(f"{prog_name}: interrupted", err=True)
         sys.exit(130)

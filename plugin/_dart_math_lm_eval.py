@@ -2,8 +2,9 @@
 
 lm-eval has no plug-in discovery. ``dart_math_lm_eval.pth``, installed beside this file, imports it at interpreter
 start; it puts one finder on ``sys.meta_path`` and does nothing more: no file, network or process is touched until
-something imports ``lm_eval.tasks.manager``. Then the folder of task YAMLs is added to ``TaskManager``'s include paths.
-Nothing here raises or prints. Set the environment variable ``DART_MATH_NO_PLUGIN`` to turn it off.
+something imports ``lm_eval.tasks.manager``. Then the folder of task YAMLs is added to ``TaskManager``'s include paths,
+and the ``lm_eval`` command says in one line which package a ``--model`` lacks, where it showed a traceback.
+Nothing else here raises or prints. Set the environment variable ``DART_MATH_NO_PLUGIN`` to turn it off.
 """
 
 import sys
@@ -28,6 +29,7 @@ class _Finder:
             def exec_module(module):
                 execute(module)
                 _quietly(_extend, module.TaskManager)
+                _quietly(_explain_missing_backends)
 
             spec.loader.exec_module = exec_module
             return spec
@@ -86,6 +88,26 @@ def _extend(manager):
         return initialise(*bound.args, **bound.kwargs)
 
     manager.__init__ = initialise_with_ours
+
+
+def _explain_missing_backends():
+    import functools
+
+    from lm_eval.api import registry
+
+    get_model = registry.get_model
+
+    @functools.wraps(get_model)
+    def get_model_or_say_why_not(name):
+        try:
+            return get_model(name)
+        except ModuleNotFoundError as error:
+            if not sys.argv[0].replace("__main__.py", "").rstrip("/").endswith("lm_eval"):
+                raise
+            missing = (error.name or str(error)).partition(".")[0]
+            sys.exit(f"lm_eval: --model {name} needs the package {missing}, which is not installed")
+
+    registry.get_model = get_model_or_say_why_not
 
 
 sys.meta_path.insert(0, _Finder())

@@ -124,3 +124,31 @@ def test_pip_install_makes_lm_eval_find_the_suite(editable: bool, repo: Path, tm
     result = subprocess.run([str(python), "-c", code], capture_output=True, text=True, cwd=tmp_path)
     home = source / "task_configs" if editable else packages / "dart_tasks" / "task_configs"
     assert result.stdout.split()[1] == str(home / "dart_math_suite.yaml"), result.stderr
+
+
+# A child that asks for a model whose package is made unimportable, as the command lm_eval or as another program. The
+# installed copy of the plug-in, which an editable install leaves behind the checkout's, is put aside.
+MISSING = """
+import sys
+sys.modules.pop("_dart_math_lm_eval", None)
+sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "_dart_math_lm_eval"]
+sys.path.insert(0, sys.argv[1])
+import _dart_math_lm_eval
+sys.modules["vllm"] = None
+sys.argv[0] = sys.argv[2]
+import lm_eval.tasks.manager
+from lm_eval.api import registry
+registry.get_model("vllm")
+"""
+
+
+@pytest.mark.parametrize("program", ["/usr/bin/lm_eval", "/lib/lm_eval/__main__.py"])
+def test_a_missing_backend_is_one_line(repo: Path, program: str) -> None:
+    result = run(MISSING, str(repo / "plugin"), program)
+    assert result.returncode == 1
+    assert result.stderr == "lm_eval: --model vllm needs the package vllm, which is not installed\n"
+
+
+def test_other_programs_still_get_the_error(repo: Path) -> None:
+    result = run(MISSING, str(repo / "plugin"), "/usr/bin/mine.py")
+    assert "ModuleNotFoundError" in result.stderr
