@@ -18,14 +18,14 @@ import asyncio
 import json
 import signal
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from dart_tasks.grading import GRADER_VERSION, Case
-from dart_tasks.grading.grader import check
+from dart_tasks.grading.policy import check
 from dart_tasks.rewards.core import Reward, RewardOptions, judge_async, sample
 
 __all__ = ["Limits", "serve"]
@@ -163,7 +163,7 @@ def _cases(body: bytes, options: RewardOptions) -> list[Case | None]:
 
 
 def _row(reward: Reward) -> dict[str, Any]:
-    return {"reward": reward.value, **asdict(reward.verdict), **reward.signals}
+    return {"reward": reward.value, **reward.verdict.as_json(), **reward.signals}
 
 
 async def _serve(host: str, port: int, options: RewardOptions, limits: Limits) -> None:
