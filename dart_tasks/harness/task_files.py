@@ -1,4 +1,6 @@
-"""Writes the YAMLs of ``task_configs/`` from the benchmarks' records: ``python -m dart_tasks.harness.task_files``.
+"""Writes the task YAMLs and the tables of docs/evaluation.md from the benchmarks' records.
+
+    python -m dart_tasks.harness.task_files
 
 Run it after adding a benchmark; a test says when it was forgotten. The demo task, and what all tasks and groups share
 (``_dart_math_yaml``, ``_dart_math_group_yaml``), are written by hand.
@@ -6,19 +8,20 @@ Run it after adding a benchmark; a test says when it was forgotten. The demo tas
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dart_tasks.embedded import MINI_DIR
 from dart_tasks.files import write_atomically
 from dart_tasks.problems import BENCHMARKS, Benchmark
+from dart_tasks.problems.record import HubSource
 
-__all__ = ["VERSION", "main", "task_files"]
+__all__ = ["VERSION", "main", "task_files", "with_tables"]
 
 VERSION = 3
 """Of the tasks: raised with any change of prompts or grader, as scores of two versions are not to be compared."""
 
-_FOLDER = Path(__file__).resolve().parents[2] / "task_configs"
+_CHECKOUT = Path(__file__).resolve().parents[2]
 _GROUPS_OF_GROUPS = {"suite": ("in_domain", "out_of_domain")}
 
 
@@ -67,10 +70,37 @@ def _task(record: Benchmark, variant: str, folder: str) -> str:
     return "\n".join(lines()) + "\n"
 
 
+def with_tables(page: str) -> str:
+    """The text of docs/evaluation.md with its two tables of benchmarks as the records have them."""
+    tasks, files = [], []
+    for record in BENCHMARKS.values():
+        split = record.splits["test"]
+        source = split.source
+        home = source.repo if isinstance(source, HubSource) else f"file of {'/'.join(source.url.split('/')[3:5])}"
+        items = " or ".join(f"{count:,}" for count in split.rows)
+        facets = ", ".join(facet.replace("_", " ") for facet in record.facets)
+        tasks.append((record.title, f"`{record.task}`", items, str(record.shots), facets, home))
+        paper = f"[{record.paper.rsplit('/', 1)[-1]}]({record.paper})"
+        files.append((record.title, f"`{split.file_name}`", paper, record.licence))
+    page = _with_table(
+        page, "tasks", ("benchmark", "task", "items", "shots (`_fewshot`)", "accuracy also by", "source"), tasks
+    )
+    return _with_table(page, "sources", ("benchmark", "local file", "paper", "licence of the items"), files)
+
+
+def _with_table(page: str, name: str, header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = ["| " + " | ".join(cells) + " |" for cells in (header, *rows)]
+    lines.insert(1, "|---" * len(header) + "|")
+    before, mark, rest = page.partition(f"<!-- {name} -->\n")
+    return before + mark + "\n".join(lines) + "\n<!-- end -->" + rest.partition("<!-- end -->")[2]
+
+
 def main() -> None:
     """Write them all."""
     for name, text in task_files().items():
-        write_atomically(_FOLDER / name, text)
+        write_atomically(_CHECKOUT / "task_configs" / name, text)
+    page = _CHECKOUT / "docs" / "evaluation.md"
+    write_atomically(page, with_tables(page.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

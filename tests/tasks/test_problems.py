@@ -31,14 +31,18 @@ def test_importing_the_records_is_light() -> None:
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_a_benchmark_s_file_opens_with_its_paper_and_a_row_that_its_parser_reads(name: str, repo: Path) -> None:
+def test_a_benchmark_s_file_opens_with_its_paper_and_a_row_that_its_parser_reads(
+    name: str, repo: Path, tmp_path: Path
+) -> None:
     record = BENCHMARKS[name]
     text = import_module(f"dart_tasks.problems.benchmarks.{name}").__doc__
     assert record.paper in text
     row = json.loads(text[text.index("{") : text.rindex("}") + 1])
     assert set(record.columns) <= set(row)
-    query, reference, _, metadata = record.parse(row)
-    assert query.endswith(row[record.columns[0]]) and reference != "" and set(record.facets) <= set(metadata)
+    (tmp_path / record.splits["test"].file_name).write_text(json.dumps([row]))
+    (problem,) = load(name, data_dir=tmp_path, verify=False)
+    assert problem.query.endswith(row[record.columns[0]]) and problem.reference != ""
+    assert set(record.facets) <= set(problem.metadata)
     assert record.paper.rsplit("/", 1)[-1] in (repo / "docs" / "citations.md").read_text()
 
 
