@@ -14,9 +14,8 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import yaml
+from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
 
 from dart_tasks.licences import Licence, Source, chosen_licence, licence_label, licence_metadata
 
@@ -75,17 +74,18 @@ def model_card(
         CardError: ``licence`` contradicts an inherited one.
     """
     chosen = chosen_licence([base, *data], licence)
-    metadata: dict[str, Any] = {
-        "language": ["en"],
-        "library_name": "transformers",
-        "pipeline_tag": "text-generation",
-        "tags": ["mathematics", "reasoning", "dart-math"],
+    metadata = ModelCardData(
+        language=["en"],
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["mathematics", "reasoning", "dart-math"],
         **licence_metadata(chosen),
-        "base_model": base.name if base.on_hub else None,
-        "datasets": [item.name for item in data if item.role == "training data" and item.on_hub] or None,
-        "metrics": ["accuracy"] if results else None,
-        "model-index": _model_index(name, results) if results else None,
-    }
+        base_model=base.name if base.on_hub else None,
+        datasets=[item.name for item in data if item.role == "training data" and item.on_hub] or None,
+        metrics=["accuracy"] if results else None,
+        model_name=name,
+        eval_results=[_eval_result(result) for result in results] or None,
+    )
     sections = [
         f"# {markdown_text(name)}",
         f"Fine-tuned from **{markdown_text(base.name)}** for step-by-step mathematical reasoning with "
@@ -120,14 +120,14 @@ def dataset_card(
         CardError: ``licence`` contradicts an inherited one.
     """
     chosen = chosen_licence(sources, licence)
-    metadata: dict[str, Any] = {
-        "language": ["en"],
-        "pretty_name": name,
-        "task_categories": ["text-generation"],
-        "tags": ["mathematics", "synthetic", "rejection-sampling", "dart-math"],
-        "size_categories": [_size_category(n_rows)],
+    metadata = DatasetCardData(
+        language=["en"],
+        pretty_name=name,
+        task_categories=["text-generation"],
+        tags=["mathematics", "synthetic", "rejection-sampling", "dart-math"],
+        size_categories=[_size_category(n_rows)],
         **licence_metadata(chosen),
-    }
+    )
     sections = [
         f"# {markdown_text(name)}",
         f"{n_rows:,} responses to mathematical queries, each checked against its query's reference answer, made by "
@@ -183,23 +183,19 @@ def _results_table(results: Sequence[Result]) -> str:
     return _table("Evaluation", ("benchmark", "metric", "score (%)", "items"), rows)
 
 
-def _model_index(name: str, results: Sequence[Result]) -> list[dict[str, Any]]:
-    """The hub's ``model-index`` (huggingface_hub.EvalResult is its reader)."""
-    entries = []
-    for result in results:
-        dataset = {"type": result.dataset, "name": result.benchmark, "config": result.config, "split": result.split}
-        label = result.metric + (f", {result.note}" if result.note else "")
-        entries.append(
-            {
-                "task": {"type": "text-generation", "name": "Mathematical Problem-Solving"},
-                "dataset": {key: value for key, value in dataset.items() if value is not None},
-                "metrics": [{"type": "accuracy", "name": label, "value": round(100 * result.value, 2)}],
-            }
-        )
-    return [{"name": name, "results": entries}]
+def _eval_result(result: Result) -> EvalResult:
+    return EvalResult(
+        task_type="text-generation",
+        task_name="Mathematical Problem-Solving",
+        dataset_type=result.dataset,
+        dataset_name=result.benchmark,
+        dataset_config=result.config,
+        dataset_split=result.split,
+        metric_type="accuracy",
+        metric_name=result.metric + (f", {result.note}" if result.note else ""),
+        metric_value=round(100 * result.value, 2),
+    )
 
 
-def _render(metadata: Mapping[str, Any], sections: Sequence[str]) -> str:
-    present = {key: value for key, value in metadata.items() if value is not None}
-    front = yaml.safe_dump(present, sort_keys=False, allow_unicode=True, width=1000)
-    return f"---\n{front}---\n\n" + "\n\n".join(section for section in sections if section).rstrip() + "\n"
+def _render(metadata: CardData, sections: Sequence[str]) -> str:
+    return f"---\n{metadata.to_yaml()}\n---\n\n" + "\n\n".join(filter(None, sections)).rstrip() + "\n"

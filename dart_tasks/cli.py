@@ -130,8 +130,8 @@ def file(
     dart-grade file runs/demo/pool.jsonl
     dart-grade file samples_dart_math_gsm8k.jsonl --verdicts verdicts.jsonl --json
     """
+    from dart_tasks.cases import read_cases
     from dart_tasks.grading import GradingPool
-    from dart_tasks.grading.files import read_cases
 
     summary = _Summary()
     started = time.monotonic()

@@ -184,7 +184,7 @@ def chosen_licence(sources: Sequence[Source], own: str | None) -> Licence | None
     return inherited if inherited is not None and not inherited.permissive else Licence(own.lower())
 
 
-def licence_metadata(licence: Licence | None) -> dict[str, str | None]:
+def licence_metadata(licence: Licence | None) -> dict[str, Any]:
     if licence is None:
         return {}
     other = licence.id == "other"

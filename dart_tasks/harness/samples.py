@@ -17,11 +17,10 @@ from typing import Any
 from dart_tasks.files import DataError, read_jsonl
 from dart_tasks.harness.graded import FILTER, GradedItem
 from dart_tasks.problems.benchmarks import NAMES
-from dart_tasks.problems.references import reference_of
+from dart_tasks.problems.references import question_of, reference_of
 
-__all__ = ["Sample", "read_samples"]
+__all__ = ["Sample", "read_samples", "sample_of"]
 
-_QUESTIONS = ("question", "query", "problem", "Question")
 _METRICS = ("exact_match", "acc")
 
 
@@ -60,12 +59,24 @@ def read_samples(path: Path) -> list[Sample]:
     found: dict[str, list[Sample]] = {}
     for number, row in read_jsonl(path):
         try:
-            sample = _sample(row)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            what = str(error) if isinstance(error, DataError) else "not a sample of lm-eval (samples_*.jsonl)"
-            raise DataError(f"{path}, line {number}: {what}") from None
+            sample = sample_of(row)
+        except DataError as error:
+            raise DataError(f"{path}, line {number}: {error}") from None
         found.setdefault(sample.filter, []).append(sample)
     return found.get(FILTER) or next(iter(found.values()), [])
+
+
+def sample_of(row: Mapping[str, Any]) -> Sample:
+    """The sample of one row.
+
+    Raises:
+        DataError: it is none, or has no reference answer or response.
+    """
+    try:
+        return _sample(row)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        what = str(error) if isinstance(error, DataError) else "not a sample of lm-eval (samples_*.jsonl)"
+        raise DataError(what) from None
 
 
 def _sample(row: Mapping[str, Any]) -> Sample:
@@ -81,8 +92,7 @@ def _sample(row: Mapping[str, Any]) -> Sample:
         target = row.get("target")
         if target is None or isinstance(target, dict):
             raise DataError("no reference answer (target) in the sample")
-        query = next((doc[name] for name in _QUESTIONS if isinstance(doc.get(name), str)), "")
-        doc = {"query": query, "reference": json.dumps(reference_of(target), ensure_ascii=False)}
+        doc = {"query": question_of(doc) or "", "reference": json.dumps(reference_of(target), ensure_ascii=False)}
     metric = next((row[name] for name in (*_listed(row.get("metrics") or []), *_METRICS) if name in row), None)
     is_single = row.get("filter") != FILTER and len(responses) == 1 and isinstance(metric, int | float)
     return Sample(identity, str(row.get("filter")), doc, responses, _graded(row), bool(metric) if is_single else None)

@@ -1,11 +1,22 @@
-r"""The reference answer within a solution: after ``####``, in the last ``\boxed{}``, or the text itself."""
+r"""What other people's rows call a question, and the reference answer within what they call an answer.
+
+That answer is what follows ``####``, the content of the last ``\boxed{}``, or the text itself.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["last_boxed", "reference_of"]
+__all__ = ["QUESTION_COLUMNS", "last_boxed", "question_of", "reference_of"]
+
+QUESTION_COLUMNS = ("question", "query", "problem", "Question")
+
+
+def question_of(row: Mapping[str, Any]) -> str | None:
+    """The question's text in a row, if one of the usual columns has it."""
+    return next((row[name] for name in QUESTION_COLUMNS if isinstance(row.get(name), str)), None)
 
 
 def last_boxed(text: str) -> str | None:

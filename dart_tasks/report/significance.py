@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
-from math import comb
 
 import numpy as np
 
@@ -44,11 +42,10 @@ class Comparison:
 
 def mcnemar_p(only_first: int, only_second: int) -> float:
     """The exact two-sided p-value of McNemar's test: a fair coin over the items that the models disagree on."""
+    from scipy.stats import binomtest
+
     n = only_first + only_second
-    if n == 0:
-        return 1.0
-    tail = sum(comb(n, count) for count in range(min(only_first, only_second) + 1))
-    return float(min(Fraction(1), Fraction(2 * tail, 2**n)))
+    return float(binomtest(only_first, n).pvalue) if n else 1.0
 
 
 def compare(first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, float]]) -> Comparison | None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from dart_tasks.grading import Case
-from dart_tasks.grading.files import QUESTION_COLUMNS
+from dart_tasks.problems.references import QUESTION_COLUMNS
 from dart_tasks.rewards.core import Reward, RewardOptions, judge, judge_async, message_text, sample
 
 __all__ = ["AccuracyReward", "accuracy_reward", "async_accuracy_reward"]
