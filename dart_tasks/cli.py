@@ -11,7 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,7 @@ def dart_grade() -> None:
 @click.option("-q", "--question", help="The question's text: it settles whether order or a percent sign matters.")
 @click.option("--tolerance", type=float, help="Accepted error: absolute for olympiadbench, relative otherwise.")
 @click.option("--native", is_flag=True, help='REF is JSON (a native type): true, 3.5, "[1, 2]".')
+@click.option("--symbolic/--no-symbolic", default=True, show_default=True, help="Ask SymPy where a pair is undecided.")
 @click.option("--explain", is_flag=True, help="Say which answer was found, how, and why it is equal or not.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 @click.pass_context
@@ -75,6 +76,7 @@ def pair(
     question: str | None,
     tolerance: float | None,
     native: bool,
+    symbolic: bool,
     explain: bool,
     as_json: bool,
 ) -> None:
@@ -89,7 +91,7 @@ def pair(
 
     try:
         expected = json.loads(reference) if native else reference
-        verdict = grade(answer, expected, benchmark, question, tolerance)
+        verdict = grade(answer, expected, benchmark, question, tolerance, symbolic=symbolic)
     except json.JSONDecodeError as error:
         raise click.BadParameter(f"REF is not JSON ({error}); leave out --native for text") from None
     except ValueError as error:
@@ -120,9 +122,16 @@ def pair(
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds per case."
 )
+@click.option("--symbolic/--no-symbolic", default=True, show_default=True, help="Ask SymPy where a pair is undecided.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def file(
-    path: Path, benchmark: str | None, verdicts: Path | None, workers: int | None, timeout_s: float, as_json: bool
+    path: Path,
+    benchmark: str | None,
+    verdicts: Path | None,
+    workers: int | None,
+    timeout_s: float,
+    symbolic: bool,
+    as_json: bool,
 ) -> None:
     """Judge every response of FILE: a pool of ours, lm-eval's samples_*.jsonl, or rows with response and reference.
 
@@ -138,7 +147,8 @@ def file(
     try:
         out_file = replacing(verdicts) if verdicts else nullcontext()
         with out_file as out, GradingPool(workers, timeout_s) as pool, _progress(as_json) as advance:
-            for (identity, kind), verdict in pool.map(_tagged(read_cases(path, benchmark))):
+            cases = ((identity, replace(case, symbolic=symbolic)) for identity, case in read_cases(path, benchmark))
+            for (identity, kind), verdict in pool.map(_tagged(cases)):
                 summary.add(kind, verdict)
                 advance()
                 if out is not None:

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 
 from dart_tasks.grading.compare.equality import same
 from dart_tasks.grading.compare.evaluate import Budget, UndefinedError, self_check
+from dart_tasks.grading.compare.undecided import is_undecided, noncommuting_names
 from dart_tasks.grading.extract import clean, ends_in, find_answer
 from dart_tasks.grading.parse.phrases import choice_letter, choice_letters, clock_time, predicate_key, truth_value
 from dart_tasks.grading.parse.readings import Reading, native, read
-from dart_tasks.grading.parse.tree import Based
+from dart_tasks.grading.parse.tree import Based, Node
 from dart_tasks.grading.policy import Rules, policy_of, rules_for
-from dart_tasks.grading.verdict import Reference, Verdict
+from dart_tasks.grading.verdict import Case, Reference, Verdict
 from dart_tasks.grading.vote import classes
 
-__all__ = ["equal", "equivalence_classes", "extract", "grade", "readable"]
+__all__ = ["equal", "equivalence_classes", "extract", "grade", "judge", "readable", "settled"]
 
 MAX_WORDS = 80  # letters of a reference that is compared as text only
 
@@ -32,6 +34,7 @@ def grade(
     question: str | None = None,
     tolerance: float | str | None = None,
     finish_reason: str | None = None,
+    symbolic: bool = True,
 ) -> Verdict:
     """Judge a response against a reference answer. Bounded in time and memory; never raises for any response.
 
@@ -41,11 +44,25 @@ def grade(
         question: the query's text; it settles what notation leaves open (order, percentages).
         tolerance: OlympiadBench: absolute (its ``error`` field). Else: relative to a reference that is a float.
         finish_reason: ``"length"`` marks a truncated response, wrong unless it already stated its answer.
+        symbolic: ask computer algebra where the fast comparison leaves a pair undecided (an integral, a product of
+            matrices, an inequality to be solved). It runs in one helper process that all calls share.
 
     Raises:
         ValueError: an unknown benchmark, or a tolerance that is no number.
     """
-    rules = rules_for(benchmark, reference, question, tolerance)
+    case = Case(response, reference, benchmark, question, tolerance, finish_reason, symbolic)
+    verdict = judge(case)
+    if "undecided" not in verdict.flags:
+        return verdict
+    from dart_tasks.grading.run.helper import grade_elsewhere
+
+    return grade_elsewhere(case) or verdict
+
+
+def judge(case: Case) -> Verdict:
+    """The verdict of the fast comparison; wrong and "undecided" where :func:`settled` may find it right."""
+    rules = rules_for(case.benchmark, case.reference, case.question, case.tolerance)
+    response, reference, finish_reason = case.response, case.reference, case.finish_reason
     try:
         found = find_answer(response)
     except Exception as error:  # a fault of ours must cost one case, visibly, not a run
@@ -63,7 +80,30 @@ def grade(
     if is_part and found.source not in ("boxed", "answer_tag") and ends_in(response, str(reference)):
         return Verdict(True, str(reference), found.source, True, "same text", flags)
     flags += ("error",) if reason.startswith("comparison failed") else ()
+    if not correct and case.symbolic and _undecided(reference, found.answer, rules):
+        flags += ("undecided",)
     return Verdict(correct, found.answer, found.source, found.explicit, reason, flags)
+
+
+def settled(case: Case, verdict: Verdict) -> Verdict:
+    """A verdict that was undecided, by computer algebra in this process and in its own time; see the worker."""
+    from dart_tasks.grading.compare.symbolic import decide
+
+    rules = rules_for(case.benchmark, case.reference, case.question, case.tolerance)
+    pairs = _undecided(case.reference, verdict.answer, rules)
+    flags = tuple(flag for flag in verdict.flags if flag != "undecided")
+    opinions = [decide(left, right, rules.noncommuting | noncommuting_names(left, right)) for left, right in pairs]
+    if True in opinions:
+        return replace(verdict, correct=True, reason="equal by computer algebra", flags=flags)
+    return verdict if None in opinions else replace(verdict, flags=flags)
+
+
+def _undecided(reference: Reference, answer: str, rules: Rules) -> list[tuple[Node, Node]]:
+    """The readings of reference and answer that computer algebra may yet find equal."""
+    expected: Reading = native(reference)  # type: ignore[arg-type]
+    return [
+        pair for pair in product(expected.nodes, read(clean(answer)).nodes) if is_undecided(*pair, rules.noncommuting)
+    ]
 
 
 def extract(response: str, benchmark: str = "generic") -> str:
@@ -78,9 +118,17 @@ def equal(
     benchmark: str = "generic",
     question: str | None = None,
     tolerance: float | str | None = None,
+    symbolic: bool = True,
 ) -> bool:
     """Whether an answer's text equals the reference under the benchmark's policy; arguments as for :func:`grade`."""
-    return _judge(reference, answer, rules_for(benchmark, reference, question, tolerance))[0]
+    rules = rules_for(benchmark, reference, question, tolerance)
+    if _judge(reference, answer, rules)[0]:
+        return True
+    in_box = f"\\boxed{{{answer}}}"  # what is undecided is mathematics, whose braces match
+    return (
+        bool(symbolic and _undecided(reference, answer, rules))
+        and grade(in_box, reference, benchmark, question, tolerance).correct
+    )
 
 
 def readable(reference: Reference) -> bool:
@@ -168,7 +216,8 @@ def equivalence_classes(
         return "" if reading.nodes else reading.key
 
     def same_value(first: str, second: str) -> bool:
-        return equal(first, second, benchmark, question) or equal(second, first, benchmark, question)
+        pairs = (first, second), (second, first)
+        return any(equal(*pair, benchmark, question, symbolic=False) for pair in pairs)
 
     return classes(answers, same_words, same_value)
 

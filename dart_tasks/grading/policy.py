@@ -34,6 +34,7 @@ class Rules:
         percent: the question asks for a percentage, so 20 and 20% are the same.
         base: the question speaks of a base, so an answer may carry one that the reference leaves out.
         choices: the question lists choices, so a lone small letter is one of them.
+        noncommuting: names that the question calls matrices: the order of their products counts.
     """
 
     ordered: bool = False
@@ -43,6 +44,7 @@ class Rules:
     percent: bool = False
     base: bool = True
     choices: bool = False
+    noncommuting: frozenset[str] = frozenset()
 
 
 _ORDERED = re.compile(
@@ -53,6 +55,9 @@ _ORDERED = re.compile(
 )
 _ORDER_HINTS = ("sort", "respective", "cending", "creasing", "numerical order", "from ")  # one is in each match
 _BASE = re.compile(r"\bbases?\b|_\{?\d")
+_MATRICES = re.compile(r"[^.?!]*\bmatri(?:x|ces)\b[^.?!]*", re.IGNORECASE)
+_FORMULA = re.compile(r"\$([^$]+)\$|\\\(.+?\\\)")
+_CAPITAL = re.compile(r"(?<![A-Za-z\\])[A-Z](?![A-Za-z])")
 _PERCENT = re.compile(r"\bper\s?cent")
 
 
@@ -64,6 +69,7 @@ class _Hints:
     percent: bool = True
     base: bool = True
     choices: bool = False
+    noncommuting: frozenset[str] = frozenset()
 
 
 @lru_cache(maxsize=1024)
@@ -77,7 +83,14 @@ def _hints(question: str | None) -> _Hints:
         base=any(word in lower for word in ("binary", "octal", "hexadecimal"))
         or (("base" in lower or "_" in lower) and bool(_BASE.search(lower))),
         choices="(b)" in lower,
+        noncommuting=_matrix_names(question) if "matri" in lower else frozenset(),
     )
+
+
+def _matrix_names(question: str) -> frozenset[str]:
+    """The capital letters in formulas of the sentences that speak of matrices."""
+    formulas = [formula for sentence in _MATRICES.findall(question) for formula in _FORMULA.findall(sentence)]
+    return frozenset(letter for formula in formulas for letter in _CAPITAL.findall(formula))
 
 
 def rules_for(benchmark: str, reference: Reference, question: str | None, tolerance: float | str | None) -> Rules:
@@ -103,6 +116,7 @@ def rules_for(benchmark: str, reference: Reference, question: str | None, tolera
         percent=hints.percent,
         base=hints.base,
         choices=hints.choices,
+        noncommuting=hints.noncommuting,
     )
 
 

@@ -25,8 +25,8 @@ class Verdict:
         source: the cue it was found by: boxed, hashes, final_answer, answer_is, whole, last_formula, last_number, none.
         explicit: the response states it as its answer (the first four sources), rather than it being merely last.
         reason: why it is equal or not, in a few words.
-        flags: what went wrong around it: truncated, unfinished_thinking (the response ends inside a thought), timeout,
-            memory, crashed, error.
+        flags: what went wrong around it: truncated, unfinished_thinking (the response ends inside a thought), undecided
+            (computer algebra did not end in time, or cannot tell), timeout, memory, crashed, error.
     """
 
     correct: bool
@@ -67,3 +67,4 @@ class Case:
     question: str | None = None
     tolerance: float | str | None = None
     finish_reason: str | None = None
+    symbolic: bool = True

@@ -32,6 +32,12 @@ def test_native_references_and_json() -> None:
     assert verdict["correct"] and verdict["source"] == "whole"
 
 
+def test_computer_algebra_can_be_left_out() -> None:
+    pair = ("1/3", r"\boxed{\int_0^1 x^2\,dx}")
+    assert dart_grade(*pair).returncode == 0
+    assert dart_grade(*pair, "--no-symbolic").returncode == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -12,6 +12,7 @@ from fractions import Fraction
 from itertools import product
 from typing import Literal, TypeAlias
 
+from dart_tasks.grading.compare.calculus import is_calculus
 from dart_tasks.grading.compare.evaluate import (
     MAX_DIGITS,
     ROUNDING,
@@ -26,7 +27,8 @@ from dart_tasks.grading.compare.evaluate import (
     is_discrete,
     point,
 )
-from dart_tasks.grading.compare.regions import Interval, canonical, intervals
+from dart_tasks.grading.compare.families import same_families
+from dart_tasks.grading.compare.regions import FLIPPED, Interval, canonical, intervals
 from dart_tasks.grading.compare.shapes import (
     as_vector,
     assignments,
@@ -50,6 +52,7 @@ from dart_tasks.grading.compare.shapes import (
     without_name,
     without_unit,
 )
+from dart_tasks.grading.compare.undecided import noncommuting_names
 from dart_tasks.grading.parse.tree import (
     Based,
     Call,
@@ -63,6 +66,8 @@ from dart_tasks.grading.parse.tree import (
     Product,
     Quotient,
     Relation,
+    Sequence,
+    SetOperation,
     Sum,
     Symbol,
     free_symbols,
@@ -74,6 +79,7 @@ from dart_tasks.grading.policy import Rules
 __all__ = ["same"]
 
 MAX_ITEMS = 200
+OTHERWISE = Symbol("otherwise")
 Sides: TypeAlias = tuple[Node, Node]
 UpTo: TypeAlias = Literal["nothing", "a factor", "a term"]
 
@@ -110,6 +116,9 @@ class _Comparison:
         left, right = unwrapped(left), unwrapped(right)
         left, right = without_condition(left, right), without_condition(right, left)
         left, right = as_vector(left, right), as_vector(right, left)
+        families = same_families(left, right, self.budget)
+        if families is not None:
+            return families
         if is_region(left) or is_region(right):
             verdict = self._same_region(left, right)
             if verdict is not None:
@@ -136,6 +145,8 @@ class _Comparison:
                 right_values = tuple(with_parameters(value, right_name, left_name) for value in right_values)
             return any(self.same(a, b) for a in left_values for b in right_values)
         if isinstance(left, Relation) and isinstance(right, Relation):
+            if all(side.operators in (("<",), (">",), ("<=",), (">=",)) for side in (left, right)):
+                return self._same_inequality(left, right)
             return is_solved(left) == is_solved(right) and self._same_equation(left, right)
         return False
 
@@ -166,6 +177,10 @@ class _Comparison:
         if len(values) == 1:
             return values
         for before, after, operator in zip(values, values[1:], operators, strict=False):
+            if is_calculus(
+                before
+            ):  # \lim_{x \to 2} x^2 = 4: the question's expression, with the value that it is given
+                continue
             if operator == "=" and not (
                 self.same_quantity(before, after) or self._roughly(before, after, Fraction(1, 1000))
             ):
@@ -189,20 +204,49 @@ class _Comparison:
             return True
         if left.operators != ("=",) or free_symbols(left) != free_symbols(right) or not free_symbols(left):
             return False
+        return self._are_multiples(left, right)
+
+    def _are_multiples(self, left: Relation, right: Relation) -> bool:
         try:
             return self.agree_everywhere(_difference(left), _difference(right), "a factor")
         except UndefinedError:
             return False
 
+    def _same_inequality(self, left: Relation, right: Relation) -> bool:
+        """Equal as conditions: one a constant multiple of the other, turned round where the factor is negative."""
+        if free_symbols(left) != free_symbols(right) or not self._are_multiples(left, right):
+            return False
+        values = {name: point(name, 0) for name in free_symbols(left)}
+        try:
+            ratio = evaluate(_difference(left), values, self.budget) / evaluate(_difference(right), values, self.budget)
+        except (UndefinedError, ZeroDivisionError):
+            return False
+        return left.operators[0] == (right.operators[0] if ratio.real > 0 else FLIPPED[right.operators[0]])
+
     def _same_region(self, left: Node, right: Node) -> bool | None:
         """None where a side is no region after all."""
         if any(isinstance(side, Group) and len(side.items) == 1 and side.opening == "[" for side in (left, right)):
             return False
+        if all(
+            isinstance(side, Relation) and len(free_symbols(side)) > 1 == len(side.operators) for side in (left, right)
+        ):
+            return None  # x < y
+        if self._same_operands(left, right):
+            return True
         first, second = intervals(without_name(left)), intervals(without_name(right))
         if first is None or second is None:
             return None
         a, b = canonical(left, first, self.budget), canonical(right, second, self.budget)
         return len(a) == len(b) and all(self._same_interval(x, y) for x, y in zip(a, b, strict=True))
+
+    def _same_operands(self, left: Node, right: Node) -> bool:
+        """``A \\cup B`` in any order."""
+        if not (
+            isinstance(left, SetOperation) and isinstance(right, SetOperation) and left.operators == right.operators
+        ):
+            return False
+        commutes = len(set(left.operators)) == 1 and "minus" not in left.operators
+        return commutes and self._in_any_order(list(left.operands), list(right.operands), distinct=False)
 
     def _same_interval(self, left: Interval, right: Interval) -> bool:
         if (left.low_closed, left.high_closed) != (right.low_closed, right.high_closed):
@@ -219,9 +263,24 @@ class _Comparison:
         same_shape = len(first) == len(second) and len(first[0]) == len(second[0])
         if not same_shape and not (is_vector(first) and is_vector(second)):
             return False
+        if all(len(row) == 2 and _is_condition(row[1]) for row in (*first, *second)):
+            return self._same_pieces(first, second)
         a = [entry for row in first for entry in row]
         b = [entry for row in second for entry in row]
         return self._in_order(a, b)
+
+    def _same_pieces(self, left: tuple[tuple[Node, ...], ...], right: tuple[tuple[Node, ...], ...]) -> bool:
+        """A definition by cases, in any order; "otherwise" is the condition that is left."""
+        rest = sorted(right, key=lambda piece: piece[1] == OTHERWISE)
+        for value, condition in sorted(left, key=lambda piece: piece[1] == OTHERWISE):
+            for piece in rest:
+                is_rest = OTHERWISE in (condition, piece[1])
+                if self.same(value, piece[0]) and (is_rest or self.same(condition, piece[1])):
+                    rest.remove(piece)
+                    break
+            else:
+                return False
+        return not rest
 
     def _same_collection(
         self, left: Node, right: Node, left_items: tuple[Node, ...] | None, right_items: tuple[Node, ...] | None
@@ -328,6 +387,8 @@ class _Comparison:
             a = Quotient(a, Number(Fraction(100))) if left_unit == "%" else a
             b = Quotient(b, Number(Fraction(100))) if right_unit == "%" else b
             return self._same_value(a, b)
+        if (congruent := _congruent(exact(a), left_unit, exact(b), right_unit)) is not None:
+            return congruent
         if left_unit != right_unit and (size := conversion(left_unit, right_unit)) is not None:
             return self._same_value(Product((a, Number(size))), b)
         if {left_unit, right_unit} in ({"degree", ""}, {"degree", "radian"}) and any(
@@ -369,6 +430,8 @@ class _Comparison:
         return self._within(first, second) or _rounds(left, second) or _rounds(right, first)
 
     def _same_expression(self, left: Node, right: Node) -> bool:
+        if self.rules.noncommuting & free_symbols(left, right) or noncommuting_names(left, right):
+            return False  # the values of products tell nothing of their order: that is left to computer algebra
         try:
             return (
                 self.agree_everywhere(left, right)
@@ -450,6 +513,12 @@ class _Comparison:
         return first is not None and second is not None and self.agree_everywhere(first, second, "a term")
 
 
+def _is_condition(node: Node) -> bool:
+    """Whether an entry says where a value of a definition by cases holds."""
+    parts = node.items if isinstance(node, Sequence) else (node,)
+    return node == OTHERWISE or all(isinstance(part, Relation) for part in parts)
+
+
 def _difference(equation: Relation) -> Node:
     return Sum((equation.operands[0], Negative(equation.operands[1])))
 
@@ -521,6 +590,16 @@ def _same_based(left: Node, right: Node, may_add: bool) -> bool:
         and value.denominator == 1
         and str(value.numerator) == based.numeral.lstrip("0")
     )
+
+
+def _congruent(left: Fraction | None, left_unit: str, right: Fraction | None, right_unit: str) -> bool | None:
+    """``10 \\pmod 7`` beside ``3`` or ``-4 \\pmod 7``; a number alone is to be the least residue. None: no residues."""
+    moduli = {unit for unit in (left_unit, right_unit) if unit.startswith("mod ")}
+    if len(moduli) != 1 or left is None or right is None or not {left_unit, right_unit} <= {*moduli, ""}:
+        return None
+    modulus = int(moduli.pop()[4:])
+    is_least = all(unit or 0 <= value < modulus for value, unit in ((left, left_unit), (right, right_unit)))
+    return left == right or (modulus > 0 and is_least and (left - right) % modulus == 0)
 
 
 def _rounds(decimal: Node, value: Fraction) -> bool:

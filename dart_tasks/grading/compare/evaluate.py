@@ -36,12 +36,16 @@ from dart_tasks.grading.parse.tree import (
 
 __all__ = [
     "MAX_DIGITS",
+    "MAX_FACTORIAL",
+    "OF_INTEGERS",
     "ROUNDING",
     "WORKING_DIGITS",
     "Budget",
+    "Evaluation",
     "UndefinedError",
     "Value",
     "agree",
+    "context_of",
     "digits_needed",
     "evaluate",
     "exact",
@@ -86,7 +90,7 @@ class Budget:
 _local = threading.local()
 
 
-def _context(digits: int = WORKING_DIGITS) -> Any:
+def context_of(digits: int = WORKING_DIGITS) -> Any:
     """This thread's mpmath context (its precision is state, so threads must not share one)."""
     contexts = _local.__dict__.setdefault("contexts", {})
     if digits not in contexts:
@@ -104,7 +108,7 @@ def self_check() -> None:
         RuntimeError: mpmath is missing or gives a wrong value.
     """
     try:
-        context = _context()
+        context = context_of()
         value = context.sqrt(2) * context.sin(context.pi / 4)
     except Exception as error:
         raise RuntimeError(f"the grader needs a working mpmath ({error}): pip install 'mpmath>=1.3'") from error
@@ -258,7 +262,7 @@ def point(name: str, index: int, discrete: bool = False) -> Fraction:
 def agree(left: Value, right: Value, digits: int = WORKING_DIGITS) -> bool:
     """Whether two values that were computed with ``digits`` digits are the same but for rounding."""
     size, difference = max(abs(left), abs(right)), abs(left - right)
-    return bool(difference * 10 ** (digits * 3 // 5) <= max(size, _context(digits).mpf(10) ** -(digits // 5)))
+    return bool(difference * 10 ** (digits * 3 // 5) <= max(size, context_of(digits).mpf(10) ** -(digits // 5)))
 
 
 def digits_needed(value: Value, *nodes: Node) -> int:
@@ -270,7 +274,7 @@ def digits_needed(value: Value, *nodes: Node) -> int:
                 bits += _size(number)
             case Power(base=base, exponent=exponent) if (power := exact(exponent)) and (raised := exact(base)):
                 bits += int(min(abs(power), Fraction(MAX_BITS))) * _size(raised)
-    bits += max(0, -int(_context().mag(value))) if value else 0
+    bits += max(0, -int(context_of().mag(value))) if value else 0
     return next((digits for digits in (100, 300) if digits >= 60 + bits), MAX_DIGITS)  # a bit is 0.3 digits
 
 
@@ -293,16 +297,16 @@ def evaluate(
     Raises:
         UndefinedError: a pole, an infinity, a node that has no number as value, or the bounds are exceeded.
     """
-    context = _context(digits)
+    context = context_of(digits)
     points = {name: context.mpf(value.numerator) / value.denominator for name, value in values.items()}
     try:
-        return _Evaluation(points, budget, context, real).value(node)
+        return Evaluation(points, budget, context, real).value(node)
     except (ZeroDivisionError, OverflowError, ValueError, TypeError, MemoryError, KeyError) as error:
         raise UndefinedError(str(error)) from error
 
 
 @dataclass(slots=True)
-class _Evaluation:
+class Evaluation:
     points: dict[str, Value]
     budget: Budget
     context: Any

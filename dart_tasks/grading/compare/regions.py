@@ -35,7 +35,7 @@ class Interval:
 
 
 _REALS = (Interval(None, False, None, False),)
-_FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
+FLIPPED = {"<": ">", ">": "<", "<=": ">=", ">=": "<=", "=": "=", "!=": "!="}
 
 
 def intervals(node: Node) -> tuple[Interval, ...] | None:
@@ -69,6 +69,8 @@ def intervals(node: Node) -> tuple[Interval, ...] | None:
                 return _without(tuple(item.operands[1] if isinstance(item, Relation) else item for item in items))
             parts = [intervals(item) for item in items]
             parts = [part for part in parts if part != _REALS] or parts  # x \in R, x > 2
+            if len(parts) > 1 and any(isinstance(item, Relation) and item.operators == ("!=",) for item in items):
+                return None  # 0 < x < 2, x \ne 1
             return (
                 None if any(part is None for part in parts) else tuple(piece for part in parts for piece in part or ())
             )
@@ -116,7 +118,7 @@ def _inequality(operands: tuple[Node, ...], operators: tuple[str, ...]) -> tuple
         left, right = operands
         operator = operators[0]
         if not _is_variable(left) and _is_variable(right):
-            left, right, operator = right, left, _FLIPPED.get(operator, operator)
+            left, right, operator = right, left, FLIPPED.get(operator, operator)
         if not _is_variable(left):
             return None
         return _half_line(operator, right)

@@ -16,6 +16,7 @@ or function (``\\sin 2x \\cos x`` is sin(2x) cos(x)). What a macro means is in :
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Literal, cast
 
@@ -43,6 +44,8 @@ from dart_tasks.grading.parse.tree import (
     Symbol,
     UnreadableError,
     applied,
+    counted,
+    crossed,
     depth,
     derivative,
     is_integer,
@@ -80,12 +83,16 @@ _CLOSERS = {")": ")", "]": "]", "rangle": ">", "}": "}"}
 _CLOSING_BARS = (*BARS, "rvert", "rVert")
 _ANGLE_MARKS = frozenset(("circ", "degree", "degrees"))
 _UNIT_FUNCTIONS = ("min", "sec")  # also minutes and seconds
-_MATRICES = frozenset("matrix pmatrix bmatrix Bmatrix smallmatrix array cases".split())
+_MATRICES = frozenset("matrix pmatrix bmatrix Bmatrix smallmatrix vmatrix array cases".split())
 _ENDS_ARGUMENT = FUNCTIONS | {"(", "[", "langle", "lfloor", "lceil", "lvert", "lVert", "vert", "Vert", "|"} | _MATRICES
 _FUNCTION_NAMES = frozenset("f g F phi psi Phi Psi Gamma zeta".split())  # before a bracket, whatever it holds
 _APPLIED = frozenset("h G H P p q r u v y".split()) | _FUNCTION_NAMES  # before a bracket with a name or a number
 _APPLIED_TO_VARIABLES = frozenset("h G H P p q".split())  # h(x+1), but h(a+b) is a product
 _VARIABLES = frozenset("x y z t n".split())
+_ARROWS = frozenset(("vec", "overrightarrow", "mathbf", "boldsymbol", "bm"))
+_VECTORS = frozenset("uvw")
+_CONDITIONS = frozenset(("if", "for", "when", "where"))
+_OTHERWISE = frozenset(("otherwise", "else", "elsewhere"))
 _PRIMES = {"'": "'", "prime": "'", "''": "''", '"': "''"}
 
 
@@ -119,7 +126,7 @@ class Grammar(Cursor):
     def _items(self) -> tuple[list[Node], list[str]]:
         items, marks = [self.relation()], []
         while mark := self._separator():
-            if self.peek() is END or self.peek().text in _CLOSERS:
+            if self.peek() is END or self.peek().kind == "end" or self.peek().text in (*_CLOSERS, "&", "\\"):
                 break  # a trailing comma
             items.append(self.relation())
             marks.append(mark)
@@ -220,13 +227,13 @@ class Grammar(Cursor):
             raise UnreadableError("a matrix that does not end, or is ragged")
         if environment == "cases" and all(len(entries) == 1 for entries in rows):  # a system of equations, solved
             return Sequence(tuple(entry for entries in rows for entry in entries))
-        return Matrix(tuple(rows))
+        return Call("det", (Matrix(tuple(rows)),)) if environment == "vmatrix" else Matrix(tuple(rows))
 
     def _rows(self) -> list[tuple[Node, ...]]:
         rows: list[tuple[Node, ...]] = []
         row: list[Node] = []
         while self.peek().kind != "end":
-            row.append(self.sequence())
+            row.append(self._cell())
             if self.accept("&"):
                 continue
             rows.append(tuple(row))
@@ -234,6 +241,14 @@ class Grammar(Cursor):
             if self.accept("\\", "cr") is None and self.peek().kind != "end":
                 raise UnreadableError("a matrix row that does not end")
         return rows
+
+    def _cell(self) -> Node:
+        """An entry; in a definition by cases, also its condition: ``\\text{if } x > 0``, ``\\text{otherwise}``."""
+        word = self.peek().text.lower() if self.peek().kind == "word" else ""
+        self.position += word in _CONDITIONS or word in _OTHERWISE
+        cell = Symbol("otherwise") if word in _OTHERWISE else self.sequence()
+        self.accept(".")
+        return cell
 
     # -- sums and units
 
@@ -310,12 +325,15 @@ class Grammar(Cursor):
 
     def term(self) -> Node:
         """A product or quotient."""
+        last = self.position
         value = self.power()
         while True:
             token = self.peek()
             if self.at_mark("*") or (token.kind == "command" and token.text in ("cdot", "times", "ast", "bullet")):
                 self.position += 1
-                value = product_of(value, self.signed_power())
+                is_cross = token.text == "times" and self._is_vector(last) and self._is_vector(self.position)
+                last = self.position
+                value = (crossed if is_cross else product_of)(value, self.signed_power())
             elif self.at_mark("/") or (token.text == "div" and token.kind == "command"):
                 if self.peek(1).kind == "word":
                     break
@@ -326,12 +344,18 @@ class Grammar(Cursor):
                     continue
                 value = mixed(value, divisor) or Quotient(value, divisor)
             elif self.starts_factor(token):
+                last = self.position
                 value = juxtaposed(value, self.power())
             else:
                 break
         if isinstance(value, Product) and isinstance(value.factors[-1], Pending):
             raise UnreadableError("two numbers side by side")
         return value
+
+    def _is_vector(self, position: int) -> bool:
+        """``\\vec{a}``, or one of the letters that nobody multiplies with a cross unless they are vectors."""
+        token = self.tokens[position] if position < len(self.tokens) else END
+        return token.text in _ARROWS or (token.kind == "letters" and token.text in _VECTORS)
 
     def _differential(self) -> Node | None:
         """``dx^2`` of ``d^2y/dx^2``: one thing below the stroke, where ``1/ab`` would be b over a."""
@@ -378,7 +402,7 @@ class Grammar(Cursor):
                 return self._application(f"{base.name}^-1")
             if base.name in _FUNCTION_NAMES:  # f^{(n)}(x), f^2(x)
                 return self._application(f"{base.name}^", exponent)
-        node: Node = Power(base, exponent)
+        node = counted(base, exponent) or Power(base, exponent)
         while self.accept("!"):
             node = Call("factorial", (node,))
         return node
@@ -584,6 +608,15 @@ class Grammar(Cursor):
 
     # -- what macros apply to
 
+    def within(self, tokens: list[Token], rule: Callable[[Grammar], Node]) -> Node:
+        """What a rule makes of other tokens, all of which must be used up."""
+        inner = Grammar(tokens)
+        inner.depth = self.depth
+        node = inner.deeper(lambda: rule(inner))
+        if inner.position < len(tokens):
+            raise UnreadableError(f"unexpected {inner.peek().text!r}")
+        return node
+
     def argument(self) -> Node:
         """A macro's argument: braces, or one token, where a number gives its first digit only (``\\frac12``)."""
         token = self.peek()
@@ -592,6 +625,9 @@ class Grammar(Cursor):
         if token.kind == "number" and len(token.text) > 1 and token.text.isdigit():
             self.tokens[self.position] = Token("number", token.text[1:])
             return literal(token.text[0])
+        if token.kind == "letters" and self.peek(1).kind == "number":  # \\frac x3: no name x3
+            self.position += 1
+            return Constant("e" if token.text == "e" else "i") if token.text in ("e", "i") else Symbol(token.text)
         sign = self.accept("-")
         value = self.deeper(self.primary)
         return Negative(value) if sign else value

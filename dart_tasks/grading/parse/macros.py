@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
+from dart_tasks.grading.parse.tokens import END, Token
 from dart_tasks.grading.parse.tree import (
     CONSTANTS,
     FUNCTIONS,
@@ -51,6 +52,7 @@ _ALIASES = {
     "lg": "log", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "arsinh": "arcsinh", "asinh": "arcsinh",
     "arcosh": "arccosh", "acosh": "arccosh", "artanh": "arctanh", "atanh": "arctanh",
 }  # fmt: skip
+_FRACTIONS = ("frac", "dfrac", "tfrac", "cfrac")
 _CURRENCIES = {"$": "$", "pounds": "£", "euro": "€"}
 
 
@@ -125,6 +127,71 @@ def _summed(grammar: Grammar, name: str) -> Node:
     return Call(name, (body, index, low, high))
 
 
+def _integral(grammar: Grammar, name: str) -> Node:
+    """``\\int_0^1 x^2\\,dx`` as ``integral(x^2, x, 0, 1)``; without limits it is no value."""
+    grammar.accept("limits")
+    grammar.expect("_")
+    low = grammar.argument()
+    grammar.expect("^")
+    high = grammar.argument()
+    integrand, variable = _up_to_differential(grammar)
+    return Call("integral", (grammar.within(integrand, grammar.__class__.sum), variable, low, high))
+
+
+def _up_to_differential(grammar: Grammar) -> tuple[list[Token], Symbol]:
+    """The integrand's tokens and the variable of its ``dx``, which may stand in a numerator: ``\\frac{dx}{x}``."""
+    level, start, inner = 0, grammar.position, 0
+    while (token := grammar.next()) is not END:
+        inner += token.text == "int"
+        level += (token.text in ("{", "(")) - (token.text in ("}", ")"))
+        variable = grammar.peek()
+        is_differential = token.text == "d" and (variable.kind == "letters" or variable.text in GREEK)
+        in_numerator = level == 1 and grammar.at_mark("}", 1) and grammar.tokens[start].text in _FRACTIONS
+        if not is_differential or (level and not in_numerator):
+            continue
+        if inner:
+            inner -= 1
+            continue
+        before = grammar.tokens[start : grammar.position - 1]
+        grammar.position += 1
+        after: list[Token] = []
+        if level:
+            before += [Token("number", "1")] if before[-1].text == "{" else []
+            rest = grammar.position
+            grammar.expect("}")
+            grammar.argument()
+            after = grammar.tokens[rest : grammar.position]
+        return [*before, *after] or [Token("number", "1")], Symbol(variable.text)
+    raise UnreadableError("an integral without its differential")
+
+
+def _limit(grammar: Grammar, name: str) -> Node:
+    """``\\lim_{x \\to 0^+} f`` as ``limit(f, x, 0, +)``; the last is ``+-`` for both sides."""
+    grammar.accept("limits")
+    grammar.expect("_")
+    grammar.expect("{")
+    variable = grammar.next()
+    grammar.expect("to", "rightarrow", "->")
+    start, level = grammar.position, 1
+    while level:
+        token = grammar.next()
+        if token is END:
+            raise UnreadableError("a limit that does not end")
+        level += (token.text == "{") - (token.text == "}")
+    target, side = grammar.tokens[start : grammar.position - 1], "+-"
+    marks = [token.text for token in target[-4:]]
+    for mark in "+-":
+        for ending in (["^", mark], ["^", "{", mark, "}"]):
+            if marks[-len(ending) :] == ending:
+                target, side = target[: -len(ending)], mark
+    at = grammar.within(target, grammar.__class__.sum)
+    return Call("limit", (grammar.deeper(grammar.term), Symbol(variable.text), at, Symbol(side)))
+
+
+def _of_matrix(grammar: Grammar, name: str) -> Node:
+    return Call(name, (grammar.deeper(grammar.power),))
+
+
 def _negation(grammar: Grammar, name: str) -> Node:
     return Call("apply", (Symbol("not"), grammar.deeper(grammar.power)))
 
@@ -178,12 +245,15 @@ FACTORS = _table(
     (CONSTANTS, lambda grammar, name: Constant("pi" if name == "pi" else "infinity")),
     (FUNCTIONS, _function),
     (("sqrt", "cbrt", "root"), _root),
-    (("frac", "dfrac", "tfrac", "cfrac"), _fraction),
+    (_FRACTIONS, _fraction),
     (("binom", "dbinom", "tbinom"), lambda grammar, name: Call("binomial", (grammar.argument(), grammar.argument()))),
     (("{", "langle"), lambda grammar, name: grammar.group(name)),
     (("lfloor", "lceil"), _rounded),
     (("lvert", "lVert", "vert", "Vert"), lambda grammar, name: grammar.absolute()),
     (("sum", "prod"), _series),
+    (("int",), _integral),
+    (("lim",), _limit),
+    (("det", "tr"), _of_matrix),
     (("neg", "lnot"), _negation),
     (("imath", "jmath"), lambda grammar, name: grammar.symbol(name[0])),
     (_ACCENTS, _accented),

@@ -24,12 +24,15 @@ _UNIT_FRACTION = re.compile(
     rf"\s*\{{\s*{_STYLE}\s*([A-Za-z ]{{1,20}})\}}\s*(\^\s*\{{?[23]\}}?)?\s*\}}"
 )
 _CHOOSE = re.compile(
-    r"(?:\{\})?(?:[_^]\s*\{?\s*(\d{1,4}|n)\s*\}?|(?<![\w.])(\d{1,4}))\s*C\s*_?\s*\{?\s*(\d{1,4}|[kr])\s*\}?$"
+    r"(?:\{\})?(?:[_^]\s*\{?\s*(\d{1,4}|n)\s*\}?|(?<![\w.])(\d{1,4}))\s*([CP])\s*_?\s*\{?\s*(\d{1,4}|[kr])\s*\}?$"
 )
-_CHOOSE_CALL = re.compile(r"^C\s*\(\s*(\d{1,4}|n)\s*,\s*(\d{1,4}|[kr])\s*\)$")
+_CHOOSE_CALL = re.compile(r"^([CP])\s*\(\s*(\d{1,4}|n)\s*,\s*(\d{1,4}|[kr])\s*\)$")
 _SUCH_THAT = re.compile(r"(\{\s*[A-Za-z]\s*(?:(?:\\in|∈)\s*(?:\\mathbb\s*\{?\s*R\s*\}?|ℝ)\s*)?)\|")
 _REALS_MINUS = re.compile(r"(\\mathbb\s*\{?\s*R\s*\}?|ℝ)\s*[-−\\]\s*(?=\\\{)")
 _ELEMENT_OF = re.compile(r"(?<=[a-z]) in (?=[(\[])")
+_BOLD = re.compile(r"\\(?:mathbf|boldsymbol|bm)\s*\{\s*(\w)\s*\}")  # a vector, where its style is no matter of type
+_TURNED = re.compile(r"([\[\]])([^\[\]();,]{1,80}[;,][^\[\]();,]{1,80})([\[\]])")  # ]0, 1[ is (0, 1)
+_TURN, _TURN_BACK = {"]": "("}, {"[": ")"}
 _CODE_LOG = re.compile(r"(?<![A-Za-z\\])log_?(2|10)\s*\(")
 _ANGLES = re.compile(r"^<([^<>=]{1,200},[^<>=]{1,200})>$")
 _MODULUS = re.compile(rf"\(\s*(?:{_STYLE})?\s*\\?mod\b\s*\}}?\s*(\d{{1,12}})\s*\)|(?<=\d) mod (\d{{1,12}})$")
@@ -78,10 +81,13 @@ def rewritten(text: str) -> str:
     if "(" in text:
         text = _REMARK.sub("", _MODULUS.sub(_modulus, text)) if text.endswith((")", "}")) else text
         text = _CODE_LOG.sub(r"\\log_{\1}(", text) if "log" in text else text
-    if "C" in text:
-        text = _CHOOSE_CALL.sub(r"\\binom{\1}{\2}", _CHOOSE.sub(_binomial, text))
+    if "C" in text or "P" in text:
+        text = _CHOOSE_CALL.sub(lambda call: _chosen(call[1], call[2], call[3]), text)
+        text = _CHOOSE.sub(lambda match: _chosen(match[3], match[1] or match[2], match[4]), text)
     if "|" in text and "{" in text:
         text = _SUCH_THAT.sub(r"\1\\mid ", text)
+    if text.endswith("[") or text.startswith("]"):
+        text = _TURNED.sub(lambda ends: f"{_TURN.get(ends[1], '[')}{ends[2]}{_TURN_BACK.get(ends[3], ']')}", text)
     if text.startswith("<"):
         text = _ANGLES.sub(r"\\langle \1\\rangle ", text)
     if " in " in text:
@@ -111,6 +117,8 @@ def _in_latex(text: str) -> str:
         text = _BRACED_ROWS.sub(r"\\begin{cases}", _ROW_GAP.sub(r"\\\\", text))
         if "cases" in text:
             text = _IF.sub(" ", text)
+    if "\\times" in text:
+        text = _BOLD.sub(r"\\vec{\1}", text)
     if "frac" in text:
         text = _UNIT_FRACTION.sub(r"\\text{ \1}/\\text{\2}\3", text)
     if "R" in text or "ℝ" in text:
@@ -122,8 +130,8 @@ def _in_latex(text: str) -> str:
     return text.removesuffix("\\") if text.endswith("\\") and not text.endswith("\\\\") else text
 
 
-def _binomial(match: re.Match[str]) -> str:
-    return f"\\binom{{{match[1] or match[2]}}}{{{match[3]}}}"
+def _chosen(letter: str, n: str, k: str) -> str:
+    return f"\\binom{{{n}}}{{{k}}}" if letter == "C" else f"\\frac{{{n}!}}{{({n}-{k})!}}"
 
 
 def _modulus(match: re.Match[str]) -> str:

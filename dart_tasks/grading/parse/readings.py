@@ -90,6 +90,10 @@ _RATIO = re.compile(r"(\d{1,30}) (?:to|out of|in) (\d{1,30})")
 _INFINITE = re.compile(
     r"(?:there are )?(?:infinit(?:e|ely)(?: many)?|(?:an )?infinite number of)(?: solutions?)?|(?:positive )?infinity"
 )
+_NO_SOLUTION = re.compile(
+    r"(?:(?:there|it|the (?:equation|inequality|system))? ?(?:is|are|has|have) )?no (?:real )?solutions?(?: exists?)?"
+    r"|(?:the )?empty set|none"
+)
 _HOUR = re.compile(r"(\d{1,2}) ?[ap]\.?m\.?")
 _DOLLARS_AND_CENTS = re.compile(r"(\d{1,9}) dollars? (?:and )?(\d{1,2}) cents?")
 _MEASURED = re.compile(
@@ -201,7 +205,7 @@ def _phrase(text: str) -> Node | None:
         return SetOperation((Symbol("mathbb R"), Group("{", items, "}")), ("minus",)) if items else None
     if _REALS.fullmatch(words):
         return Symbol("mathbb R")
-    if words in ("no solution", "no solutions", "no real solutions", "no real solution", "empty set", "none"):
+    if _NO_SOLUTION.fullmatch(words):
         return Group("{", (), "}")
     if _INFINITE.fullmatch(words):
         return Constant("infinity")

@@ -38,6 +38,8 @@ __all__ = [
     "UnreadableError",
     "applied",
     "children",
+    "counted",
+    "crossed",
     "depth",
     "derivative",
     "free_symbols",
@@ -292,7 +294,7 @@ def depth(node: Node) -> int:
 
 
 def free_symbols(*nodes: Node) -> frozenset[str]:
-    """The variables in the nodes; the name of a function and the index of a sum are none."""
+    """The variables in the nodes; the name of a function and the index of a sum or an integral are none."""
     names: set[str] = set()
     stack = list(nodes)
     while stack:
@@ -302,9 +304,9 @@ def free_symbols(*nodes: Node) -> frozenset[str]:
                 names.add(name)
             case Call(name="apply", arguments=(_, *arguments)):
                 stack.extend(arguments)
-            case Call(name="sum" | "prod", arguments=(body, Symbol(name=index), low, high)):
+            case Call(name="sum" | "prod" | "integral" | "limit", arguments=(body, Symbol(name=index), low, high)):
                 names |= free_symbols(body) - {index}
-                stack += (low, high)
+                stack += (low,) if part.name == "limit" else (low, high)
             case _:
                 stack.extend(children(part))
     return frozenset(names)
@@ -395,6 +397,27 @@ def _with_order(node: Node) -> tuple[Node, str]:
             return base, name
         case _:
             return node, "1"
+
+
+def crossed(left: Node, right: Node) -> Node:
+    """The vector product, with its sign: ``v \\times u`` is ``-(u \\times v)``."""
+    *scalars, left = left.factors if isinstance(left, Product) else (left,)
+    first, second = sorted((left, right), key=repr)
+    product: Node = Call("apply", (Symbol("cross"), first, second))
+    product = product if first is left else Negative(product)
+    return Product((*scalars, product)) if scalars else product
+
+
+def counted(base: Node, upper: Node) -> Node | None:
+    """``C_5^2`` and ``C_n^k`` as combinations, ``A_5^2`` and ``P_5^2`` as arrangements; None for another power."""
+    letter, _, lower = base.name.partition("_") if isinstance(base, Symbol) else ("", "", "")
+    if lower.isdigit() and isinstance(upper, Number) and is_integer(upper) and upper.value <= int(lower):
+        n: Node = literal(lower)
+        if letter in ("A", "P"):
+            return Quotient(Call("factorial", (n,)), Call("factorial", (Sum((n, Negative(upper))),)))
+        return Call("binomial", (n, upper)) if letter == "C" else None
+    is_general = letter == "C" and lower in ("n", "m", "N") and isinstance(upper, Symbol) and upper.name in "kmr"
+    return Call("binomial", (Symbol(lower), upper)) if is_general else None
 
 
 def transposed(node: Group | Matrix) -> Node:

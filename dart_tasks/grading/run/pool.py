@@ -93,9 +93,7 @@ class GradingPool:
 
     def _put(self, case: Case, awaited: Future[Verdict] | _Ticket) -> None:
         check(case)
-        line = _encode(
-            [case.response, case.reference, case.benchmark, case.question, case.tolerance, case.finish_reason]
-        ).encode("ascii")
+        line = _encode([getattr(case, name) for name in Case.__slots__]).encode("ascii")
         with self._lock:
             if os.getpid() != self._pid:  # forked: threads and pipes stayed with the parent
                 self._start()
