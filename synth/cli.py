@@ -60,7 +60,9 @@ def command(context: click.Context, /, run_dir: Path | None, dry_run: bool, pres
     return _synthesise(config, run_dir)
 
 
-for _subcommand in (commands.curate, commands.plan, commands.report, commands.status, commands.temperature):
+for _subcommand in (
+    commands.curate, commands.plan, commands.regrade, commands.report, commands.status, commands.temperature,
+):  # fmt: skip
     command.add_command(_subcommand)
 
 

@@ -1,4 +1,4 @@
-"""The subcommands of ``dart-synth``: plan, curate, status, report, temperature."""
+"""The subcommands of ``dart-synth``: plan, curate, status, report, regrade, temperature."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from dart_tasks.console import first_line, stdout_console
+from dart_tasks.console import first_line, printable, stdout_console
 from dart_tasks.files import DataError, write_atomically
 from synth.options import EXIT_SET_ASIDE, config_from_options, run_options
 
-__all__ = ["curate", "plan", "report", "status", "temperature"]
+__all__ = ["curate", "plan", "regrade", "report", "status", "temperature"]
 
 
 # ---------------------------------------------------------------------- status
@@ -42,6 +42,37 @@ def status(run_dir: Path, as_json: bool) -> None:
     word = "done" if opened.plan.scheduler.done else f"about {left:,.0f} trials left"
     click.echo(f"{word}; {len(opened.attempts)} attempt{'s' if len(opened.attempts) != 1 else ''}, "
                f"{opened.n_trials:,} trials recorded")  # fmt: skip
+
+
+# ---------------------------------------------------------------------- regrade
+@click.command(epilog="Example: dart-synth regrade runs/demo   (then again with --apply)")
+@click.argument("run_dir", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--apply", is_flag=True, help="Take the new verdicts. Without it, only say what would change.")
+@click.option("--grade-workers", type=click.IntRange(1), help="Grader processes.")
+@click.option("--grade-timeout", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True,
+              help="Seconds for grading one response.")  # fmt: skip
+def regrade(run_dir: Path, apply: bool, grade_workers: int | None, grade_timeout: float) -> None:
+    """Judge a run's trials by this version's grader, so that a run of an older one can go on."""
+    from dart_tasks.grading import GRADER_VERSION, GradingPool
+    from synth.ledger import LedgerError
+    from synth.regrade import regrade as judge_again
+
+    try:
+        with GradingPool(grade_workers, timeout_s=grade_timeout) as grader:
+            changes = judge_again(
+                run_dir, grader, GRADER_VERSION, apply=apply, progress=lambda n: click.echo(f"{n:,} trials judged")
+            )
+    except LedgerError as error:
+        raise click.ClickException(str(error)) from error
+    n_changed = changes.n_lost + changes.n_gained
+    click.echo(
+        f"grader {changes.old_version} -> {GRADER_VERSION}: {n_changed:,} of {changes.n_trials:,} trials count "
+        f"otherwise ({changes.n_lost:,} right -> wrong, {changes.n_gained:,} wrong -> right)"
+    )
+    for what, names in (("open again", changes.reopened), ("settled now", changes.settled)):
+        shown = ", ".join(map(printable, names[:10])) + (", ..." if len(names) > 10 else "")
+        click.echo(f"queries {what}: {len(names):,}{f' ({shown})' if names else ''}")
+    click.echo("stored: the run's own command goes on from here" if apply else "nothing was stored: --apply does it")
 
 
 # ---------------------------------------------------------------------- temperature

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LiveDisplay", "PlainDisplay", "Snapshot", "group_name", "print_state", "set_aside_lines", "snapshot"]
 
-_OPEN = (Status.PROBING, Status.SAMPLING)
 _N_SET_ASIDE = 20
 
 
@@ -67,7 +66,7 @@ def snapshot(scheduler: Scheduler, queries: Sequence[Problem]) -> Snapshot:
         kept = min(state.n_distinct, state.quota) if state.quota is not None else state.n_distinct
         for group in (groups[group_name(query)], total):
             group.n_queries += 1
-            group.n_settled += state.status not in _OPEN
+            group.n_settled += not scheduler.is_open(index)
             group.n_filled += state.status is Status.FILLED
             group.n_kept += kept
             group.quota += state.quota or 0

@@ -17,10 +17,15 @@ from synth.ledger import Ledger
 from synth.records import Completion, Request, Trial, derived_seed
 from synth.scheduler import Scheduler, TrialId
 
-__all__ = ["Driver", "Grader", "Observer", "Progress"]
+__all__ = ["Driver", "Grader", "Observer", "Progress", "PromptMaker", "was_graded"]
 
 _UNGRADED = frozenset({"timeout", "memory", "crashed"})
 _POLL_S = 0.05
+
+
+def was_graded(verdict: Verdict) -> bool:
+    """False where the grader ran out of time or memory: that is not "wrong"."""
+    return not _UNGRADED.intersection(verdict.flags)
 
 
 class Grader(Protocol):
@@ -184,7 +189,7 @@ class Driver:
             answer=verdict.answer,
             correct=verdict.correct,
             explicit=verdict.explicit,
-            graded=not _UNGRADED.intersection(verdict.flags),
+            graded=was_graded(verdict),
             source=verdict.source,
             reason=verdict.reason,
             flags=tuple(verdict.flags),

@@ -226,7 +226,7 @@ class Ledger:
             (i, q.id, q.query, json.dumps(q.reference), q.benchmark, q.dataset, q.fail_rate, q.level, q.domain)
             for i, q in enumerate(queries)
         )
-        self._execute(f"INSERT INTO queries(query, {_QUERY_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)", rows)
+        self._execute((f"INSERT INTO queries(query, {_QUERY_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)", rows))
 
     def begin_attempt(self, engine: str, run_seed: int) -> tuple[int, int]:
         """Number this process's attempt at the run and record its engine and seed; returns (attempt, seed).
@@ -236,7 +236,7 @@ class Ledger:
         attempt = int(next(self._rows("SELECT coalesce(max(attempt) + 1, 0) FROM attempts"))[0])
         seed = derived_seed(run_seed, attempt)
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._execute("INSERT INTO attempts VALUES (?,?,?,?)", [(attempt, started, engine, seed)])
+        self._execute(("INSERT INTO attempts VALUES (?,?,?,?)", [(attempt, started, engine, seed)]))
         return attempt, seed
 
     def append(self, trial: Trial) -> None:
@@ -251,6 +251,21 @@ class Ledger:
             self._buffer.append(trial)
             if len(self._buffer) in (1, COMMIT_TRIALS):
                 self._condition.notify_all()
+
+    def replace(self, trials: Sequence[Trial]) -> None:
+        """Store other verdicts for trials that are recorded, all of these or none."""
+        narrow, texts = [], []
+        for t in trials:
+            where = (t.id.query, t.id.trial)
+            row = list(next(self._rows(f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE query = ? AND trial = ?", *where)))
+            row[2:5] = int(t.correct), int(t.explicit), int(t.graded)
+            narrow.append((*row[2:5], checksum(*row), *where))
+            text = (row[-1], t.response, *_verdict_texts(t))
+            texts.append((*text[2:], checksum(*text), row[-1]))
+        self._execute(
+            ("UPDATE trials SET correct=?, explicit=?, graded=?, checksum=? WHERE query=? AND trial=?", narrow),
+            ("UPDATE texts SET answer=?, source=?, reason=?, flags=?, checksum=? WHERE id=?", texts),
+        )
 
     def flush(self) -> None:
         """Wait until everything appended is committed."""
@@ -390,11 +405,13 @@ class Ledger:
                 database.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
         return database
 
-    def _execute(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+    def _execute(self, *statements: tuple[str, Iterable[tuple[object, ...]]]) -> None:
+        """Run statements with their rows as one transaction."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                self._db.executemany(statement, rows)
+                for statement, rows in statements:
+                    self._db.executemany(statement, rows)
                 self._db.execute("COMMIT")
             except BaseException:
                 if self._db.in_transaction:
@@ -412,9 +429,9 @@ class Ledger:
                 with self._condition:
                     self.n_committed += len(batch)
                     self._condition.notify_all()
-        except (sqlite3.Error, OSError) as error:
+        except (LedgerError, sqlite3.Error) as error:
             with self._condition:
-                self._error = LedgerError(_explain(error, self._dir))
+                self._error = error if isinstance(error, LedgerError) else LedgerError(_explain(error, self._dir))
                 self._condition.notify_all()
 
     def _next_batch(self) -> list[Trial] | None:
@@ -436,10 +453,7 @@ class Ledger:
                 self._condition.wait(wait_s)
 
     def _commit(self, batch: list[Trial], first_text_id: int) -> None:
-        texts = [
-            (i, _storable(t.response), _storable(t.answer), t.source, _storable(t.reason), " ".join(t.flags))
-            for i, t in enumerate(batch, first_text_id)
-        ]
+        texts = [(i, _storable(t.response), *_verdict_texts(t)) for i, t in enumerate(batch, first_text_id)]
         rows = [
             (
                 t.id.query, t.id.trial, int(t.correct), int(t.explicit), int(t.graded), text_key(t.response),
@@ -447,17 +461,22 @@ class Ledger:
             )
             for i, t in enumerate(batch, first_text_id)
         ]  # fmt: skip
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            for table, columns, values in (("texts", f"id, {_TEXT_COLUMNS}", texts), ("trials", _TRIAL_COLUMNS, rows)):
-                marks = ",".join("?" * len(values[0]))
-                statement = f"INSERT INTO {table}({columns}, checksum) VALUES ({marks},?)"
-                self._db.executemany(statement, ((*row, checksum(*row)) for row in values))
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+        self._execute(
+            *(
+                (
+                    f"INSERT INTO {table}({columns}, checksum) VALUES ({'?,' * len(values[0])}?)",
+                    [(*row, checksum(*row)) for row in values],
+                )
+                for table, columns, values in (
+                    ("texts", f"id, {_TEXT_COLUMNS}", texts),
+                    ("trials", _TRIAL_COLUMNS, rows),
+                )
+            )
+        )
+
+
+def _verdict_texts(trial: Trial) -> tuple[str, str, str, str]:
+    return _storable(trial.answer), trial.source, _storable(trial.reason), " ".join(trial.flags)
 
 
 def _is_as_recorded(text_id: int, text: Sequence[Any], stored: int | None, key: int) -> bool:

@@ -70,6 +70,11 @@ class Manifest:
             parts = [
                 f"{name.replace('_', ' ')} {_short(theirs.get(name))} -> {_short(ours[name])}" for name in different
             ]
+            if different == ["grader version"]:
+                raise ManifestMismatchError(
+                    f"{run_dir} was graded by version {stored.grader_version}, this is {self.grader_version}: "
+                    f"`dart-synth regrade {run_dir}` shows what changes, and with --apply lets the run go on"
+                )
             raise ManifestMismatchError(
                 f"{run_dir} holds a run of another configuration ({'; '.join(parts)}): "
                 "repeat its options to resume it, or choose another --output"

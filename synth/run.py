@@ -139,7 +139,7 @@ def synthesise(
                 damaged(run_dir, f"{resumed:,} trials are left of the {exported_trials:,} its data set was made from")
             )
         if resumed:
-            n_open = sum(plan.scheduler.state(i).status.value in ("probing", "sampling") for i in range(len(queries)))
+            n_open = sum(map(plan.scheduler.is_open, range(len(queries))))
             say(f"resuming {run_dir}: {resumed:,} trials recorded, {n_open:,} of {len(queries):,} queries still open")
         progress = Progress()
         if not plan.scheduler.done:

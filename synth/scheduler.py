@@ -292,6 +292,10 @@ class Scheduler:
     def __len__(self) -> int:
         return len(self._queries)
 
+    def is_open(self, index: int) -> bool:
+        """Whether a query still needs trials."""
+        return index in self._open
+
     def wants(self, trial: TrialId) -> bool:
         """Whether a trial in flight can still be accepted or decide what is."""
         return trial.trial in self._queries[trial.query].in_flight

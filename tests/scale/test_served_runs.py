@@ -289,3 +289,47 @@ def test_a_ledger_of_version_0_1_0_resumes_and_gets_checksums(
     assert dart_synth("curate", run_dir, "--decontaminate", "off", "--output", tmp_path / "o").code == 0
     assert dart_synth(*options(server.url, tmp_path)).code == 0
     assert len(rows(run_dir, "pool")) == 16
+
+
+# ---------------------------------------------------------------------- another grader
+def test_a_run_of_an_older_grader_goes_on_after_it_is_graded_anew(
+    make_server: Any, dart_synth: Any, tmp_path: Path
+) -> None:
+    """The older grader took a wrong answer to problem 1 for right, and a right one to problem 2 for wrong."""
+    count: Counter[int] = Counter()
+
+    async def reply(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        number = number_of(body)
+        count[number] += 1
+        right = (number, count[number]) != (1, 1)
+        return completion(body, f"Try {count[number]}: \\boxed{{{number if right else -7}}}.")
+
+    given = [*options(make_server(reply).url, tmp_path), "--strategy", "uniform", "-k", 2, "--slots", 1]
+    run_dir = tmp_path / "run"
+    assert dart_synth(*given).code == 0
+    shutil.rmtree(run_dir / "dataset")
+    manifest = json.loads((run_dir / "manifest.json").read_text())
+    (run_dir / "manifest.json").write_text(json.dumps({**manifest, "grader_version": "0.9"}))
+    sql("UPDATE trials SET checksum = NULL", "UPDATE trials SET correct = 1 WHERE query = 1",
+        "DELETE FROM trials WHERE query = 1 AND trial = 2",
+        "UPDATE trials SET correct = 0 WHERE query = 2 AND trial = 0")(run_dir)  # fmt: skip
+    before = contents(run_dir)
+    refused = dart_synth(*given)
+    assert refused.code == 2
+    assert f"`dart-synth regrade {run_dir}`" in refused.err.replace("\n", " ")
+    dry = dart_synth("regrade", run_dir, "--grade-workers", 1)
+    said_in_full = (
+        "2 of 8 trials count otherwise (1 right -> wrong, 1 wrong -> right)", "queries open again: 1 (problems/1)",
+        "queries settled now: 1 (problems/2)", "nothing was stored",
+    )  # fmt: skip
+    for said in said_in_full:
+        assert said in dry.out
+    assert contents(run_dir) == before
+    assert "stored" in dart_synth("regrade", run_dir, "--grade-workers", 1, "--apply").out
+    n_asked = sum(count.values())
+    assert dart_synth(*given).code == 0
+    assert sum(count.values()) == n_asked + 1
+    assert {row["query_id"]: row["n_kept"] for row in rows(run_dir, "queries")} == {
+        f"problems/{i}": 2 for i in range(4)
+    }
+    assert all(row["answer"] == row["reference"] for row in rows(run_dir))
