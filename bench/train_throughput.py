@@ -48,7 +48,9 @@ def draw(samples: int) -> Encoded:
     starts = np.concatenate([[0], np.cumsum(targets + prompts)])
     tokens = generator.integers(3, VOCABULARY, starts[-1], dtype=np.uint32)
     rows = np.arange(samples)
-    return Encoded(tokens, starts, prompts.astype(np.int32), rows, np.zeros(samples, np.int32), ("drawn",), "drawn")
+    return Encoded(
+        tokens, starts, prompts.astype(np.int32), rows, np.zeros(samples, np.int32), ("drawn",), ("alpaca",), "drawn"
+    )
 
 
 def model(attention: str) -> Any:

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, NoReturn, cast, get_args
+from typing import Any, Literal, NoReturn, get_args
 
+from dart_tasks.prompts import get_template
 from train.data import TrainingSet, default_cache_dir
 from train.divergence import ON_DIVERGENCE, OnDivergence
 from train.errors import UsageError, UserError
 from train.recipe import DATASETS, Recipe, load_recipe, recipe_names
 
-__all__ = ["DistributedName", "Options", "parse", "training_arguments"]
+__all__ = ["AttentionChoice", "DistributedName", "Options", "parse", "training_arguments", "training_set"]
 
 DEFAULT_RECIPE = "mistral-7b"
+AttentionChoice = Literal["auto", "packed_sdpa", "flash_attention_3", "flash_attention_2", "sdpa", "eager"]
 DistributedName = Literal["no", "ddp", "fsdp", "deepspeed"]
 
 _OURS = "the order of packs is a function of the seed and the epoch"
@@ -46,6 +50,16 @@ _IMPOSSIBLE: Mapping[str, tuple[tuple[Any, ...], str]] = {
 }
 """``TrainingArguments`` that this trainer could only ignore, or would train wrongly with: what is harmless, and why."""
 
+_POSITIVE, _NOT_NEGATIVE, _SHARE = "above 0", "0 or more", "from 0 to below 1"
+_BOUNDS = {
+    **dict.fromkeys(("learning_rate", "num_train_epochs", "adam_epsilon", "logging_steps", "save_steps"), _POSITIVE),
+    **dict.fromkeys(("per_device_train_batch_size", "gradient_accumulation_steps"), _POSITIVE),
+    **dict.fromkeys(("weight_decay", "warmup_steps", "max_grad_norm", "seed", "data_seed"), _NOT_NEGATIVE),
+    **dict.fromkeys(("save_total_limit", "dataloader_num_workers"), _NOT_NEGATIVE),
+    **dict.fromkeys(("adam_beta1", "adam_beta2"), _SHARE),
+}
+"""Numbers among ``TrainingArguments`` that transformers takes at any value, and where they make sense."""
+
 _EPILOG = """\
 Every name of transformers.TrainingArguments is a flag too (--learning_rate, --bf16, ...): see --help-all.
 
@@ -66,7 +80,7 @@ class Options:
     model: str
     max_length: int
     max_length_policy: Literal["error", "drop"]
-    attention: str
+    attention: AttentionChoice
     on_divergence: OnDivergence
     save_minutes: float
     """Minutes from one checkpoint to the next at most; 0: no limit."""
@@ -86,6 +100,20 @@ class Options:
     """``TrainingArguments`` by name: the recipe's, overridden by flags."""
     given: frozenset[str]
     """Names of ``training`` that were flags."""
+
+
+_AS_GIVEN = (
+    "max_length_policy",
+    "attention",
+    "on_divergence",
+    "export_dtype",
+    "scores",
+    "dry_run",
+    "utilisation",
+    "expect_processes",
+    "expect_distributed",
+)
+"""Options that are flags alone, with their own defaults."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -133,11 +161,7 @@ def _own_parser() -> argparse.ArgumentParser:
         metavar="PACKS",
         help="packs per optimizer step, over all processes (default: the recipe's)",
     )
-    add(
-        "attention",
-        default="auto",
-        help="auto, packed_sdpa, flash_attention_3, flash_attention_2, sdpa or eager (%(default)s)",
-    )
+    add("attention", choices=get_args(AttentionChoice), default="auto", help="(%(default)s)")
     add(
         "on-divergence",
         choices=ON_DIVERGENCE,
@@ -195,12 +219,74 @@ def _training_flags(arguments: Sequence[str]) -> dict[str, Any]:
     if unknown:
         flag = unknown[0].split("=")[0]
         known += [option for action in _own_parser()._actions for option in action.option_strings]
-        close = difflib.get_close_matches(flag.replace("n_", "num_train_"), known, 1) or difflib.get_close_matches(
-            flag, known, 1
-        )
+        spelt = (flag.replace("n_", "num_train_"), flag)
+        close = [match for text in spelt for match in difflib.get_close_matches(text, known, 1, cutoff=0.75)]
         hint = f": did you mean {close[0]}?" if close else ""
         raise UsageError(f"unknown flag {flag}{hint}" if flag.startswith("-") else f"unexpected argument {flag!r}")
     return vars(namespace)
+
+
+def _recipe_training(recipe: Recipe) -> dict[str, Any]:
+    """The recipe's ``TrainingArguments``, read as flags are: YAML takes ``1e-3`` for a text.
+
+    Raises:
+        UsageError: a name or value is not one of theirs.
+    """
+    values = {}
+    for name, value in recipe.training.items():
+        words = value if isinstance(value, list) else [json.dumps(value) if isinstance(value, dict) else value]
+        try:
+            read = _training_flags([f"--{name}={words[0]}", *map(str, words[1:])]) if value is not None else {}
+        except UsageError as error:
+            raise UsageError(f"recipe {recipe.name}: training: {error}") from None
+        values[name] = read[name] if isinstance(value, str) else value
+    return values
+
+
+def _check_numbers(training: Mapping[str, Any]) -> None:
+    for name, bound in _BOUNDS.items():
+        if (value := training.get(name)) is None:
+            continue
+        fits = {_POSITIVE: value > 0, _NOT_NEGATIVE: value >= 0, _SHARE: 0 <= value < 1}[bound]
+        if not fits or not math.isfinite(value):
+            raise UsageError(f"--{name} must be {bound} (got {value:g})")
+    steps = training.get("max_steps", -1)
+    if steps != -1 and steps < 1:
+        raise UsageError(f"--max_steps must be at least 1, or -1 for whole epochs (got {steps})")
+
+
+def training_set(text: str, template: str = "alpaca") -> TrainingSet:
+    """One ``--data``: ``SOURCE[,key=value...]``, as in ``data/,query=problem,response=solution,template=plain``.
+
+    A comma of the source's own name is no separator: what exists is taken whole, and a key is followed by ``=``.
+
+    Raises:
+        UsageError: a key is unknown, or the template is.
+    """
+    known = {field.name for field in fields(TrainingSet)} - {"source"}
+    source, values = text, {"template": template}
+    while not Path(source).exists() and "=" in (pair := source.rpartition(",")[2]) and "," in source:
+        key, _, value = pair.partition("=")
+        if key not in known or not value:
+            raise UsageError(f"--data {text}: {pair!r} is not one of {', '.join(sorted(known))}=VALUE")
+        values[key] = value
+        source = source.rpartition(",")[0]
+    try:
+        get_template(values["template"])
+    except ValueError as error:
+        raise UsageError(f"--data {text}: {error}") from None
+    return TrainingSet(source, **values)
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """``--flag -1e-3`` as ``--flag=-1e-3``: argparse takes a negative number with an exponent for a flag."""
+    joined: list[str] = []
+    for word in arguments:
+        if joined and joined[-1].startswith("--") and re.fullmatch(r"-[\d.]+(e[-+]?\d+)?", word, re.IGNORECASE):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -212,7 +298,7 @@ def parse(arguments: Sequence[str]) -> Options:
         SystemExit: after --help or --help-all.
     """
     parser = _own_parser()
-    own, rest = parser.parse_known_args(list(arguments))
+    own, rest = parser.parse_known_args(_joined(arguments))
     if own.help_all:
         parser.print_help()
         _transformers_parser().print_help()
@@ -232,33 +318,26 @@ def parse(arguments: Sequence[str]) -> Options:
         raise UsageError(f"--save-minutes must be 0 or more (got {save_minutes:g})")
     if own.save_minutes is None and flags.get("save_strategy") == "no":
         save_minutes = 0
-    training = {**recipe.training, **flags}
+    training = {**_recipe_training(recipe), **flags}
+    _check_numbers(training)
     for name, (harmless, reason) in _IMPOSSIBLE.items():
         if name in training and training[name] not in harmless:
             raise UsageError(f"--{name} {getattr(training[name], 'value', training[name])}: {reason}")
     push_to_hub = bool(training.pop("push_to_hub", False))  # ours: the Trainer would push checkpoints
     return Options(
         recipe=recipe,
-        data=tuple(TrainingSet.parse(source, template) for source in sources),
+        data=tuple(training_set(source, template) for source in sources),
         model=own.model or recipe.model,
         max_length=max_length,
-        max_length_policy=own.max_length_policy,
-        attention=own.attention,
-        save_minutes=save_minutes,
-        on_divergence=own.on_divergence,
         global_batch=global_batch,
-        export_dtype=own.export_dtype,
+        save_minutes=save_minutes,
         licence=own.licence or "",
-        scores=own.scores,
         cache_dir=own.cache_dir or default_cache_dir(),
-        dry_run=own.dry_run,
-        utilisation=own.utilisation,
-        expect_processes=own.expect_processes,
-        expect_distributed=cast("DistributedName | None", own.expect_distributed),
         output_dir=flags.get("output_dir") or f"runs/{recipe.name}",
         push_to_hub=push_to_hub,
         training=training,
         given=frozenset(flags),
+        **{name: getattr(own, name) for name in _AS_GIVEN},
     )
 
 
@@ -272,6 +351,7 @@ def training_arguments(options: Options, micro_batch: int, accumulation: int) ->
 
     import torch
     from transformers import TrainingArguments
+    from transformers.integrations import get_available_reporting_integrations
 
     values = {
         "report_to": "tensorboard" if importlib.util.find_spec("tensorboard") else "none",
@@ -288,6 +368,9 @@ def training_arguments(options: Options, micro_batch: int, accumulation: int) ->
     if "tf32" not in options.given and not torch.cuda.is_available():
         values.pop("tf32", None)
     try:
-        return TrainingArguments(**values)
-    except (TypeError, ValueError) as error:
-        raise UserError(" ".join(str(error).replace("TrainingArguments.__init__() ", "").split())) from error
+        training_arguments = TrainingArguments(**values)
+    except (TypeError, ValueError, ImportError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+    for name in set(training_arguments.report_to) - {"none", *get_available_reporting_integrations()}:
+        raise UserError(f"--report_to {name}: it is not installed here (pip install {name})")
+    return training_arguments

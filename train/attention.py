@@ -9,13 +9,14 @@ FlashAttention gets the same boundaries as ``cu_seq_lens``.
 from __future__ import annotations
 
 import importlib.util
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
 import torch
 
-__all__ = ["AttentionChoice", "choose_attention", "packed_sdpa", "register"]
+from train.arguments import AttentionChoice
 
-AttentionChoice = Literal["auto", "packed_sdpa", "flash_attention_3", "flash_attention_2", "sdpa", "eager"]
+__all__ = ["choose_attention", "packed_sdpa", "register"]
+
 PACKED_SDPA = "packed_sdpa"
 
 
@@ -75,17 +76,15 @@ def register() -> None:
     AttentionInterface.register(PACKED_SDPA, packed_sdpa)
 
 
-def choose_attention(choice: str, device: torch.device, low_precision: bool) -> AttentionChoice:
+def choose_attention(choice: AttentionChoice, device: torch.device, low_precision: bool) -> AttentionChoice:
     """The implementation to load the model with: FlashAttention where it can run, else one SDPA per sample.
 
     Args:
         choice: ``auto`` or a name, which is taken at its word.
         low_precision: whether the forward pass runs in bf16 or fp16 (FlashAttention has no float32).
     """
-    if choice not in get_args(AttentionChoice):
-        raise ValueError(f"unknown attention {choice!r}")
     if choice != "auto":
-        return cast(AttentionChoice, choice)
+        return choice
     if device.type == "cuda" and low_precision:
         if importlib.util.find_spec("flash_attn_interface"):
             return "flash_attention_3"

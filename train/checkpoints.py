@@ -15,7 +15,7 @@ from typing import Any
 
 from dart_tasks.files import write_atomically
 
-__all__ = ["STAGING", "checkpoints", "latest_complete", "problem", "publish", "rotate", "seal", "write_json"]
+__all__ = ["STAGING", "checkpoints", "latest_complete", "problem", "publish", "rotate", "seal"]
 
 STAGING = ".saving"
 """Folder in the output folder where a checkpoint is being written."""
@@ -31,11 +31,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all."""
-    write_atomically(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def _describe(path: Path) -> list[Any]:
@@ -55,7 +50,7 @@ def seal(folder: Path) -> None:
     for path in _files(folder):
         _sync(path)
         listing[path.relative_to(folder).as_posix()] = _describe(path)
-    write_json(folder / _MANIFEST, listing)
+    write_atomically(folder / _MANIFEST, json.dumps(listing, indent=2))
     _sync(folder)
 
 

@@ -20,10 +20,10 @@ from train.loss import IGNORE
 __all__ = ["Collator", "collate_samples"]
 
 
-def collate_samples(encoded: Encoded, samples: npt.NDArray[np.int64], filler: int = 0) -> dict[str, torch.Tensor]:
+def collate_samples(encoded: Encoded, samples: npt.NDArray[np.int64]) -> dict[str, torch.Tensor]:
     """One row of ``samples``: ``input_ids``, ``position_ids``, ``labels`` of shape (1, tokens), and ``sample_ids``.
 
-    Without samples the row is two ``filler`` tokens that count for nothing: a rank with an empty pack still steps.
+    Without samples the row is two tokens that count for nothing: a rank with an empty pack still steps.
     """
     tokens: list[npt.NDArray[np.int64]] = []
     labels: list[npt.NDArray[np.int64]] = []
@@ -37,7 +37,7 @@ def collate_samples(encoded: Encoded, samples: npt.NDArray[np.int64], filler: in
         labels.append(target)
         positions.append(np.arange(len(row)))
     if not tokens:
-        tokens, labels, positions = [np.full(2, filler)], [np.full(2, IGNORE)], [np.arange(2)]
+        tokens, labels, positions = [np.zeros(2, np.int64)], [np.full(2, IGNORE)], [np.arange(2)]
     return {
         "input_ids": torch.from_numpy(np.concatenate(tokens))[None],
         "position_ids": torch.from_numpy(np.concatenate(positions))[None],
@@ -51,7 +51,6 @@ class Collator:
     """Picklable ``collate_fn``: a list of packs (arrays of sample indices) to one row."""
 
     encoded: Encoded
-    filler: int = 0
 
     def __call__(self, packs: Sequence[npt.NDArray[np.int64]]) -> dict[str, torch.Tensor]:
-        return collate_samples(self.encoded, np.concatenate(packs), self.filler)
+        return collate_samples(self.encoded, np.concatenate(packs))

@@ -14,12 +14,13 @@ The result is cached by content (columns, template, tokenizer, version of this c
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ import numpy.typing as npt
 
 from dart_tasks.console import first_line
 from dart_tasks.prompts import PromptTemplate, get_template
-from train.errors import UsageError, UserError
+from train.errors import UserError
 
 __all__ = ["Encoded", "TrainingSet", "default_cache_dir", "encode", "encode_texts", "load_columns"]
 
@@ -50,27 +51,6 @@ class TrainingSet:
     template: str = "alpaca"
     split: str = "train"
 
-    @classmethod
-    def parse(cls, text: str, template: str = "alpaca") -> TrainingSet:
-        """From ``SOURCE[,key=value...]``, as in ``data/,query=problem,response=solution,template=deepseekmath``.
-
-        Raises:
-            UsageError: a key is unknown, or the template is.
-        """
-        source, *pairs = text.split(",")
-        known = {field.name for field in fields(cls)} - {"source"}
-        options = {"template": template}
-        for pair in pairs:
-            key, _, value = pair.partition("=")
-            if key not in known or not value:
-                raise UsageError(f"--data {text}: {pair!r} is not one of {', '.join(sorted(known))}=VALUE")
-            options[key] = value
-        try:
-            get_template(options["template"])
-        except ValueError as error:
-            raise UsageError(f"--data {text}: {error}") from None
-        return cls(source, **options)
-
 
 @dataclass(frozen=True)
 class Encoded:
@@ -84,6 +64,8 @@ class Encoded:
     sets: npt.NDArray[np.int32]
     """Index of each sample's training set in ``sources``."""
     sources: tuple[str, ...]
+    templates: tuple[str, ...]
+    """The prompt template of each training set."""
     key: str
     """Hash of everything the tokens depend on."""
 
@@ -133,8 +115,11 @@ def load_columns(training_set: TrainingSet, cache_dir: Path) -> tuple[Any, Any]:
         UserError: no such data, split or column, or no rows.
     """
     import datasets
+    import pyarrow
 
     path = Path(training_set.source)
+    if path.is_file() and not path.stat().st_size:
+        raise UserError(f"--data {training_set.source} is empty")
     own = str(cache_dir / "files" / _files_key(path)) if path.exists() else None
     try:
         with _quiet_datasets():
@@ -147,7 +132,7 @@ def load_columns(training_set: TrainingSet, cache_dir: Path) -> tuple[Any, Any]:
                 table = datasets.load_dataset(training_set.source, split=training_set.split, cache_dir=own)
     except Exception as error:  # datasets raises a dozen kinds, its own and fsspec's
         source = f"--data {training_set.source} (split {training_set.split})"
-        raise UserError(f"cannot load {source}: {first_line(error)}") from error
+        raise UserError(f"cannot load {source}: {first_line(_root(error))}") from error
     for column in (training_set.query, training_set.response):
         if column not in table.column_names:
             raise UserError(
@@ -162,9 +147,18 @@ def load_columns(training_set: TrainingSet, cache_dir: Path) -> tuple[Any, Any]:
     if table._indices is not None:
         table = table.flatten_indices()
     columns = table.data.table.select([training_set.query, training_set.response])
+    try:
+        columns.validate(full=True)  # datasets reads JSON in any encoding as if it were UTF-8
+    except pyarrow.ArrowInvalid as error:
+        raise UserError(f"--data {training_set.source} is not UTF-8: {first_line(error)}") from error
     if nulls := columns.column(0).null_count:  # an empty response is counted by the preflight; a query it cannot see
         raise UserError(f"--data {training_set.source}: {nulls:,} rows have no {training_set.query!r}: leave them out")
     return columns.column(0), columns.column(1)
+
+
+def _root(error: BaseException) -> BaseException:
+    """Where an error began: datasets' own says only that one occurred."""
+    return _root(error.__cause__) if error.__cause__ else error
 
 
 def _saved_split(saved: Any, split: str) -> Any:
@@ -175,17 +169,18 @@ def _saved_split(saved: Any, split: str) -> Any:
     return tables[split]
 
 
-class _quiet_datasets:  # noqa: N801 - used as a statement
-    def __enter__(self) -> None:
-        import datasets
+@contextlib.contextmanager
+def _quiet_datasets() -> Iterator[None]:
+    import datasets
 
-        self._shown = datasets.are_progress_bars_disabled()
-        datasets.disable_progress_bars()
-
-    def __exit__(self, *_: object) -> None:
-        import datasets
-
-        if not self._shown:
+    shown, level = not datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # it logs the errors that it raises
+    try:
+        yield
+    finally:
+        datasets.logging.set_verbosity(level)
+        if shown:
             datasets.enable_progress_bars()
 
 
@@ -283,30 +278,18 @@ def encode(training_sets: Sequence[TrainingSet], tokenizer: Any, cache_dir: Path
     Raises:
         UserError: a set cannot be read (see :func:`load_columns`).
     """
-    parts = []
-    for training_set in training_sets:
-        folder = _encode_set(training_set, tokenizer, cache_dir)
-        parts.append(
-            (
-                folder.name,
-                *(np.load(folder / f"{n}.npy", mmap_mode="r") for n in _ARRAYS),
-            )
-        )
-    key = sha256("\n".join(part[0] for part in parts).encode()).hexdigest()[:16]
-    counts = [len(part[3]) for part in parts]
+    folders = [_encode_set(training_set, tokenizer, cache_dir) for training_set in training_sets]
+    parts = [[np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS] for folder in folders]
+    key = sha256("\n".join(folder.name for folder in folders).encode()).hexdigest()[:16]
+    counts = [len(prompt_lengths) for *_, prompt_lengths in parts]
     rows = np.concatenate([np.arange(count) for count in counts])
     sets = np.repeat(np.arange(len(parts), dtype=np.int32), counts)
     sources = tuple(training_set.source for training_set in training_sets)
-    if len(parts) == 1:
-        _, tokens, starts, prompt_lengths = parts[0]
-        return Encoded(tokens, starts, prompt_lengths, rows, sets, sources, key)
-    offsets = np.cumsum([0] + [len(part[1]) for part in parts])
-    return Encoded(
-        np.concatenate([part[1] for part in parts]),
-        np.concatenate([[0], *(part[2][1:] + offset for part, offset in zip(parts, offsets, strict=False))]),
-        np.concatenate([part[3] for part in parts]),
-        rows,
-        sets,
-        sources,
-        key,
-    )
+    tokens, starts, prompt_lengths = parts[0]
+    if len(parts) > 1:  # one set alone stays mapped
+        offsets = np.cumsum([0] + [len(part[0]) for part in parts])
+        tokens = np.concatenate([part[0] for part in parts])
+        starts = np.concatenate([[0], *(part[1][1:] + offset for part, offset in zip(parts, offsets, strict=False))])
+        prompt_lengths = np.concatenate([part[2] for part in parts])
+    templates = tuple(training_set.template for training_set in training_sets)
+    return Encoded(tokens, starts, prompt_lengths, rows, sets, sources, templates, key)

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
+from dart_tasks.files import write_atomically
 from dart_tasks.prompts import PromptTemplate
-from train.checkpoints import write_json
 
 __all__ = ["chat_template", "export_model"]
 
@@ -26,7 +26,8 @@ _ASIDE = ".export"
 def chat_template(template: PromptTemplate, adds_bos: bool) -> str:
     """A Jinja chat template whose rendering of one user message is ``template``'s prompt, with BOS where it is added.
 
-    A conversation is prompt, answer and EOS in turn; a system message has no place in the prompt and is an error.
+    A conversation is prompt, answer and EOS in turn; a system message, which training never saw, goes before the prompt
+    as a paragraph of its own.
     """
     before, after = (_literal(part) for part in template.text.split("{query}"))
     return (
@@ -35,7 +36,8 @@ def chat_template(template: PromptTemplate, adds_bos: bool) -> str:
         + "{% if message['role'] == 'user' %}"
         + f"{{{{ {before} + message['content'] + {after} }}}}"
         + "{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token }}"
-        + "{% else %}{{ raise_exception('only user and assistant messages are supported') }}{% endif %}"
+        + "{% elif message['role'] == 'system' %}{{ message['content'] + '\\n\\n' }}"
+        + "{% else %}{{ raise_exception('only system, user and assistant messages are supported') }}{% endif %}"
         + "{% endfor %}"
     )
 
@@ -73,6 +75,8 @@ def export_model(
     torch_dtype = getattr(torch, dtype)
 
     config, generation = model.config, model.generation_config
+    # Gathered from shards, tied weights no longer share memory: by their names, one of them is written.
+    state = {name: tensor for name, tensor in state.items() if name not in model.all_tied_weights_keys}
     model.config = copy.deepcopy(config)
     model.config.use_cache = True
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -85,7 +89,7 @@ def export_model(
         model.config, model.generation_config = config, generation
     # save_pretrained records the dtype of the model in memory, which is not that of the state it was given.
     record = json.loads((aside / "config.json").read_text(encoding="utf-8"))
-    write_json(aside / "config.json", {**record, "dtype": dtype})
+    write_atomically(aside / "config.json", json.dumps({**record, "dtype": dtype}, indent=2) + "\n")
 
     tokenizer = copy.deepcopy(tokenizer)
     adds_bos = tokenizer.bos_token_id is not None and tokenizer("1")["input_ids"][:1] == [tokenizer.bos_token_id]
@@ -97,6 +101,7 @@ def export_model(
         stale.unlink()
     files = sorted(aside.iterdir(), key=lambda path: path.name == "config.json")
     for path in files:
+        shutil.copymode(aside / "config.json", path)  # safetensors makes files that only their owner can read
         with path.open("rb") as file:
             os.fsync(file.fileno())
         path.replace(output_dir / path.name)

@@ -35,11 +35,12 @@ def chunked_cross_entropy(
     No targets give a zero that still has a gradient, so that every rank takes part in the backward pass.
 
     Args:
-        least_chunks: chunks to make even of few targets: ranks whose ``head`` is sharded must call it equally often.
+        least_chunks: the fewest chunks to make, also of few targets: ranks that share ``head`` must all call it equally
+            often.
     """
     chunks = max(-(-len(targets) // chunk_tokens), least_chunks)
     if chunks == 1:
-        return _projected_cross_entropy(head, hidden, targets)  # of nothing: a zero with a gradient
+        return _projected_cross_entropy(head, hidden, targets)
     total = hidden.new_zeros((), dtype=torch.float32)
     for h, t in zip(hidden.tensor_split(chunks), targets.tensor_split(chunks), strict=True):
         total = total + checkpoint(_projected_cross_entropy, head, h, t, use_reentrant=False)

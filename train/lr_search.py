@@ -20,7 +20,8 @@ from pathlib import Path
 import yaml
 
 from dart_tasks.console import printable
-from train.checkpoints import write_json
+from dart_tasks.files import write_atomically
+from train.card import read_scores
 from train.errors import UsageError, UserError
 from train.recipe import load_recipe
 
@@ -52,15 +53,10 @@ def read_accuracy(folder: Path, tasks: Sequence[str]) -> float:
     found = sorted(folder.rglob("results_*.json"))
     if not found:
         raise UserError(f"lm_eval wrote no results to {folder}")
-    results = json.loads(found[-1].read_text(encoding="utf-8"))["results"]
-    values = []
-    for task in tasks:
-        scores = results.get(task, {})
-        name = next((key for key in scores if key.split(",")[0] in ("acc", "exact_match")), None)
-        if name is None:
-            raise UserError(f"{found[-1]}: task {task} has no accuracy (acc or exact_match)")
-        values.append(float(scores[name]))
-    return sum(values) / len(values)
+    accuracies = {result.dataset: result.value for result in read_scores(found[-1])}
+    if lacking := [task for task in tasks if task not in accuracies]:
+        raise UserError(f"{found[-1]}: task {lacking[0]} has no accuracy (acc or exact_match)")
+    return sum(accuracies[task] for task in tasks) / len(tasks)
 
 
 def _run(command: Sequence[str], log: Path) -> None:
@@ -84,7 +80,7 @@ def _trial(rate: float, options: argparse.Namespace, rest: Sequence[str], folder
     judge += ["--model_args", model_args, "--output_path", str(folder / "eval"), *shlex.split(options.eval_args)]
     _run(judge, log)
     trial = Trial(rate, read_accuracy(folder / "eval", options.tasks))
-    write_json(record, asdict(trial))
+    write_atomically(record, json.dumps(asdict(trial)))
     return trial
 
 
@@ -136,7 +132,7 @@ def _check_same_search(record: Path, options: argparse.Namespace, rest: Sequence
         different = ", ".join(sorted(name for name in search if found.get(name) != search[name]))
         raise UserError(f"{record.parent} holds another search ({different} differ): choose another --output_dir")
     record.parent.mkdir(parents=True, exist_ok=True)
-    write_json(record, search)
+    write_atomically(record, json.dumps(search, indent=2))
 
 
 def _search(arguments: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,21 @@ def missing(options: Options, model: str) -> str:
 
     if torch.cuda.is_available() or options.dry_run:
         return ""
-    remote = [s.source for s in options.data if not Path(s.source).exists()]
-    if not Path(model).is_dir():
-        return f"no GPU here, and {model} is not a local folder"
-    if remote:
-        return f"no GPU here, and {remote[0]} is not a local file or folder"
-    return ""
+    absent = [("--model", model)] if not Path(model).is_dir() else []
+    absent += [("--data", s.source) for s in options.data if not Path(s.source).exists()]
+    if not absent:
+        return ""
+    flag, name = absent[0]
+    hint = f" (did you mean {close}?)" if (close := _similar(Path(name))) else ""
+    return f"{flag} {name}: no such file or folder{hint}, and without a GPU nothing is downloaded"
+
+
+def _similar(path: Path) -> str:
+    """An existing path with a name like the first part of ``path`` that does not exist; empty if there is none."""
+    known = next(parent for parent in (*path.parents, Path()) if parent.exists())
+    wrong, *rest = path.relative_to(known).parts
+    close = difflib.get_close_matches(wrong, [entry.name for entry in known.iterdir()] if known.is_dir() else [], 1)
+    return str(Path(known, close[0], *rest)) if close and Path(known, close[0], *rest).exists() else ""
 
 
 def load_tokenizer(model: str) -> Any:
@@ -81,7 +91,7 @@ def load_model(model: str, config: Any, attention: str | None) -> Any:
         return AutoModelForCausalLM.from_pretrained(
             model, config=config, dtype=torch.float32, attn_implementation=attention
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # transformers, safetensors and torch raise a dozen kinds
         kind = f" with {attention} attention" if attention else ""
         raise UserError(f"cannot load --model {model}{kind}: {first_line(error)}") from error
 

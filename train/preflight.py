@@ -17,11 +17,12 @@ import numpy.typing as npt
 import torch
 
 from dart_tasks.console import first_line
+from dart_tasks.prompts import get_template
 from train.data import Encoded
 from train.errors import UserError
 from train.loss import IGNORE, packed_logits, projects_plainly
 
-__all__ = ["DataReport", "check_data", "check_loss", "check_model", "check_tokenizer", "is_partitioned", "show_example"]
+__all__ = ["DataReport", "check_data", "check_loss", "check_model", "check_tokenizer", "is_partitioned"]
 
 _NAMED = 3  # samples named in a message
 
@@ -53,7 +54,7 @@ class DataReport:
         counts = (
             (self.over_long, "too long"),
             (self.empty, "with an empty response"),
-            (self.special, "that spell BOS or EOS"),
+            (self.special, "that spell a special token"),
         )
         return ", ".join(f"{count:,} {reason}" for count, reason in counts if count)
 
@@ -80,7 +81,7 @@ def check_data(
 ) -> DataReport:
     """Which samples can train as they should.
 
-    Samples with an empty response, and samples whose text spells a BOS or EOS token, are left out and counted.
+    Samples with an empty response, and samples whose text spells a special token, are left out and counted.
     ``positions`` is the most that the model can take: beyond it a model fails, or extrapolates without a word.
 
     Raises:
@@ -106,26 +107,19 @@ def check_data(
 
 
 def _spells_special(encoded: Encoded, tokenizer: Any) -> npt.NDArray[np.bool_]:
-    """Samples with another BOS than the tokenizer's own, or another EOS than the last token."""
-    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    adds_bos = bos is not None and tokenizer("1")["input_ids"][:1] == [bos]
-    starts = np.asarray(encoded.starts)
-    counts = {}
-    for token in {bos, eos} - {None}:
-        where = np.flatnonzero(encoded.tokens == token)
-        counts[token] = np.bincount(np.searchsorted(starts, where, side="right") - 1, minlength=len(encoded))
-    expected_eos = 1 + (adds_bos and bos == eos)
-    wrong: npt.NDArray[np.bool_] = counts[eos] != expected_eos
-    if adds_bos and bos != eos:
-        wrong |= counts[bos] != 1
+    """Samples with more special tokens than their prompt template has, and one EOS: their text spells some."""
+    added = tokenizer.added_tokens_decoder
+    special = {*tokenizer.all_special_ids, *(token for token, how in added.items() if how.special)}
+    special -= {tokenizer.unk_token_id} - {tokenizer.bos_token_id, tokenizer.eos_token_id}  # no text need spell it
+    is_special = np.zeros(max(len(tokenizer), max(special) + 1, int(encoded.tokens.max()) + 1), dtype=bool)
+    is_special[list(special)] = True
+    expected = np.array(
+        [1 + is_special[tokenizer(get_template(name).render(""))["input_ids"]].sum() for name in encoded.templates]
+    )
+    where = np.flatnonzero(is_special[encoded.tokens])
+    samples = np.searchsorted(np.asarray(encoded.starts), where, side="right") - 1
+    wrong: npt.NDArray[np.bool_] = np.bincount(samples, minlength=len(encoded)) != expected[encoded.sets]
     return wrong
-
-
-def show_example(encoded: Encoded, index: int, tokenizer: Any) -> tuple[str, str]:
-    """One sample decoded: the part without loss, and the part with."""
-    ids, prompt_length = encoded.sample(index)
-    decode = tokenizer.decode
-    return decode(ids[:prompt_length].tolist()), decode(ids[prompt_length:].tolist())
 
 
 def _probe_rows(vocab_size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
@@ -146,6 +140,9 @@ def _leak(model: Any, tolerance: float) -> str:
     one = packed_logits(model, row, positions)[start:]
     other = packed_logits(model, swapped, positions)[start:]
     alone = packed_logits(model, row[:, start:], positions[:, start:])
+    if not alone.isfinite().all():
+        broken = (name for name, weights in model.named_parameters() if not weights.isfinite().all())
+        return f"its logits are not finite ({next(broken, 'no weight')} is not): is its folder whole?"
     scale = max(float(alone.abs().max()), 1.0)
     if not (change := float((one - other).abs().max())) <= _NOISE[False] * scale:
         return f"a sample's logits change by {change:.2g} with the tokens of its neighbour"
@@ -157,7 +154,8 @@ def _leak(model: Any, tolerance: float) -> str:
 def check_model(model: Any, attentions: Sequence[str], tolerance: float = 1e-4) -> None:
     """Refuse a model that lets samples see each other under any of ``attentions`` (the run's own first).
 
-    transformers' own attention is probed beside the run's: a model is not right by luck of the attention chosen.
+    transformers' own attention is probed beside the run's, so that a model which only one of the two keeps from leaking
+    is refused.
 
     Raises:
         UserError: the model leaks, cannot run the attention, or transforms its logits in a way this loss does not know.

@@ -52,6 +52,16 @@ class Recipe:
     """Architecture and data statistics for ``--dry-run`` without a network."""
 
 
+_KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("global_batch", "max_length", "gpus"), int),
+    "save_minutes": float,
+    **dict.fromkeys(("training", "estimate"), dict),
+}
+"""What the keys of a recipe hold where it is not a text."""
+
+_NAMES: Mapping[type, str] = {int: "a whole number", float: "a number", dict: "names and values", str: "a text"}
+
+
 def recipe_names() -> list[str]:
     """The recipes that come with the project."""
     return sorted(path.stem for path in RECIPES_DIR.glob("*.yaml"))
@@ -68,14 +78,26 @@ def load_recipe(name_or_path: str) -> Recipe:
         path = Path(name_or_path)
     if not path.is_file():
         raise UsageError(f"unknown recipe {name_or_path!r}: choose one of {', '.join(recipe_names())}, or a YAML file")
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"recipe {path.name} is not YAML in UTF-8: {' '.join(str(error).split())}") from None
     known = {f.name for f in fields(Recipe)} - {"name"}
-    if not isinstance(content, dict) or (unknown := set(content) - known):
+    if not isinstance(content, dict):
+        raise UsageError(f"recipe {path.name} has no keys (known: {', '.join(sorted(known))})")
+    if unknown := set(map(str, content)) - known:
         raise UsageError(
             f"recipe {path.name}: unknown keys {', '.join(sorted(unknown))} (known: {', '.join(sorted(known))})"
         )
+    given = {name: value for name, value in content.items() if value is not None}
+    for name, value in given.items():
+        kind = _KINDS.get(name, str)
+        try:
+            given[name] = kind(value if kind is dict else str(value))  # YAML takes 1e3 and "64" for texts
+        except (TypeError, ValueError):
+            raise UsageError(f"recipe {path.name}: {name} is {value!r}, not {_NAMES[kind]}") from None
     try:
-        return Recipe(name=path.stem, **content)
+        return Recipe(name=path.stem, **given)
     except TypeError as error:
         raise UsageError(f"recipe {path.name}: {str(error).removeprefix('Recipe.__init__() ')}") from None
 

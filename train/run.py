@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import time
@@ -11,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dart_tasks.files import write_atomically
 from dart_tasks.prompts import get_template
 from train import show
 from train.arguments import Options, training_arguments
@@ -64,6 +66,7 @@ def run(options: Options) -> int:
         raise UsageError(
             f"{reason}: pass --data and --model, or try --recipe demo on the dataset of dart-synth --preset demo"
         )
+    _check_writable(Path(options.output_dir))
     check_pushable(options, _card(options, model_name, {}))  # scores and licence: hours before they are needed
     if options.dry_run:
         from train.dry_run import dry_run
@@ -86,9 +89,22 @@ def run(options: Options) -> int:
     return _train(_Run(options, arguments, model_name, config, tokenizer, prepared, spread, distributed))
 
 
+def _check_writable(output_dir: Path) -> None:
+    """Hours before it is needed.
+
+    Raises:
+        UserError: the output folder cannot be made or written to.
+    """
+    existing = next(path for path in (output_dir.absolute(), *output_dir.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise UserError(f"cannot write to --output_dir {output_dir}: {existing} is no folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write to --output_dir {output_dir}: no permission in {existing}")
+
+
 def _train(this: _Run) -> int:
     from train.attention import choose_attention, register
-    from train.checkpoints import STAGING, write_json
+    from train.checkpoints import STAGING
     from train.loss import install
     from train.preflight import check_model, is_partitioned
 
@@ -120,7 +136,8 @@ def _train(this: _Run) -> int:
     trainer = _trainer(this, model)
     if this.main:
         shutil.rmtree(output_dir / STAGING, ignore_errors=True)  # what a killed run was writing
-        write_json(output_dir / "run.json", {"identity": identity, "recipe": dataclasses.asdict(options.recipe)})
+        record = {"identity": identity, "recipe": dataclasses.asdict(options.recipe)}
+        write_atomically(output_dir / "run.json", json.dumps(record, indent=2))
     started = time.monotonic()
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     elapsed = time.monotonic() - started

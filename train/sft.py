@@ -20,30 +20,37 @@ if __name__ == "__main__" and not __package__:
     # Run as a file, this folder is first on sys.path, where its modules could shadow others: put the checkout there.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from dart_tasks.console import printable
+from dart_tasks.console import first_line, printable
 from train.arguments import parse
-from train.errors import UsageError, UserError
+from train.errors import UsageError, UserError, is_disk_full
 
 __all__ = ["main"]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program. Exit codes: 0 done, 1 failed, 2 wrong usage, 143 stopped by SIGTERM, 130 by Ctrl-C."""
-    # One process of each machine speaks: what is wrong may be that machine's alone.
-    speaks = os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0"
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         from train.run import run
 
         return run(options)
     except UserError as error:
-        if speaks:
-            print(f"train/sft.py: {' '.join(printable(str(error)).split())}", file=sys.stderr, flush=True)
+        _say(str(error))
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
-        if speaks:
-            print("train/sft.py: interrupted", file=sys.stderr, flush=True)
+        _say("interrupted")
         return 130
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        _say(f"no space left on a disk ({first_line(error)}): free some, and the same command goes on where it can")
+        return 1
+
+
+def _say(text: str) -> None:
+    # One process of each machine speaks: what is wrong may be that machine's alone.
+    if os.environ.get("LOCAL_RANK", os.environ.get("RANK", "0")) == "0":
+        print(f"train/sft.py: {' '.join(printable(text).split())}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

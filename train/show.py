@@ -123,9 +123,8 @@ def card_rows(options: Options, arguments: Any, prepared: Prepared, batching: Ba
 
 def example(prepared: Prepared, tokenizer: Any) -> None:
     """One decoded sample: the prompt dim (no loss), the targets bright."""
-    from train.preflight import show_example
-
-    prompt, target = show_example(prepared.encoded, int(prepared.report.kept[0]), tokenizer)
+    ids, prompt_length = prepared.encoded.sample(int(prepared.report.kept[0]))
+    prompt, target = (tokenizer.decode(part.tolist()) for part in (ids[:prompt_length], ids[prompt_length:]))
     console = stdout_console()
     console.print(Text("\nexample (prompt: no loss)"))
     console.print(Text(printable(prompt[-_SHOWN_CHARACTERS:]), style="dim"))

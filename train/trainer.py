@@ -19,7 +19,7 @@ from train.checkpoints import STAGING, publish, rotate
 from train.collate import Collator
 from train.data import Encoded
 from train.divergence import LossGuard, OnDivergence
-from train.errors import DivergenceError
+from train.errors import UserError
 from train.loader import PackDataset, StepSampler
 from train.preflight import check_loss
 from train.recipe import Batching
@@ -154,7 +154,7 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         named = ", ".join(self._encoded.name(sample) for sample in samples[:20])
         named += f" and {len(samples) - 20} more" if len(samples) > 20 else ""
         _, named = max(gather_object([(mean(worst), named)]))
-        raise DivergenceError(
+        raise UserError(
             f"stopped in step {self.state.global_step + 1}: {problem}. Samples of the micro-batch with the highest "
             f"loss: {named}"
         )

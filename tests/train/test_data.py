@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from dart_tasks.prompts import get_template
+from train.arguments import training_set
 from train.collate import collate_samples
 from train.data import TrainingSet, encode
 from train.errors import UsageError, UserError
@@ -88,7 +89,7 @@ def test_an_empty_pack_has_no_targets(tmp_path: Path, tokenizer: Any) -> None:
 def test_every_training_set_is_used_with_its_own_columns_and_template(tmp_path: Path, tokenizer: Any) -> None:
     one = rows(tmp_path / "one", ("q1", "r1"), ("q2", "r2"))
     two = rows(tmp_path / "two", ("q3", "r3"), columns=("problem", "solution"))
-    sets = [TrainingSet.parse(str(one)), TrainingSet.parse(f"{two},query=problem,response=solution,template=plain")]
+    sets = [training_set(str(one)), training_set(f"{two},query=problem,response=solution,template=plain")]
     encoded = encode(sets, tokenizer, tmp_path / "cache")
     assert len(encoded) == 3
     assert [encoded.name(i) for i in range(3)] == [f"{one}:0", f"{one}:1", f"{two}:0"]
@@ -134,7 +135,15 @@ def test_a_tokenizer_without_eos_or_of_another_model_is_refused(tmp_path: Path, 
 )
 def test_bad_data_flags(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        TrainingSet.parse(text)
+        training_set(text)
+
+
+def test_a_comma_in_a_path_is_no_separator(tmp_path: Path, tokenizer: Any) -> None:
+    odd = rows(tmp_path / "a,b=c,d", ("q1", "r1"), columns=("problem", "solution"))
+    named = training_set(f"{odd},query=problem,response=solution")
+    assert named == TrainingSet(str(odd), "problem", "solution") and training_set(str(odd)).source == str(odd)
+    assert len(encode([named], tokenizer, tmp_path / "cache")) == 1
+    assert training_set("not,here").source == "not,here"
 
 
 def test_missing_columns_and_folders_are_one_line(tmp_path: Path, tokenizer: Any) -> None:
@@ -154,7 +163,7 @@ def test_a_sample_beyond_the_models_positions_is_too_long(tmp_path: Path, tokeni
 
 def test_where_none_can_train_the_reasons_are_counted(tmp_path: Path, tokenizer: Any) -> None:
     encoded = encoded_rows(tmp_path / "d", tokenizer, ("q", ""), ("q", "x</s>y"))
-    with pytest.raises(UserError, match="1 with an empty response, 1 that spell BOS or EOS"):
+    with pytest.raises(UserError, match="1 with an empty response, 1 that spell a special token"):
         check_data(encoded, tokenizer, 1000, "error")
 
 

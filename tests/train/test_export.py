@@ -27,6 +27,37 @@ def test_the_chat_template_renders_the_prompt_token_for_token(
     assert chat == tokenizer(get_template(name).render(QUERY))["input_ids"]
 
 
+def test_the_chat_template_takes_a_system_message_and_a_conversation(
+    tmp_path: Path, build_tokenizer: Callable[..., Any]
+) -> None:
+    """It raised an error on a system message, which many clients send."""
+    tokenizer = build_tokenizer(tmp_path)
+    tokenizer.chat_template = chat_template(get_template("plain"), True)
+    turns = [("system", "Be brief."), ("user", "1+1?"), ("assistant", "2"), ("user", "2+2?")]
+    text = tokenizer.apply_chat_template([{"role": role, "content": text} for role, text in turns], tokenize=False)
+    assert text == "<s>Be brief.\n\nQuestion: 1+1?\nAnswer:2</s>Question: 2+2?\nAnswer:"
+
+
+def test_tied_weights_are_written_once_and_readable_by_all(
+    tmp_path: Path, build_config: Callable[..., Any], build_tokenizer: Callable[..., Any]
+) -> None:
+    """Gathered from shards they no longer share memory, and were written twice, in a file for its owner only."""
+    from safetensors import safe_open
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = build_tokenizer(tmp_path / "tokenizer")
+    model = AutoModelForCausalLM.from_config(build_config("qwen2", tie_word_embeddings=True))
+    gathered = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert "lm_head.weight" in gathered
+    export_model(model, gathered, tokenizer, get_template("alpaca"), tmp_path, "float32")
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        assert sorted(file.keys()) == sorted(set(gathered) - {"lm_head.weight"})
+    again = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert torch.equal(again.lm_head.weight, model.lm_head.weight)
+    (tmp_path / "any").write_text("")
+    assert {path.stat().st_mode for path in tmp_path.iterdir() if path.is_file()} == {(tmp_path / "any").stat().st_mode}
+
+
 def test_the_export_is_a_plain_folder(tiny_llama: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
