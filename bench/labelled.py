@@ -121,6 +121,7 @@ def _labelled(row: dict[str, Any], layout: Layout, stem: str, number: int) -> La
     alone = column == "answer" or (layout.name == "development set" and row.get("kind") == "pair")
     benchmark = NAMES.get(str(row.get("benchmark")), str(row.get("benchmark")))
     options = {"reasoning": tuple(row["reasoning"])} if row.get("reasoning") else {}
+    options |= {"thought_opened": True} if row.get("thought_opened") else {}
     case = Case(
         f"\\boxed{{{response}}}" if alone else str(response),
         _without_list(reference) if layout.name == "VerifierBench" else reference,
