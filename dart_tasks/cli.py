@@ -11,7 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,7 @@ def pair(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if as_json:
-        click.echo(json.dumps(asdict(verdict)))
+        click.echo(json.dumps(verdict.as_json()))
     else:
         click.echo("correct" if verdict.correct else "wrong")
         if explain:
@@ -152,7 +152,7 @@ def file(
                 summary.add(kind, verdict)
                 advance()
                 if out is not None:
-                    out.write(json.dumps({"id": identity, "benchmark": kind, **asdict(verdict)}) + "\n")
+                    out.write(json.dumps({"id": identity, "benchmark": kind, **verdict.as_json()}) + "\n")
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from None
     if not summary.total:
