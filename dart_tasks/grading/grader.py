@@ -7,23 +7,36 @@ True
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import product
 
 from dart_tasks.grading.compare.equality import same
 from dart_tasks.grading.compare.evaluate import Budget, UndefinedError, self_check
 from dart_tasks.grading.compare.undecided import is_undecided, noncommuting_names
 from dart_tasks.grading.extract import clean, ends_in, find_answer
-from dart_tasks.grading.parse.phrases import choice_letter, choice_letters, clock_time, predicate_key, truth_value
+from dart_tasks.grading.parse.phrases import (
+    bare,
+    choice_letter,
+    choice_letters,
+    clock_time,
+    predicate_key,
+    text_key,
+    truth_value,
+)
 from dart_tasks.grading.parse.readings import Reading, native, read
-from dart_tasks.grading.parse.tree import Based, Node
+from dart_tasks.grading.parse.tree import Based, Node, Quotient, Relation
 from dart_tasks.grading.policy import Rules, policy_of, rules_for
+from dart_tasks.grading.question import hints
 from dart_tasks.grading.verdict import Case, Reference, Verdict
 from dart_tasks.grading.vote import classes
 
 __all__ = ["equal", "equivalence_classes", "extract", "grade", "judge", "readable", "settled"]
 
+_PROBABILITY = re.compile(r"\\Pr\b|\\mathbb\s*\{?\s*P\s*\}?|\bPr(?=\s*\()")
+_WORDS = re.compile(r"(?:[A-Za-z][A-Za-z'.-]*\s*){1,8}")
+_EQUALS = re.compile(r"(?<![<>!:\\])=|\\approx\b|≈")
 MAX_WORDS = 80  # letters of a reference that is compared as text only
 
 
@@ -61,7 +74,7 @@ def grade(
 
 def judge(case: Case) -> Verdict:
     """The verdict of the fast comparison; wrong and "undecided" where :func:`settled` may find it right."""
-    rules = rules_for(case.benchmark, case.reference, case.question, case.tolerance)
+    rules = rules_for(case.benchmark, case.reference, case.question, case.tolerance, _asked(case.question))
     response, reference, finish_reason = case.response, case.reference, case.finish_reason
     try:
         found = find_answer(response)
@@ -89,7 +102,7 @@ def settled(case: Case, verdict: Verdict) -> Verdict:
     """A verdict that was undecided, by computer algebra in this process and in its own time; see the worker."""
     from dart_tasks.grading.compare.symbolic import decide
 
-    rules = rules_for(case.benchmark, case.reference, case.question, case.tolerance)
+    rules = rules_for(case.benchmark, case.reference, case.question, case.tolerance, _asked(case.question))
     pairs = _undecided(case.reference, verdict.answer, rules)
     flags = tuple(flag for flag in verdict.flags if flag != "undecided")
     opinions = [decide(left, right, rules.noncommuting | noncommuting_names(left, right)) for left, right in pairs]
@@ -121,7 +134,7 @@ def equal(
     symbolic: bool = True,
 ) -> bool:
     """Whether an answer's text equals the reference under the benchmark's policy; arguments as for :func:`grade`."""
-    rules = rules_for(benchmark, reference, question, tolerance)
+    rules = rules_for(benchmark, reference, question, tolerance, _asked(question))
     if _judge(reference, answer, rules)[0]:
         return True
     in_box = f"\\boxed{{{answer}}}"  # what is undecided is mathematics, whose braces match
@@ -140,6 +153,35 @@ def readable(reference: Reference) -> bool:
     words = expected.key
     is_plain = 0 < len(words) <= MAX_WORDS and any(map(str.isalpha, words)) and not re.search(r"[\\\d{}=]", words)
     return bool(expected.nodes or expected.said) or is_plain
+
+
+@lru_cache(maxsize=1024)
+def _asked(question: str | None) -> tuple[Node, ...]:
+    """The expressions that a question asks for, where they can be read; a ratio as a quotient."""
+    found = []
+    for text in hints(question).asked:
+        node = next(iter(read(text).nodes), None)
+        if isinstance(node, Relation) and node.operators == (":",):
+            node = Quotient(*node.operands)
+        if node is not None:
+            found.append(node)
+    return tuple(found)
+
+
+def _values_of_asked(answer: str, question: str | None) -> Iterator[str]:
+    """What stands after "E =" in an answer, for an asked E that may not be readable: ``P(X=2) = \\frac38``."""
+    asked = hints(question).asked
+    if len(asked) == 1:
+        wanted = text_key(_PROBABILITY.sub("P", asked[0]), is_formula=True)
+        for equals in _EQUALS.finditer(answer):
+            if text_key(_PROBABILITY.sub("P", answer[: equals.start()]), is_formula=True) == wanted:
+                yield answer[equals.end() :]
+
+
+def _names_another_formula(answer: str, question: str | None) -> bool:
+    """``\\det B = 5`` where one formula is asked for: a name that is no words must be that."""
+    name, equals, _ = answer.partition("=")
+    return len(hints(question).asked) == 1 and bool(equals) and not _WORDS.fullmatch(bare(name))
 
 
 def _judge(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str]:
@@ -183,9 +225,13 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
     for left, right in product(expected.nodes, given_reading.nodes):
         if same(left, right, rules, budget):
             return True, "equal in value"
-    for left, right in [*product(expected.said, given_reading.nodes), *product(expected.nodes, given_reading.said)]:
+    said = () if _names_another_formula(answer, rules.question) else given_reading.said
+    for left, right in [*product(expected.said, given_reading.nodes), *product(expected.nodes, said)]:
         if same(left, right, rules, budget):
             return True, "equal to the value that the text gives"
+    for value in _values_of_asked(answer, rules.question):
+        if _compare(reference, value, rules)[0]:
+            return True, "equal in value"
     if any(isinstance(node, Based) and node.numeral == answer.replace(" ", "") for node in expected.nodes):
         return True, "same numeral, base left out"
     is_text = any(char.isalpha() for char in expected.key) and not (expected.nodes and given_reading.nodes)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 from typing import TypeAlias
 
+from dart_tasks.grading.parse.tree import Node
+from dart_tasks.grading.question import hints
 from dart_tasks.grading.verdict import Case, Reference
 from dart_tasks.problems.benchmarks import BENCHMARKS as RECORDS
 from dart_tasks.problems.benchmarks import NAMES
 from dart_tasks.problems.record import Policy
 
 __all__ = ["BENCHMARKS", "Benchmark", "Rules", "check", "policy_of", "rules_for"]
-
 
 BENCHMARKS = NAMES
 Benchmark: TypeAlias = str
@@ -35,6 +34,10 @@ class Rules:
         base: the question speaks of a base, so an answer may carry one that the reference leaves out.
         choices: the question lists choices, so a lone small letter is one of them.
         noncommuting: names that the question calls matrices: the order of their products counts.
+        question: its text; names that it defines are no names for the answer.
+        asked: the expressions that it asks for: a label of one of them means nothing.
+        places: decimal places to which the question orders the answer to be rounded.
+        digits: significant digits to which it does.
     """
 
     ordered: bool = False
@@ -45,56 +48,20 @@ class Rules:
     base: bool = True
     choices: bool = False
     noncommuting: frozenset[str] = frozenset()
+    question: str | None = None
+    asked: tuple[Node, ...] = ()
+    places: int | None = None
+    digits: int | None = None
 
 
-_ORDERED = re.compile(
-    r"\bsort\b|\b(?:arrange|put|list|order)\b.{0,80}\b(?:ascending|descending|increasing|decreasing)\b|\brespectively\b"
-    r"|\bin (?:the )?(?:ascending|descending|increasing|decreasing|numerical) order\b"
-    r"|from (?:the )?(?:least|smallest|greatest|largest) to",
-    re.IGNORECASE,
-)
-_ORDER_HINTS = ("sort", "respective", "cending", "creasing", "numerical order", "from ")  # one is in each match
-_BASE = re.compile(r"\bbases?\b|_\{?\d")
-_MATRICES = re.compile(r"[^.?!]*\bmatri(?:x|ces)\b[^.?!]*", re.IGNORECASE)
-_FORMULA = re.compile(r"\$([^$]+)\$|\\\(.+?\\\)")
-_CAPITAL = re.compile(r"(?<![A-Za-z\\])[A-Z](?![A-Za-z])")
-_PERCENT = re.compile(r"\bper\s?cent")
-
-
-@dataclass(frozen=True, slots=True)
-class _Hints:
-    """What a question says about the answer's form."""
-
-    ordered: bool = False
-    percent: bool = True
-    base: bool = True
-    choices: bool = False
-    noncommuting: frozenset[str] = frozenset()
-
-
-@lru_cache(maxsize=1024)
-def _hints(question: str | None) -> _Hints:
-    if question is None:
-        return _Hints()
-    lower = question.lower()
-    return _Hints(
-        ordered=any(hint in lower for hint in _ORDER_HINTS) and bool(_ORDERED.search(question)),
-        percent="%" in lower or ("cent" in lower and bool(_PERCENT.search(lower))),
-        base=any(word in lower for word in ("binary", "octal", "hexadecimal"))
-        or (("base" in lower or "_" in lower) and bool(_BASE.search(lower))),
-        choices="(b)" in lower,
-        noncommuting=_matrix_names(question) if "matri" in lower else frozenset(),
-    )
-
-
-def _matrix_names(question: str) -> frozenset[str]:
-    """The capital letters in formulas of the sentences that speak of matrices."""
-    formulas = [formula for sentence in _MATRICES.findall(question) for formula in _FORMULA.findall(sentence)]
-    return frozenset(letter for formula in formulas for letter in _CAPITAL.findall(formula))
-
-
-def rules_for(benchmark: str, reference: Reference, question: str | None, tolerance: float | str | None) -> Rules:
-    """The rules for one case; arguments as for :func:`dart_tasks.grading.grade`.
+def rules_for(
+    benchmark: str,
+    reference: Reference,
+    question: str | None,
+    tolerance: float | str | None,
+    asked: tuple[Node, ...] = (),
+) -> Rules:
+    """The rules for one case; arguments as for :func:`dart_tasks.grading.grade`, and what the question asks for.
 
     Raises:
         ValueError: an unknown benchmark, or a tolerance that is no number.
@@ -107,16 +74,20 @@ def rules_for(benchmark: str, reference: Reference, question: str | None, tolera
     is_list = isinstance(reference, list | tuple) and not all(isinstance(item, str) for item in reference)
     sequence = policy.text_sequences and isinstance(reference, str)
     listed = sequence and (str(reference).startswith("[") or "," in str(reference))
-    hints = _hints(question)
+    said = hints(question)
     return Rules(
-        ordered=is_list or (sequence and not listed) or hints.ordered,
+        ordered=is_list or (sequence and not listed) or said.ordered,
         any_bracket=is_list or listed,
         absolute=allowed if policy.absolute_tolerance else None,
         relative=relative,
-        percent=hints.percent,
-        base=hints.base,
-        choices=hints.choices,
-        noncommuting=hints.noncommuting,
+        percent=said.percent,
+        base=said.base,
+        choices=said.choices,
+        noncommuting=said.noncommuting,
+        question=question,
+        asked=asked,
+        places=said.places,
+        digits=said.digits,
     )
 
 

@@ -7,6 +7,7 @@ compared exactly where both are rational, else to many digits at points.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from itertools import product
@@ -47,6 +48,7 @@ from dart_tasks.grading.compare.shapes import (
     same_name,
     unwrapped,
     value_and_unit,
+    variable_of,
     with_parameters,
     without_condition,
     without_name,
@@ -75,6 +77,7 @@ from dart_tasks.grading.parse.tree import (
 )
 from dart_tasks.grading.parse.units import conversion, known_unit
 from dart_tasks.grading.policy import Rules
+from dart_tasks.grading.question import mentions
 
 __all__ = ["same"]
 
@@ -99,7 +102,9 @@ SIGNIFICANT_DIGITS = 6  # a decimal stands for an exact value only from this man
 
 def same(reference: Node, answer: Node, rules: Rules, budget: Budget) -> bool:
     """Whether the two trees denote the same answer. May raise UndefinedError when the budget is exhausted."""
-    return _Comparison(rules, budget).same(reference, answer)
+    comparison = _Comparison(rules, budget)
+    named = comparison.without_asked(answer, reference) if rules.asked else answer
+    return named is not None and comparison.same(reference, named)
 
 
 class _Comparison:
@@ -108,6 +113,54 @@ class _Comparison:
     def __init__(self, rules: Rules, budget: Budget) -> None:
         self.rules = rules
         self.budget = budget
+
+    def without_asked(self, answer: Node, reference: Node) -> Node | None:
+        """``m + n = 7`` as 7 where m + n is asked for; None where the answer names another quantity of the question."""
+        asked = self.rules.asked
+        if isinstance(answer, Relation) and set(answer.operators) <= {"=", "~"}:
+            first, *rest = answer.operands
+            if self._is_asked(first):
+                return rest[0] if len(rest) == 1 else Relation(tuple(rest), answer.operators[1:])
+            if len(rest) == 1 and self._is_asked(rest[0]):
+                return first
+            if isinstance(first, Group) and isinstance(rest[0], Group):  # (y, x) = (1, 2)
+                return self._in_asked_order(dict(zip(first.items, rest[0].items, strict=False))) or answer
+            is_value = not isinstance(reference, Relation) and not is_label(first) and bool(free_symbols(first))
+            return None if is_value or self._names_another(first, reference) else answer
+        named = assignments(items_of(answer))
+        if named is None or assignments(items_of(reference)):
+            return answer
+        if len(asked) == 1 and asked[0] in named and items_of(reference) is None:
+            return named[asked[0]]
+        return self._in_asked_order(named) or answer
+
+    def _in_asked_order(self, named: dict[Node, Node]) -> Node | None:
+        """The values in the order in which the question asks for their names."""
+        asked = self.rules.asked
+        names = asked[0].items if len(asked) == 1 and isinstance(asked[0], Group) else asked
+        return Group("(", tuple(named[name] for name in names), ")") if set(names) == named.keys() else None
+
+    def _is_asked(self, node: Node) -> bool:
+        names = free_symbols(node)
+        return any(
+            node == asked
+            or (isinstance(node, Symbol) and isinstance(asked, Symbol) and same_name(node, asked))
+            or (_is_of_variables(node) and _is_of_variables(asked) and same_name(node, asked))
+            or (bool(names) and names == free_symbols(asked) and self.same_quantity(asked, node))
+            for asked in self.rules.asked
+        )
+
+    def _names_another(self, label: Node, reference: Node) -> bool:
+        """Whether a label is of a quantity that the question defines, where it asks for another one."""
+        if isinstance(label, Call) and label.name == "apply":  # f(2) where f(3) is asked for
+            return any(
+                isinstance(part, Call) and part.arguments[:1] == label.arguments[:1] and not free_symbols(part, label)
+                for asked in self.rules.asked
+                for part in walk(asked)
+            )
+        if not isinstance(label, Symbol) or label.name in ("x", "y") or label.name in free_symbols(reference):
+            return False
+        return label.name in free_symbols(*self.rules.asked) or mentions(self.rules.question, label.name)
 
     def same(self, left: Node, right: Node) -> bool:
         self.budget.spend()
@@ -181,8 +234,9 @@ class _Comparison:
                 before
             ):  # \lim_{x \to 2} x^2 = 4: the question's expression, with the value that it is given
                 continue
+            is_rounded = any(isinstance(part, Number) and part.places for end in (before, after) for part in walk(end))
             if operator == "=" and not (
-                self.same_quantity(before, after) or self._roughly(before, after, Fraction(1, 1000))
+                self.same_quantity(before, after) or (is_rounded and self._roughly(before, after, Fraction(1, 1000)))
             ):
                 return ()
             if operator == "~" and not self._roughly(before, after, Fraction(1, 20)):
@@ -236,6 +290,9 @@ class _Comparison:
         first, second = intervals(without_name(left)), intervals(without_name(right))
         if first is None or second is None:
             return None
+        names = {variable_of(left), variable_of(right)} - {None}
+        if len({str(name).lower() for name in names}) > 1:
+            return False  # y > 6 where x > 6 is meant
         a, b = canonical(left, first, self.budget), canonical(right, second, self.budget)
         return len(a) == len(b) and all(self._same_interval(x, y) for x, y in zip(a, b, strict=True))
 
@@ -290,8 +347,12 @@ class _Comparison:
         named = assignments(left_items), assignments(right_items)
         if named[0] or named[1]:
             return self._same_assignments(left_items or (), right_items or (), *named)
-        a = self._expanded(left_items if left_items is not None else (left,))
-        b = self._expanded(right_items if right_items is not None else (right,))
+        (left_name, a), (right_name, b) = (
+            self._expanded(items if items is not None else (side,))
+            for side, items in ((left, left_items), (right, right_items))
+        )
+        if left_name is not None and right_name is not None and not same_name(left_name, right_name):
+            return False
         if max(len(a), len(b)) > MAX_ITEMS:
             return False
         kinds = {bracket_of(left), bracket_of(right)}
@@ -314,8 +375,8 @@ class _Comparison:
             return False
         return self._in_order(a, b)
 
-    def _expanded(self, items: Iterable[Node]) -> list[Node]:
-        """The items with each ``a \\pm b`` written out, and a common name (``x = 1, x = 2``; ``x = 1, 2``) removed."""
+    def _expanded(self, items: Iterable[Node]) -> tuple[Node | None, list[Node]]:
+        """A common name (``x = 1, x = 2``; ``x = 1, 2``), and the items without it, each ``a \\pm b`` written out."""
         names = {
             item.operands[0]
             for item in items
@@ -326,7 +387,7 @@ class _Comparison:
             if len(names) == 1 and isinstance(item, Relation) and item.operands[0] in names:
                 item = item.operands[1]
             expanded.extend(both_signs(item))
-        return expanded
+        return names.pop() if len(names) == 1 else None, expanded
 
     def _same_assignments(
         self,
@@ -405,6 +466,8 @@ class _Comparison:
         if is_infinite(left) or is_infinite(right):
             return is_infinite(left) == is_infinite(right)
         a, b = exact(left), exact(right)
+        if b is not None and self._rounds_as_ordered(left, a, b):
+            return True
         if a is not None and b is not None:
             return a == b or self._within(a, b) or _rounds(left, b) or _rounds(right, a)
         if not free_symbols(left, right):
@@ -416,6 +479,25 @@ class _Comparison:
         if self.rules.absolute is not None:
             return difference <= self.rules.absolute
         return self.rules.relative is not None and difference <= self.rules.relative * abs(reference)
+
+    def _rounds_as_ordered(self, left: Node, reference: Fraction | None, answer: Fraction) -> bool:
+        """Whether the answer is the reference rounded to the places or digits that the question orders."""
+        places, digits = self.rules.places, self.rules.digits
+        if (places is None and digits is None) or free_symbols(left):
+            return False
+        if reference is None:
+            try:
+                value = evaluate(left, {}, self.budget)
+            except UndefinedError:
+                return False
+            if value.imag:
+                return False
+            reference = _as_fraction(value.real)
+        if places is None:
+            size = abs(reference)
+            places = digits - 1 if digits else 0
+            places -= math.floor(math.log10(size)) if size else 0
+        return answer == _rounded(reference, places)
 
     def _same_constant(self, left: Node, right: Node) -> bool:
         try:
@@ -519,6 +601,11 @@ def _is_condition(node: Node) -> bool:
     return node == OTHERWISE or all(isinstance(part, Relation) for part in parts)
 
 
+def _is_of_variables(node: Node) -> bool:
+    """``f(t)``, which is f(x) by another name; f(2) is not."""
+    return isinstance(node, Call) and node.name == "apply" and all(isinstance(part, Symbol) for part in node.arguments)
+
+
 def _difference(equation: Relation) -> Node:
     return Sum((equation.operands[0], Negative(equation.operands[1])))
 
@@ -612,6 +699,12 @@ def _rounds(decimal: Node, value: Fraction) -> bool:
     unit = Fraction(1, 10**decimal.places) if decimal.places >= 0 else Fraction(10**-decimal.places)
     difference = value * sign - decimal.value
     return abs(difference) <= unit / 2 or 0 <= difference * (1 if decimal.value >= 0 else -1) < unit
+
+
+def _rounded(value: Fraction, places: int) -> Fraction:
+    """Half away from zero, as in school."""
+    size = abs(value) * Fraction(10) ** places
+    return Fraction(math.floor(size + Fraction(1, 2))) / Fraction(10) ** places * (1 if value > 0 else -1)
 
 
 def _as_fraction(value: Value) -> Fraction:

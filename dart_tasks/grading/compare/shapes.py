@@ -52,6 +52,7 @@ __all__ = [
     "same_name",
     "unwrapped",
     "value_and_unit",
+    "variable_of",
     "with_parameters",
     "without_condition",
     "without_name",
@@ -194,6 +195,8 @@ def is_label(node: Node) -> bool:
             return True
         case Group(items=items):
             return all(isinstance(item, Symbol) for item in items)
+        case Product(factors=letters):  # AB
+            return all(isinstance(letter, Symbol) and letter.name.isupper() for letter in letters)
         case _:
             return False
 
@@ -265,6 +268,18 @@ def value_and_unit(node: Node) -> tuple[Node, str]:
             return Product((*scalars, value)), unit
         case _:
             return node, ""
+
+
+def variable_of(region: Node) -> str | None:
+    """The variable that an inequality, or each of several, is about; None for brackets."""
+    match region:
+        case Relation(operands=operands):
+            names = {part.name for part in operands if isinstance(part, Symbol)}
+        case Sequence(items=items):
+            names = {name for item in items if (name := variable_of(item)) is not None}
+        case _:
+            return None
+    return names.pop() if len(names) == 1 else None
 
 
 def without_unit(node: Node) -> Node:

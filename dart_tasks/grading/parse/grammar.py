@@ -238,6 +238,7 @@ class Grammar(Cursor):
                 continue
             rows.append(tuple(row))
             row = []
+            self.accept(".")
             if self.accept("\\", "cr") is None and self.peek().kind != "end":
                 raise UnreadableError("a matrix row that does not end")
         return rows
@@ -625,7 +626,7 @@ class Grammar(Cursor):
         if token.kind == "number" and len(token.text) > 1 and token.text.isdigit():
             self.tokens[self.position] = Token("number", token.text[1:])
             return literal(token.text[0])
-        if token.kind == "letters" and self.peek(1).kind == "number":  # \\frac x3: no name x3
+        if token.kind == "letters":  # \frac x2
             self.position += 1
             return Constant("e" if token.text == "e" else "i") if token.text in ("e", "i") else Symbol(token.text)
         sign = self.accept("-")

@@ -18,6 +18,7 @@ _DONE = re.compile(
 _COLOUR = re.compile(r"\\(?:text)?color\s*\{\s*[A-Za-z]+\s*\}")
 _ROW_GAP = re.compile(r"\\\\\s*\[-?[\d.]{1,6}(?:pt|em|ex|mm|cm)\]")
 _BRACED_ROWS = re.compile(r"\\\{\s*\\begin\s*\{array\}\s*\{[lcr]+\}")
+_ALIGNED = re.compile(r"\\begin\s*\{(aligned|align\*?|gathered|split)\}(.{0,2000}?)\\end\s*\{\1\}", re.DOTALL)
 _IF = re.compile(rf"{_STYLE}\s*(?:,?\s*(?:if|for|when))\s*\}}")
 _UNIT_FRACTION = re.compile(
     rf"(?<=[\d)}}])\s*(?:\\[,;: ])?\s*\\[dt]?frac\s*\{{\s*{_STYLE}\s*([A-Za-z ]{{1,20}})\}}\s*\}}"
@@ -115,6 +116,8 @@ def _in_latex(text: str) -> str:
         text = _COLOUR.sub("", text)
     if "\\begin" in text:
         text = _BRACED_ROWS.sub(r"\\begin{cases}", _ROW_GAP.sub(r"\\\\", text))
+        if "align" in text or "gathered" in text or "split" in text:
+            text = _ALIGNED.sub(lambda rows: f"\\begin{{cases}}{rows[2].replace('&', '')}\\end{{cases}}", text)
         if "cases" in text:
             text = _IF.sub(" ", text)
     if "\\times" in text:

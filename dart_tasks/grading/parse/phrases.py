@@ -76,7 +76,7 @@ _FORMULA = re.compile(r"\\[A-Za-z]|[\^_=<>|]")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _SINGLE = re.compile(r"\{\s*([^\s{}])\s*\}")
 _PUNCTUATION = re.compile(r"(?<!\d)\.(?!\d)|[,;:!?\"'`*~](?!\d)|\.(?=\s|$)")
-_FORMULA_PUNCTUATION = re.compile(r"(?<!\d)\.(?!\d)|[;:?\"`~](?!\d)|(?<=[a-z]{2})['!*,]|[.,](?=\s|$)")
+_FORMULA_PUNCTUATION = re.compile(r"(?<!\d)\.(?!\d)|[;?\"`~](?!\d)|:(?=\s|$)|(?<=[a-z]{2})['!*,]|[.,](?=\s|$)")
 _ARTICLE = re.compile(r"\ba (?=[a-z]{3})")
 _SAYS = re.compile(
     r"\b(?:is|are|was|were|has|have|had|will|can|equals?|left|makes?|takes?|needs?|costs?|gets?|earns?|spends?|pays?|total)\b",
@@ -197,13 +197,13 @@ def predicate_key(text: str) -> str:
     return text_key(shorter) if shorter != text else ""
 
 
-def text_key(text: str) -> str:
+def text_key(text: str, is_formula: bool = False) -> str:
     """Text without what does not tell answers apart: case, spaces, macros, punctuation, articles, synonyms.
 
     In a formula, the case of letters, primes, commas and what a brace holds do tell answers apart.
     """
     text = plain(_MACRO.sub(" ", _STYLED.sub(r" \1 ", text[:20_000])))
-    is_formula = bool(_FORMULA.search(text))
+    is_formula = is_formula or bool(_FORMULA.search(text))
     if is_formula:
         text = _WORD.sub(lambda word: word[0].lower(), text)
         if text.count("{") == text.count("}"):  # \sqrt{2x} is not \sqrt{2}x

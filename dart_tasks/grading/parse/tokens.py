@@ -106,6 +106,7 @@ _TOKEN = re.compile(
 _FUNCTION = re.compile(  # before a bracket
     r"[A-Z][a-z]{2,9}|Re|Im|Pr|Li|Ei|sgn|sign|erfc?|det|tr|arg|deg|dim|rank|adj|proj|span"
 )
+_IS_NAME = re.compile(r"\s*[=<>\\^+-]")  # "1 or a = 2": no article, and no unit
 _REPEATING = re.compile(r"(?<![\d.])(\d{0,40})\.(\d{0,40})\\(?:overline|bar|dot)\s*\{?(\d{1,40})\}?")
 _GOING_ON = re.compile(r"(?<![\d.])(\d{0,12})\.(\d{0,6}?)(\d{1,6}?)\3{2,8}(?:\.\.\.|\\l?dots|\\cdots|…)")
 _KNOWN_NAME = re.compile("|".join(sorted(FUNCTIONS | {"pi"}, key=len, reverse=True)))
@@ -173,6 +174,7 @@ def tokenize(text: str) -> list[Token]:
         elif kind == "letters":
             after_number = bool(tokens) and (tokens[-1].kind == "number" or tokens[-1].text in ")}")
             is_word = bool(tokens) and tokens[-1].kind == "word" and (len(match[0]) > 1 or match[0] == "a")
+            is_word = is_word and not (len(match[0]) < 4 and _IS_NAME.match(text, match.end()))
             is_word = is_word or (text[match.end() : match.end() + 1] == "(" and bool(_FUNCTION.fullmatch(match[0])))
             tokens.extend([Token("word", match[0], spaced)] if is_word else _letters(match[0], spaced, after_number))
         elif kind is not None:

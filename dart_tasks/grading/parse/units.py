@@ -61,6 +61,8 @@ _SPELLINGS = {
     "hz": "Hz hertz",
     "khz": "kHz kilohertz",
     "mhz": "MHz megahertz",
+    "coulomb": "C coulomb",
+    "tesla": "T tesla",
     "pa": "Pa pascal",
     "kpa": "kPa kilopascal",
     "k": "K kelvin",

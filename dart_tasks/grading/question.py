@@ -1,0 +1,142 @@
+"""What a question says about its answer's form: which expression it asks for, in which order, rounded to what.
+
+>>> hints("Let $m$ and $n$ be coprime with $m/n = 12/30$. Find $m+n$.").asked
+('m+n',)
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+__all__ = ["Hints", "hints", "mentions"]
+
+_ORDERED = re.compile(
+    r"\bsort\b|\b(?:arrange|put|list|order)\b.{0,80}\b(?:ascending|descending|increasing|decreasing)\b|\brespectively\b"
+    r"|\bin (?:the )?(?:ascending|descending|increasing|decreasing|numerical) order\b"
+    r"|from (?:the )?(?:least|smallest|greatest|largest) to",
+    re.IGNORECASE,
+)
+_ORDER_HINTS = ("sort", "respective", "cending", "creasing", "numerical order", "from ")  # one is in each match
+_BASE = re.compile(r"\bbases?\b|_\{?\d")
+_PERCENT = re.compile(r"\bper\s?cent")
+_MATRICES = re.compile(r"[^.?!]*\bmatri(?:x|ces)\b[^.?!]*", re.IGNORECASE)
+_CAPITAL = re.compile(r"(?<![A-Za-z\\])[A-Z](?![A-Za-z])")
+_OPTIONS = re.compile(r"(?m)^\s*(?:\\text(?:bf)?\{)?\(?B[.):]\s*\}?\s*\S")
+_FORMULA = r"(?:\$\$?(?P<dollars>[^$]{1,600})\$|\\\[(?P<display>.{1,600}?)\\\]|\\\((?P<inline>.{1,600}?)\\\))"
+_ASKS = re.compile(  # "Find the smallest value of $n$", "What are the lengths of $AB$ and $CD$"
+    r"\b(?:find|compute|calculate|determine|evaluate|simplify|give|enter|solve\b[^.?!$]{0,40}?\bfor|for which|for what"
+    r"|what(?:'s| is| are| was| were| must| can| would)?(?: be)?|how (?:long|large|big|far|tall|many) is|ratio(?: of)?)"
+    r"(?:[\s,:]+(?:is|are|be|the|an?|all|exact|numerical|possible|positive|integer|real|complex|constants?|values?"
+    r"|unknowns?|variables?|lengths?|measures?|size|magnitude|angles?|segments?|sides?|ordered|pairs?|triples?|tuple"
+    r"|quantity|quantities|expressions?|following|determinant|vectors?|matrix|matrices|point|coordinates|coefficients?"
+    r"|largest|greatest|maximum|smallest|least|minimum|value|degrees|in|of|for|both|each|ratio)\b){0,9}[\s:,]*"
+    + _FORMULA
+    + r"(?P<more>(?:\s*(?:,|and|or|,\s*and)\s*"
+    + re.sub(r"\?P<\w+>", "", _FORMULA)
+    + r"){0,4})",
+    re.IGNORECASE | re.DOTALL,
+)
+_ANY_FORMULA = re.compile(_FORMULA, re.DOTALL)
+_INSIDE = re.compile(r"\{[^{}]*\}|\([^()]*\)")
+_COMMAND = re.compile(r"\\(?:text\w*|mathrm|mbox|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+")
+_ROUNDS = re.compile(
+    r"(?P<count>\d{1,2}|one|two|three|four|five|six)[- ](?:(?P<places>decimal places?|decimals|places after)"
+    r"|(?:significant (?:figures?|digits?)|sig\.? ?figs?))"
+    r"|(?:nearest|closest) (?P<unit>integer|whole number|unit|tenths?|hundredths?|thousandths?|ten-thousandth|ten"
+    r"|hundred|thousand|million|cent|dollar|degree|minute|second|hour|day|year|mile|foot|inch|meter|metre|centimeter|kilometer)"
+    r"\b(?! of (?:a|one) per ?cent)",
+    re.IGNORECASE,
+)
+_COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
+_PLACES = {
+    "tenth": 1, "hundredth": 2, "cent": 2, "thousandth": 3, "ten-thousandth": 4, "ten": -1, "hundred": -2,
+    "thousand": -3, "million": -6,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What a question says about the answer's form.
+
+    Attributes:
+        ordered: the items of a list are wanted in an order.
+        percent: a percentage is asked for.
+        base: it speaks of a base.
+        choices: it lists choices.
+        asked: the expressions that it asks for, as written.
+        places: how many decimal places the answer is to be rounded to (negative: tens, hundreds).
+        digits: how many significant digits the answer is to be rounded to.
+        noncommuting: names that it calls matrices.
+    """
+
+    ordered: bool = False
+    percent: bool = True
+    base: bool = True
+    choices: bool = False
+    asked: tuple[str, ...] = ()
+    places: int | None = None
+    digits: int | None = None
+    noncommuting: frozenset[str] = frozenset()
+
+
+@lru_cache(maxsize=1024)
+def hints(question: str | None) -> Hints:
+    """What a question says; nothing is known where there is none."""
+    if question is None:
+        return Hints()
+    lower = question.lower()
+    places, digits = _rounding(question)
+    return Hints(
+        ordered=any(hint in lower for hint in _ORDER_HINTS) and bool(_ORDERED.search(question)),
+        percent="%" in lower or ("cent" in lower and bool(_PERCENT.search(lower))),
+        base=any(word in lower for word in ("binary", "octal", "hexadecimal"))
+        or (("base" in lower or "_" in lower) and bool(_BASE.search(lower))),
+        choices="(b)" in lower or bool(_OPTIONS.search(question)),
+        asked=_asked(question[-4_000:]),
+        places=places,
+        digits=digits,
+        noncommuting=_matrix_names(question) if "matri" in lower else frozenset(),
+    )
+
+
+def _matrix_names(question: str) -> frozenset[str]:
+    """The capital letters in formulas of the sentences that speak of matrices."""
+    formulas = (formula[0] for sentence in _MATRICES.findall(question) for formula in _ANY_FORMULA.finditer(sentence))
+    return frozenset(letter for formula in formulas for letter in _CAPITAL.findall(formula))
+
+
+def _asked(question: str) -> tuple[str, ...]:
+    """The formulas of the last phrase that asks for some."""
+    found: tuple[str, ...] = ()
+    for phrase in _ASKS.finditer(question):
+        first = phrase["dollars"] or phrase["display"] or phrase["inline"]
+        more = (next(filter(None, formula.groups())) for formula in _ANY_FORMULA.finditer(phrase["more"]))
+        formulas = tuple(formula.strip(" \n.,;:?") for formula in (first, *more))
+        if "=" not in _INSIDE.sub("", "".join(formulas)):
+            found = formulas
+    return found
+
+
+def _rounding(question: str) -> tuple[int | None, int | None]:
+    order = _ROUNDS.search(question)
+    if order is None:
+        return None, None
+    if order["unit"]:
+        return _PLACES.get(order["unit"].lower().removesuffix("s"), 0), None
+    count = _COUNTS.get(order["count"].lower()) or int(order["count"])
+    return (count, None) if order["places"] else (None, count)
+
+
+def mentions(question: str | None, name: str) -> bool:
+    """Whether a formula of the question has this letter in it (``m``, ``x_1``, ``theta``)."""
+    letter, _, subscript = name.partition("_")
+    for formula in _ANY_FORMULA.finditer((question or "")[-4_000:]):
+        text = next(filter(None, formula.groups()))
+        if len(letter) > 1:
+            if f"\\{letter}" in text:
+                return True
+        elif re.search(rf"{letter}{rf'_{{?{subscript}' if subscript else ''}", _COMMAND.sub(" ", text)):
+            return True
+    return False
