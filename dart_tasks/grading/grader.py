@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 
-from dart_tasks.grading.compare.equality import same
+from dart_tasks.grading.compare.equality import same, unlabelled
 from dart_tasks.grading.compare.evaluate import Budget, UndefinedError, self_check
 from dart_tasks.grading.compare.undecided import is_undecided, noncommuting_names
 from dart_tasks.grading.extract import clean, ends_in, find_answer
@@ -114,8 +114,10 @@ def settled(case: Case, verdict: Verdict) -> Verdict:
 def _undecided(reference: Reference, answer: str, rules: Rules) -> list[tuple[Node, Node]]:
     """The readings of reference and answer that computer algebra may yet find equal."""
     expected: Reading = native(reference)  # type: ignore[arg-type]
+    pairs = product(expected.nodes, read(clean(answer)).nodes)
+    named = ((left, unlabelled(left, right, rules, Budget())) for left, right in pairs)
     return [
-        pair for pair in product(expected.nodes, read(clean(answer)).nodes) if is_undecided(*pair, rules.noncommuting)
+        (left, right) for left, right in named if right is not None and is_undecided(left, right, rules.noncommuting)
     ]
 
 

@@ -79,7 +79,7 @@ from dart_tasks.grading.parse.units import conversion, known_unit
 from dart_tasks.grading.policy import Rules
 from dart_tasks.grading.question import mentions
 
-__all__ = ["same"]
+__all__ = ["same", "unlabelled"]
 
 MAX_ITEMS = 200
 OTHERWISE = Symbol("otherwise")
@@ -102,9 +102,13 @@ SIGNIFICANT_DIGITS = 6  # a decimal stands for an exact value only from this man
 
 def same(reference: Node, answer: Node, rules: Rules, budget: Budget) -> bool:
     """Whether the two trees denote the same answer. May raise UndefinedError when the budget is exhausted."""
-    comparison = _Comparison(rules, budget)
-    named = comparison.without_asked(answer, reference) if rules.asked else answer
-    return named is not None and comparison.same(reference, named)
+    value = unlabelled(reference, answer, rules, budget)
+    return value is not None and _Comparison(rules, budget).same(reference, value)
+
+
+def unlabelled(reference: Node, answer: Node, rules: Rules, budget: Budget) -> Node | None:
+    """The answer without the name that the question asks for; None where it names another quantity of the question."""
+    return _Comparison(rules, budget).without_asked(answer, reference) if rules.asked else answer
 
 
 class _Comparison:
