@@ -3,13 +3,15 @@
 lm-eval has no plug-in discovery. ``dart_math_lm_eval.pth``, installed beside this file, imports it at interpreter
 start; it puts one finder on ``sys.meta_path`` and does nothing more: no file, network or process is touched until
 something imports ``lm_eval.tasks.manager``. Then the folder of task YAMLs is added to ``TaskManager``'s include paths,
-and the ``lm_eval`` command says in one line which package a ``--model`` lacks, where it showed a traceback.
+and the ``lm_eval`` command says in one line which package a ``--model`` lacks, where it showed a traceback, and that an
+lm-eval is too old for our tasks, where it did not find them.
 Nothing else here raises or prints. Set the environment variable ``DART_MATH_NO_PLUGIN`` to turn it off.
 """
 
 import sys
 
 _TARGET = "lm_eval.tasks.manager"
+_OLDEST = "0.4.12"  # the first lm-eval that has it
 _MARK = "_dart_math_yaml"  # a file that only our folder of tasks has
 
 
@@ -17,6 +19,8 @@ class _Finder:
     """Waits for lm-eval's task manager to be imported, steps aside, and extends it once it is."""
 
     def find_spec(self, name, path=None, target=None):
+        if name == "lm_eval.tasks" and (message := _quietly(_too_old, path)):
+            raise SystemExit(message)
         if name != _TARGET:
             return None
         try:
@@ -42,6 +46,17 @@ def _quietly(function, *args):
         return function(*args)
     except Exception:
         return None
+
+
+def _too_old(path):
+    """What to tell someone who asks for our tasks an lm-eval that is too old to find them."""
+    from importlib.metadata import version
+    from pathlib import Path
+
+    if not any("dart_math" in word for word in sys.argv) or (Path(path[0]) / "tasks" / "manager.py").is_file():
+        return None
+    found = version("lm_eval")
+    return f"lm_eval: the dart_math tasks need lm-eval {_OLDEST} or newer (this is {found}): pip install -U lm-eval"
 
 
 def _task_configs():

@@ -41,14 +41,14 @@ def prompt(template: PromptTemplate, shots: Sequence[Exemplar], query: str) -> s
     return "".join(parts) + template.render(query)
 
 
-def messages(shots: Sequence[Exemplar], query: str, system: str | None = None) -> list[dict[str, str]]:
+def messages(benchmark: str, shots: Sequence[Exemplar], query: str, system: str | None = None) -> list[dict[str, str]]:
     r"""The exemplars and the query as chat turns; a query that does not say how to answer is told ``\boxed``."""
+    record = BENCHMARKS.get(benchmark)
+    # A problem of one's own may say so itself; that of a benchmark may speak of a box for other reasons.
+    instructs = r"\boxed" in query if record is None else record.instructs
+    ending = "" if instructs else f"\n{_BOXED_INSTRUCTION}"
     turns = [{"role": "system", "content": system}] if system else []
     for exemplar in shots:
-        turns.append({"role": "user", "content": _asked(exemplar.query)})
+        turns.append({"role": "user", "content": exemplar.query + ending})
         turns.append({"role": "assistant", "content": exemplar.response})
-    return [*turns, {"role": "user", "content": _asked(query)}]
-
-
-def _asked(query: str) -> str:
-    return query if r"\boxed" in query else f"{query}\n{_BOXED_INSTRUCTION}"
+    return [*turns, {"role": "user", "content": query + ending}]

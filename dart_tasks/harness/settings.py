@@ -1,6 +1,7 @@
 """What a ``dart_math_*`` task is to do, read from lm-eval's ``metadata`` (the YAML's, overlaid by ``--metadata``).
 
-lm-eval merges the model's arguments into the same mapping, so unknown keys are errors only where they are near to ours.
+lm-eval merges the model's arguments into the same mapping, so unknown keys are errors only where they are near to ours,
+or another name of k.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ __all__ = ["SettingsError", "TaskSettings", "check_sampling"]
 CHAT = "chat"  # for template: the model's own
 MINI = "mini"  # for data_dir: our own items
 _EMBEDDED_HELDOUT = "embedded"
+_ALIASES_OF_K = ("n", "repeats", "samples", "n_samples", "num_samples", "num_return_sequences", "best_of")
 _KEYS = ("benchmark", "problems", "data_dir", "verify", "template", "stop", "k", "temperature", "top_p")
 
 
@@ -119,7 +121,7 @@ def check_sampling(k: int, temperature: float, top_p: float) -> None:
 
 def _refuse_misspelt(metadata: Mapping[str, Any]) -> None:
     for key in metadata:
-        near = get_close_matches(key.lower(), _KEYS, n=1, cutoff=0.85)
+        near = ["k"] if key.lower() in _ALIASES_OF_K else get_close_matches(key.lower(), _KEYS, n=1, cutoff=0.85)
         if near and key not in _KEYS:
             raise SettingsError(f"unknown setting {key!r}: did you mean {near[0]!r}?")
 

@@ -130,6 +130,10 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
             _fail(task, str(error))
         if misuse := _misuse(task, self.settings):
             _fail(task, misuse)
+        if values.get("repeats") not in (None, 1, self.settings.k):
+            _fail(
+                task, f"repeats: {values['repeats']} would be ignored: name the number of responses in metadata, as k"
+            )
         generation = dict(values.get("generation_kwargs") or {})
         generation["until"] = list(self.settings.stop)
         if self.settings.k > 1:
@@ -195,7 +199,7 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
                 )
             return fewshot.prompt(self.settings.template, exemplars, doc["query"])
         assert chat_template is not None  # checked in build_all_requests
-        messages = fewshot.messages(exemplars, doc["query"], system_instruction)
+        messages = fewshot.messages(self.settings.benchmark, exemplars, doc["query"], system_instruction)
         return chat_template(messages, add_generation_prompt=True)
 
     def build_all_requests(
@@ -218,6 +222,9 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
             _fail(
                 task, "--system_instruction does not go with a prompt template: use the _chat task, or a template file"
             )
+        if not apply_chat_template and "chat/completions" in str((self.config.metadata or {}).get("base_url")):
+            advice = "add" if self.settings.template is None else f"{_chat_advice(task)}, and add"
+            _fail(task, f"a chat endpoint takes messages, not a prompt: {advice} --apply_chat_template")
         if self.settings.template is None and not apply_chat_template:
             _fail(task, "this task uses the model's own chat template: add --apply_chat_template")
         self._check_generation(generation)

@@ -71,16 +71,17 @@ class Problem:
 
 @dataclass(frozen=True)
 class Exemplar:
-    """A query, its worked solution without the closing sentence, and the answer."""
+    """A query, its worked solution without the closing sentence, the answer, and how that sentence begins."""
 
     query: str
     solution: str
     answer: str
+    closing: str = "The answer is"
 
     @property
     def response(self) -> str:
         """The solution with its answer stated."""
-        return f"{self.solution} The answer is \\boxed{{{self.answer}}}."
+        return f"{self.solution} {self.closing} \\boxed{{{self.answer}}}."
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ class Benchmark:
         facets: metadata keys by which accuracy is reported.
         relative_tolerance: a second, looser metric for numbers, where the benchmark defines one.
         queries: what can be synthesised for, by name.
+        instructs: whether the queries themselves say how the answer is to be given.
     """
 
     name: str
@@ -173,6 +175,7 @@ class Benchmark:
     facets: tuple[str, ...] = ()
     relative_tolerance: float | None = None
     queries: Mapping[str, QuerySource] = field(default_factory=dict)
+    instructs: bool = False
 
     @property
     def task(self) -> str:

@@ -76,7 +76,7 @@ def command(
 
     from dart_tasks.licences import CardError
     from dart_tasks.report.agreement import math_verify_agreement
-    from dart_tasks.report.results import read_runs
+    from dart_tasks.report.results import read_runs, told_apart
     from dart_tasks.report.summary import percent
     from dart_tasks.report.text import markdown, print_terminal
 
@@ -94,9 +94,7 @@ def command(
         if labels and len(labels) != len(runs):
             found = ", ".join(run.label for run in runs)
             raise click.UsageError(f"--label: {len(labels)} labels for {len(runs)} runs ({found})")
-        names = [run.label for run in runs]
-        shown = labels or [f"{name} #{index}" if names.count(name) > 1 else name for index, name in enumerate(names, 1)]
-        runs = [replace(run, label=label) for run, label in zip(runs, shown, strict=True)]
+        runs = [replace(run, label=label) for run, label in zip(runs, labels or told_apart(runs), strict=True)]
         extra = []
         for run in runs if math_verify else ():
             for task in run.tasks:

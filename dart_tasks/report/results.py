@@ -19,7 +19,7 @@ from dart_tasks.harness.graded import FILTER
 from dart_tasks.harness.samples import Sample, read_samples
 from dart_tasks.problems import BENCHMARKS
 
-__all__ = ["Graded", "Item", "Run", "Score", "TaskResult", "read_items", "read_runs"]
+__all__ = ["Graded", "Item", "Run", "Score", "TaskResult", "read_items", "read_runs", "told_apart"]
 
 _MINI = "dart_math_mini_"
 
@@ -151,6 +151,8 @@ def read_runs(path: Path) -> list[Run]:
             raise
         raise DataError(f"{path} is not a results file of lm-eval (results_*.json)") from None
     if not tasks:
+        if any(key.startswith("bypass,") for scores in data["results"].values() for key in scores):
+            raise DataError(f"{path} was made with --predict_only: dart-report --regrade grades the samples beside it")
         raise DataError(f"{path} holds no results of dart_math tasks")
     runs = []
     for variant in dict.fromkeys(task.variant for task in tasks):
@@ -158,6 +160,21 @@ def read_runs(path: Path) -> list[Run]:
         part = tuple(task for task in tasks if task.variant == variant)
         runs.append(Run(label, model, path, path.stem.removeprefix("results_"), part))
     return runs
+
+
+def told_apart(runs: Sequence[Run]) -> list[str]:
+    """A label for each run: its model's last name, and as much of the path before it as tells models apart.
+
+    Runs of one model are numbered in their order.
+    """
+    labels = [run.label for run in runs]
+    for depth in range(2, max((len(Path(run.model).parts) for run in runs), default=0) + 1):
+        alike = [label for label in labels if labels.count(label) > 1]
+        for index, run in enumerate(runs):
+            if labels[index] in alike and len({other.model for other in runs if other.label == run.label}) > 1:
+                longer = Path(*Path(run.model).parts[-depth:])
+                labels[index] = str(longer) + run.label.removeprefix(longer.name)
+    return [f"{label} #{index}" if labels.count(label) > 1 else label for index, label in enumerate(labels, 1)]
 
 
 def _model_name(data: Mapping[str, Any]) -> str:

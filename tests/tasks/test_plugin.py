@@ -106,6 +106,24 @@ def test_it_steps_aside_when_lm_eval_changes(repo: Path, tmp_path: Path) -> None
     assert (result.stdout.strip(), result.stderr) == ("[1]", "")
 
 
+@pytest.mark.parametrize(("task", "printed"), [("dart_math_suite", ""), ("gsm8k", "found nothing\n")])
+def test_an_lm_eval_that_is_too_old_is_named_to_who_asks_it_for_our_tasks(
+    task: str, printed: str, repo: Path, tmp_path: Path
+) -> None:
+    """Up to 0.4.11 there is no module for the task manager."""
+    (tmp_path / "lm_eval" / "tasks").mkdir(parents=True)
+    (tmp_path / "lm_eval" / "__init__.py").write_text("")
+    (tmp_path / "lm_eval" / "tasks" / "__init__.py").write_text("print('found nothing')\n")
+    metadata = tmp_path / "lm_eval-0.4.11.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: lm_eval\nVersion: 0.4.11\n")
+    code = "import site, sys; sys.path.insert(0, sys.argv[2]); site.addsitedir(sys.argv[1]); import lm_eval.tasks"
+    result = run(code, str(repo / "plugin"), str(tmp_path), "--tasks", task)
+    assert result.stdout == printed
+    line = "lm_eval: the dart_math tasks need lm-eval 0.4.12 or newer (this is 0.4.11): pip install -U lm-eval\n"
+    assert (result.returncode, result.stderr) == ((0, "") if printed else (1, line))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("editable", [False, True])
 def test_pip_install_makes_lm_eval_find_the_suite(editable: bool, repo: Path, tmp_path: Path) -> None:

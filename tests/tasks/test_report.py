@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
@@ -20,7 +21,7 @@ from dart_tasks.problems.benchmarks import SUITE
 from dart_tasks.report.cli import command
 from dart_tasks.report.plots import Bar, bar_chart
 from dart_tasks.report.published import published_table
-from dart_tasks.report.results import Run, Score, TaskResult, read_runs
+from dart_tasks.report.results import Run, Score, TaskResult, read_runs, told_apart
 from dart_tasks.report.significance import compare, mcnemar_p
 from dart_tasks.report.summary import notes, score_table
 
@@ -137,6 +138,30 @@ def test_a_card_whose_training_data_are_not_named_has_no_licence(runs: tuple[Pat
     assert "\nlicense:" not in path.read_text()
     report(runs[1], "--model-card", path, "--base", "mistralai/Mistral-7B-v0.1", "--data", "openai/gsm8k")
     assert "\nlicense: apache-2.0" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("models", "labels"),
+    [
+        (["org/one", "org/two"], ["one", "two"]),
+        (["runs/a/export", "runs/b/export", "org/two"], ["a/export", "b/export", "two"]),
+        (["x/a/export", "y/a/export"], ["x/a/export", "y/a/export"]),
+        (["org/one", "org/one"], ["one #1", "one #2"]),
+    ],
+)
+def test_models_of_one_name_are_told_apart_by_their_paths(models: list[str], labels: list[str]) -> None:
+    runs = [Run(Path(model).name, model, Path("results.json"), "today", ()) for model in models]
+    assert told_apart(runs) == labels
+    chat = [replace(run, label=f"{run.label} (chat)") for run in runs]
+    assert told_apart(chat)[0].startswith(f"{labels[0].removesuffix(' #1')} (chat)")
+
+
+def test_predictions_without_verdicts_are_sent_to_regrade(
+    evaluate: Callable[..., dict[str, Any]], save_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    results = evaluate(["dart_math_mini_gsm8k"], lambda doc, _: "7", limit=2, predict_only=True)
+    result = report(save_run(results, tmp_path, "m"))
+    assert result.exit_code == 1 and "was made with --predict_only: dart-report --regrade" in result.output
 
 
 def test_labels_name_the_runs(runs: tuple[Path, Path]) -> None:

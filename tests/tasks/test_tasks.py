@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from dart_tasks.embedded import MODEL_DIR
+from dart_tasks.harness.fewshot import messages
 from dart_tasks.harness.graded import FILTER
 from dart_tasks.harness.task import TaskError
 from dart_tasks.problems import BENCHMARKS
@@ -142,6 +144,42 @@ def test_chat_task_uses_the_models_own_template(build: Callable[..., Any]) -> No
 
 
 @pytest.mark.parametrize(
+    ("benchmark", "query", "instructed"),
+    [
+        ("math", r"What number is $\boxed{?}$ if $\boxed{?} + 2 = 5$?", True),
+        ("gsm8k", "What is 2 + 3?", True),
+        ("olympiadbench", "Please end your solution with ...", False),
+        ("generic", "What is 2 + 3?", True),
+        ("generic", r"What is 2 + 3? Answer in \boxed{}.", False),
+    ],
+)
+def test_a_query_that_speaks_of_a_box_is_told_to_use_one_all_the_same(
+    benchmark: str, query: str, instructed: bool
+) -> None:
+    (message,) = messages(benchmark, (), query)
+    instruction = "\nPlease reason step by step, and put your final answer within \\boxed{}."
+    assert message["content"] == query + instruction * instructed
+
+
+def test_exemplars_answer_as_their_queries_instruct() -> None:
+    for record in BENCHMARKS.values():
+        for exemplar in record.exemplars:
+            stated = re.search(r'end your solution with "(So the final answer is) ', exemplar.query)
+            assert exemplar.closing == (stated[1] if stated else "The answer is")
+            assert bool(stated) is record.instructs
+
+
+def test_repeats_of_a_derived_yaml_are_not_ignored(tmp_path: Path, repo: Path) -> None:
+    from lm_eval.tasks import TaskManager
+
+    path = tmp_path / "mine.yaml"
+    base = repo / "task_configs" / "mini" / "dart_math_mini_gsm8k.yaml"
+    path.write_text(f"include: {base}\ntask: mine\nrepeats: 4\n")
+    with pytest.raises(TaskError, match="repeats: 4 would be ignored"):
+        TaskManager(include_path=str(tmp_path), include_defaults=False).load(["mine"])
+
+
+@pytest.mark.parametrize(
     ("task", "metadata", "options", "message"),
     [
         ("dart_math_mini_gsm8k", {"template": "nope"}, {}, "unknown prompt template 'nope': choose one of alpaca"),
@@ -156,6 +194,20 @@ def test_chat_task_uses_the_models_own_template(build: Callable[..., Any]) -> No
         ("dart_math_mini_gsm8k", {"template": "x" * 5000}, {}, "template"),
         ("dart_math_mini_gsm8k", {"tempalte": "plain"}, {}, "unknown setting 'tempalte': did you mean 'template'?"),
         ("dart_math_mini_gsm8k", {"K": 8}, {}, "unknown setting 'K': did you mean 'k'?"),
+        ("dart_math_mini_gsm8k", {"n": 4}, {}, "unknown setting 'n': did you mean 'k'?"),
+        ("dart_math_mini_gsm8k", {"repeats": 4}, {}, "unknown setting 'repeats': did you mean 'k'?"),
+        (
+            "dart_math_mini_gsm8k",
+            {"base_url": "http://localhost:8000/v1/chat/completions"},
+            {},
+            """add --metadata '{"template": "chat"}', and add --apply_chat_template""",
+        ),
+        (
+            "dart_math_gsm8k_chat",
+            {"data_dir": "mini", "base_url": "http://localhost:8000/v1/chat/completions"},
+            {},
+            "a chat endpoint takes messages, not a prompt: add --apply_chat_template",
+        ),
         ("dart_math_gsm8k", {"data_dir": "/nowhere"}, {}, "no file /nowhere/gsm8k_test.jsonl: data_dir is '/nowhere'"),
         ("dart_math_mini_gsm8k", {"data_dir": "/nowhere"}, {}, "leave data_dir out, or use dart_math_gsm8k"),
         ("dart_math_gsm8k", {"benchmark": "math"}, {}, "this task is gsm8k, not math"),

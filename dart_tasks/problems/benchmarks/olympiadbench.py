@@ -58,6 +58,8 @@ def _parse(row: Row) -> Parsed:
     return f"{instruction}\n{row['question']}", reference, float(row["error"]) if row["error"] else None, metadata
 
 
+_CLOSING = "So the final answer is"  # as the instruction demands
+
 _EXEMPLARS = (
     Exemplar(
         f"{olympiad_instruction('Numerical', False, None)}\n"
@@ -65,6 +67,7 @@ _EXEMPLARS = (
         r"The exponent of 2 in $20!$ is $\lfloor 20/2\rfloor+\lfloor 20/4\rfloor+\lfloor 20/8\rfloor"
         r"+\lfloor 20/16\rfloor=10+5+2+1=18$.",
         "18",
+        _CLOSING,
     ),
     Exemplar(
         f"{olympiad_instruction('Expression', False, None)}\n"
@@ -72,6 +75,7 @@ _EXEMPLARS = (
         r"Each of the $n$ vertices is joined by a diagonal to the $n-3$ vertices that are neither itself nor its "
         r"neighbours, and each diagonal is counted twice.",
         r"\frac{n(n-3)}{2}",
+        _CLOSING,
     ),
     Exemplar(
         f"{olympiad_instruction('Numerical', True, None)}\n"
@@ -79,12 +83,14 @@ _EXEMPLARS = (
         r"For $p=5$ we get $13$ and for $p=7$ we get $37$, both prime; $p=2,3$ give negative numbers and $p\ge 11$ "
         r"gives at least $109$.",
         "5,7",
+        _CLOSING,
     ),
     Exemplar(
         f"{olympiad_instruction('Interval', False, None)}\n"
         r"Determine all real values of $c$ for which $x^2+cx+1=0$ has no real root.",
         r"There is no real root exactly when the discriminant $c^2-4$ is negative, that is when $-2<c<2$.",
         "(-2,2)",
+        _CLOSING,
     ),
 )
 
@@ -103,5 +109,6 @@ BENCHMARK = Benchmark(
     paper="https://arxiv.org/abs/2402.14008",
     policy=Policy(absolute_tolerance=True),  # its column ``error``
     facets=("answer_type", "subfield"),
+    instructs=True,
     exemplars=_EXEMPLARS,
 )
