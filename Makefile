@@ -21,7 +21,7 @@ $(INSTALLED): pyproject.toml
 	@echo "Installing into $(VENV) (about 4 GB, 3 to 6 minutes) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(PIP) --dry-run --no-deps $(TORCH_CPU) >/dev/null 2>&1 && extra= || extra="--extra-index-url $(TORCH_CPU_INDEX)"; \
-	  $(PIP) $$extra $(TORCH_CPU) && $(PIP) $$extra -e ".[cpu,train,ray,dev]"
+	  $(PIP) $$extra $(TORCH_CPU) && $(PIP) $$extra -e ".[cpu,train,qlora,ray,dev]"
 	@$(BIN)/python -m pip uninstall --disable-pip-version-check -qq -y torchvision torchaudio torchcodec
 	@$(BIN)/python -c "import torch, transformers, lm_eval, vllm"
 	@touch $@

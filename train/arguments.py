@@ -20,12 +20,13 @@ from dart_tasks.prompts import get_template
 from train.data import TrainingSet, default_cache_dir
 from train.divergence import ON_DIVERGENCE, OnDivergence
 from train.errors import UsageError, UserError
+from train.lora import Lora
 from train.recipe import DATASETS, Recipe, load_recipe, recipe_names
 
-__all__ = ["AttentionChoice", "DistributedName", "Options", "parse", "training_arguments", "training_set"]
+__all__ = ["ATTENTIONS", "DistributedName", "Options", "parse", "training_arguments", "training_set"]
 
+ATTENTIONS = ("auto", "flash_attention_3", "flash_attention_2", "varlen", "packed_sdpa", "sdpa", "eager")
 DEFAULT_RECIPE = "mistral-7b"
-AttentionChoice = Literal["auto", "packed_sdpa", "flash_attention_3", "flash_attention_2", "sdpa", "eager"]
 DistributedName = Literal["no", "ddp", "fsdp", "deepspeed"]
 
 _OURS = "the order of packs is a function of the seed and the epoch"
@@ -67,6 +68,7 @@ examples:
   accelerate launch train/sft.py --recipe demo --data runs/demo/dataset --output_dir runs/demo/model
   accelerate launch --config_file train/launch/fsdp2-8gpu.yaml train/sft.py --recipe mistral-7b --output_dir OUT
   accelerate launch train/sft.py --recipe llama3-8b --data uniform --dry-run
+  accelerate launch train/sft.py --recipe llama3-8b --lora r=64,alpha=128,targets=all-linear --load-in-4bit
   accelerate launch train/sft.py --data mine.jsonl,query=problem,response=solution --data more/ --model DIR
 """
 
@@ -80,7 +82,9 @@ class Options:
     model: str
     max_length: int
     max_length_policy: Literal["error", "drop"]
-    attention: AttentionChoice
+    attention: str
+    lora: Lora | None
+    load_in_4bit: bool
     on_divergence: OnDivergence
     save_minutes: float
     """Minutes from one checkpoint to the next at most; 0: no limit."""
@@ -105,6 +109,7 @@ class Options:
 _AS_GIVEN = (
     "max_length_policy",
     "attention",
+    "load_in_4bit",
     "on_divergence",
     "export_dtype",
     "scores",
@@ -114,6 +119,12 @@ _AS_GIVEN = (
     "expect_distributed",
 )
 """Options that are flags alone, with their own defaults."""
+
+
+def _attention(name: str) -> str:
+    if name not in ATTENTIONS and "/" not in name:
+        raise argparse.ArgumentTypeError(f"invalid choice: {name!r} (choose from {', '.join(ATTENTIONS)})")
+    return name
 
 
 class _Parser(argparse.ArgumentParser):
@@ -161,7 +172,13 @@ def _own_parser() -> argparse.ArgumentParser:
         metavar="PACKS",
         help="packs per optimizer step, over all processes (default: the recipe's)",
     )
-    add("attention", choices=get_args(AttentionChoice), default="auto", help="(%(default)s)")
+    add(
+        "attention",
+        type=_attention,
+        default="auto",
+        metavar="NAME",
+        help=f"{', '.join(ATTENTIONS)}, or kernels of the hub as kernels-community/flash-attn2 (%(default)s)",
+    )
     add(
         "on-divergence",
         choices=ON_DIVERGENCE,
@@ -174,6 +191,15 @@ def _own_parser() -> argparse.ArgumentParser:
         metavar="M",
         help="save a checkpoint at least this often, beside what --save_strategy says; 0: never (the recipe's: 15)",
     )
+    add(
+        "lora",
+        nargs="?",
+        const="",
+        metavar="key=value,...",
+        help="train an adapter beside frozen weights; keys: r (64), alpha (2 r), targets (all-linear, or "
+        "q_proj+v_proj), dropout (0)",
+    )
+    add("load-in-4bit", action="store_true", help="keep the frozen weights in 4 bits (QLoRA; needs bitsandbytes)")
     add("dry-run", action="store_true", help="print samples, packs, steps, memory and hours; load no weights")
     add("utilisation", type=float, default=0.4, help="model FLOPs utilisation that --dry-run assumes (%(default)s)")
     add("expect-processes", type=int, metavar="N", help="fail unless exactly N processes were started")
@@ -318,6 +344,9 @@ def parse(arguments: Sequence[str]) -> Options:
         raise UsageError(f"--save-minutes must be 0 or more (got {save_minutes:g})")
     if own.save_minutes is None and flags.get("save_strategy") == "no":
         save_minutes = 0
+    lora = None if own.lora is None else Lora.parse(own.lora)
+    if own.load_in_4bit and not lora:
+        raise UsageError("--load-in-4bit is for --lora: weights in 4 bits cannot be trained")
     training = {**_recipe_training(recipe), **flags}
     _check_numbers(training)
     for name, (harmless, reason) in _IMPOSSIBLE.items():
@@ -329,6 +358,7 @@ def parse(arguments: Sequence[str]) -> Options:
         data=tuple(training_set(source, template) for source in sources),
         model=own.model or recipe.model,
         max_length=max_length,
+        lora=lora,
         global_batch=global_batch,
         save_minutes=save_minutes,
         licence=own.licence or "",

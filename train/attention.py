@@ -1,23 +1,63 @@
 """Attention over packed samples, none of which may see another.
 
 ``packed_sdpa`` runs one scaled-dot-product attention per sample: no dense mask, and on CPU 2.8 times the speed of one
-over a 4,096-token pack. It is registered with transformers' ``AttentionInterface`` and is told where samples end by
-``segment_lengths``, which models hand through to it; a model that does not cannot run it, rather than run it wrongly.
-FlashAttention gets the same boundaries as ``cu_seq_lens``.
+over a 4,096-token pack. ``varlen`` is PyTorch's own FlashAttention over sequences of different lengths
+(``torch.nn.attention.varlen``): one kernel per layer, on GPUs of Ampere and newer, with no package to build. Both are
+registered with transformers' ``AttentionInterface`` and are told where samples end by arguments that models hand
+through to them; a model that does not cannot run them, rather than run them wrongly. flash-attn and the kernels of the
+hub get the same boundaries, as ``cu_seq_lens``.
+
+What a GPU runs is decided by a probe of the kernel itself (:func:`trouble`), not by what is installed.
 """
 
 from __future__ import annotations
 
+import copy
 import importlib.util
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from train.arguments import AttentionChoice
+from dart_tasks.console import first_line
+from train.errors import UserError
 
-__all__ = ["choose_attention", "packed_sdpa", "register"]
+__all__ = ["Attention", "choose_attention", "packed_sdpa", "register", "trouble", "varlen_attention"]
 
-PACKED_SDPA = "packed_sdpa"
+PACKED_SDPA, VARLEN = "packed_sdpa", "varlen"
+ON_ANY_DEVICE = (PACKED_SDPA, "sdpa", "eager")
+_PACKAGES = {"flash_attention_3": "flash_attn_interface", "flash_attention_2": "flash_attn"}
+_PROBE_LENGTHS, _PROBE_WINDOW = (40, 9, 1, 33), 7
+_PROBE_TOLERANCE = 0.03  # of the largest value, in bf16
+
+
+@dataclass(frozen=True)
+class Attention:
+    """The implementation that a run uses, and why not one that would have been better (empty if there is none)."""
+
+    name: str
+    note: str = ""
+
+    @property
+    def on_cpu(self) -> str | None:
+        """What to check the model with on the CPU: this, or one that asks the same of it; None: the model's own."""
+        return self.name if self.name in ON_ANY_DEVICE else PACKED_SDPA if self.name == VARLEN else None
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.note})" if self.note else self.name
+
+
+def _refuse(
+    module: torch.nn.Module, bounded: bool, attention_mask: torch.Tensor | None, features: dict[str, Any]
+) -> None:
+    """What our two kernels would compute wrongly is an error."""
+    if not bounded or attention_mask is not None:
+        raise RuntimeError(f"{type(module).__name__} does not tell packed attention where samples end")
+    for feature in ("softcap", "s_aux", "position_bias"):
+        if features.get(feature) is not None:
+            raise RuntimeError(f"packed attention does not compute {feature}; pass --attention eager")
 
 
 def packed_sdpa(
@@ -39,11 +79,8 @@ def packed_sdpa(
     Raises:
         RuntimeError: the segments are unknown, or the layer needs something this kernel does not compute.
     """
-    if segment_lengths is None or attention_mask is not None:
-        raise RuntimeError(f"{type(module).__name__} does not tell packed attention where samples end")
-    for feature in ("softcap", "s_aux", "position_bias"):
-        if kwargs.get(feature) is not None:
-            raise RuntimeError(f"packed attention does not compute {feature}; pass --attention eager")
+    _refuse(module, segment_lengths is not None, attention_mask, kwargs)
+    assert segment_lengths is not None
     grouped = key.shape[1] != query.shape[1]
     outputs = [
         torch.nn.functional.scaled_dot_product_attention(
@@ -69,25 +106,173 @@ def _band(length: int, window: int | None, device: torch.device) -> torch.Tensor
     return (distance >= 0) & (distance < window)
 
 
+def varlen_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    max_length_q: int | None = None,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
+    """As :func:`packed_sdpa`, in one kernel over all segments, in the precision of autocast or else of the values.
+
+    Args:
+        cu_seq_lens_q: where segments start, and the number of tokens: int32, of the shape (segments + 1,).
+        max_length_q: tokens of the longest segment.
+
+    Raises:
+        RuntimeError: the segments are unknown, the layer needs something this kernel does not compute, or the device
+            cannot run it.
+    """
+    from torch.nn.attention.varlen import varlen_attn
+
+    _refuse(module, cu_seq_lens_q is not None and max_length_q is not None, attention_mask, kwargs)
+    if dropout:
+        raise RuntimeError("PyTorch's varlen attention has no dropout; pass --attention packed_sdpa")
+    kind, size = query.device.type, value.shape[-1]
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else value.dtype
+    q, k, v = (states[0].transpose(0, 1).to(dtype) for states in (query, key, value))
+    v = torch.nn.functional.pad(v, (0, q.shape[-1] - size))  # latent attention's values are narrower than its keys
+    options: dict[str, Any] = {}
+    if (groups := q.shape[1] // k.shape[1]) > 1:
+        if "enable_gqa" in inspect.signature(varlen_attn).parameters:
+            options["enable_gqa"] = True
+        else:  # torch 2.11
+            k, v = (states.repeat_interleave(groups, dim=1) for states in (k, v))
+    # The kernel's window counts the tokens before a token, transformers' the token itself as well.
+    window = (-1 if sliding_window is None else sliding_window - 1, 0)
+    bounds: Any = (cu_seq_lens_q, cu_seq_lens_q, max_length_q, max_length_q)
+    output: Any = varlen_attn(q, k, v, *bounds, scale=scaling, window_size=window, **options)
+    return output[None, ..., :size], None
+
+
 def register() -> None:
-    """Make ``packed_sdpa`` known to transformers (idempotent)."""
+    """Make our two kernels known to transformers (idempotent)."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(PACKED_SDPA, packed_sdpa)
+    AttentionInterface.register(VARLEN, varlen_attention)
 
 
-def choose_attention(choice: AttentionChoice, device: torch.device, low_precision: bool) -> AttentionChoice:
-    """The implementation to load the model with: FlashAttention where it can run, else one SDPA per sample.
+def _function(name: str) -> Callable[..., Any]:
+    if name == VARLEN:
+        return varlen_attention
+    from transformers.integrations.flash_attention import flash_attention_forward
+
+    return flash_attention_forward  # type: ignore[no-any-return]
+
+
+class _Layer(torch.nn.Module):
+    """What transformers' kernels ask of the layer that calls them."""
+
+    is_causal = True
+    layer_idx = 0
+
+    def __init__(self, config: Any, attention: str) -> None:
+        super().__init__()
+        self.config = copy.copy(config)
+        self.config._attn_implementation_internal = attention
+
+
+def trouble(name: str, config: Any, device: torch.device, dtype: torch.dtype) -> str:
+    """Why the kernel ``name`` cannot train a model of ``config`` on this device; empty if it can.
+
+    In the heads and sizes of the model, over segments of several lengths, with a window if the model has one: result
+    and gradients must be those of float64, and a segment's must not change by one bit with another segment's values.
+    """
+    if (package := _PACKAGES.get(name)) and not importlib.util.find_spec(package):
+        return f"{package} is not installed"
+    text = config.get_text_config()
+    heads = text.num_attention_heads
+    kv_heads = getattr(text, "num_key_value_heads", None) or heads
+    size = getattr(text, "qk_head_dim", None) or getattr(text, "head_dim", None) or text.hidden_size // heads
+    value_size = getattr(text, "v_head_dim", None) or size
+    windows = (None, _PROBE_WINDOW) if getattr(text, "sliding_window", None) else (None,)
+    try:
+        return next(
+            (
+                reason
+                for window in windows
+                if (reason := _differs(name, text, (heads, kv_heads, size, value_size), window, device, dtype))
+            ),
+            "",
+        )
+    except Exception as error:  # of a package that we do not know
+        return first_line(error).split(". ")[0]
+
+
+def _differs(
+    name: str, config: Any, sizes: tuple[int, int, int, int], window: int | None, device: torch.device, dtype: Any
+) -> str:
+    heads, kv_heads, size, value_size = sizes
+    generator = torch.Generator().manual_seed(0)
+    tokens, first = sum(_PROBE_LENGTHS), _PROBE_LENGTHS[0]
+    shapes = ((heads, size), (kv_heads, size), (kv_heads, value_size))
+    states = [
+        torch.randn(1, n, tokens, width, generator=generator).to(device, dtype).requires_grad_() for n, width in shapes
+    ]
+    exact = [state.detach().double().requires_grad_() for state in states]
+    ends = torch.tensor([0, *_PROBE_LENGTHS], dtype=torch.int32).cumsum(0, dtype=torch.int32).to(device)
+    bounds = {
+        "segment_lengths": _PROBE_LENGTHS,
+        "cu_seq_lens_q": ends,
+        "cu_seq_lens_k": ends,
+        "max_length_q": max(_PROBE_LENGTHS),
+        "max_length_k": max(_PROBE_LENGTHS),
+    }
+
+    def attend(function: Callable[..., Any], inputs: list[torch.Tensor]) -> torch.Tensor:
+        options = {"scaling": size**-0.5, "sliding_window": window, **bounds}
+        output: torch.Tensor = function(_Layer(config, name), *inputs, None, **options)[0]
+        return output
+
+    output, expected = attend(_function(name), states), attend(packed_sdpa, exact)
+    swapped = [torch.cat([-state[:, :, :first], state[:, :, first:]], dim=2) for state in states]
+    if not torch.equal(output[:, first:], attend(_function(name), swapped)[:, first:]):
+        return "samples of a pack see each other"
+    weights = torch.randn(output.shape, generator=generator).to(device, dtype)
+    torch.autograd.backward([(output * weights).sum(), (expected * weights.double()).sum()])
+    pairs = [("result", output, expected)]
+    pairs += [("gradient", ours.grad, theirs.grad) for ours, theirs in zip(states, exact, strict=True)]  # type: ignore[misc]
+    for what, ours, theirs in pairs:
+        error = float((ours.detach().double() - theirs.detach()).abs().max() / theirs.detach().abs().max())
+        if not error < _PROBE_TOLERANCE:
+            return f"its {what} is off by {error:.2g} of the largest value" + (" with a window" if window else "")
+    return ""
+
+
+def _candidates(config: Any) -> list[str]:
+    """The kernels to try on a GPU in half precision, the best first. Two of them have no dropout."""
+    text = config.get_text_config()
+    dropout = any(getattr(text, name, 0) for name in ("attention_dropout", "attn_pdrop"))
+    installed = [name for name, package in _PACKAGES.items() if importlib.util.find_spec(package)]
+    return [name for name in [*installed, VARLEN] if not (dropout and name in ("flash_attention_3", VARLEN))]
+
+
+def choose_attention(choice: str, device: torch.device, low_precision: bool, config: Any) -> Attention:
+    """The implementation to load the model with: the first kernel that passes its probe, else one SDPA per sample.
 
     Args:
-        choice: ``auto`` or a name, which is taken at its word.
+        choice: ``auto``, a name, or a repository of kernels on the hub (``kernels-community/flash-attn2``).
         low_precision: whether the forward pass runs in bf16 or fp16 (FlashAttention has no float32).
+
+    Raises:
+        UserError: the implementation asked for does not pass.
     """
+    dtype = torch.bfloat16 if low_precision else torch.float32
     if choice != "auto":
-        return choice
+        if choice not in ON_ANY_DEVICE and (reason := trouble(choice, config, device, dtype)):
+            raise UserError(f"--attention {choice} cannot be used here: {reason}")
+        return Attention(choice)
+    skipped: list[str] = []
     if device.type == "cuda" and low_precision:
-        if importlib.util.find_spec("flash_attn_interface"):
-            return "flash_attention_3"
-        if importlib.util.find_spec("flash_attn"):
-            return "flash_attention_2"
-    return "packed_sdpa"
+        for name in _candidates(config):
+            if not (reason := trouble(name, config, device, dtype)):
+                return Attention(name, "; ".join(skipped))
+            skipped.append(f"not {name}: {reason}")
+    return Attention(PACKED_SDPA, "; ".join(skipped))

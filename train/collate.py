@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from train.data import Encoded
-from train.loss import IGNORE
+from train.loss import IGNORE, boundaries
 
 __all__ = ["Collator", "collate_samples"]
 
 
-def collate_samples(encoded: Encoded, samples: npt.NDArray[np.int64]) -> dict[str, torch.Tensor]:
-    """One row of ``samples``: ``input_ids``, ``position_ids``, ``labels`` of shape (1, tokens), and ``sample_ids``.
+def collate_samples(encoded: Encoded, samples: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """One row of ``samples``: ``input_ids``, ``position_ids``, ``labels`` of shape (1, tokens), ``sample_ids``.
+
+    And what the forward pass would have to ask the device for: ``target_positions``, and where samples end.
 
     Without samples the row is two tokens that count for nothing: a rank with an empty pack still steps.
     """
@@ -38,10 +41,13 @@ def collate_samples(encoded: Encoded, samples: npt.NDArray[np.int64]) -> dict[st
         positions.append(np.arange(len(row)))
     if not tokens:
         tokens, labels, positions = [np.zeros(2, np.int64)], [np.full(2, IGNORE)], [np.arange(2)]
+    row_labels = np.concatenate(labels)
     return {
         "input_ids": torch.from_numpy(np.concatenate(tokens))[None],
         "position_ids": torch.from_numpy(np.concatenate(positions))[None],
-        "labels": torch.from_numpy(np.concatenate(labels))[None],
+        "labels": torch.from_numpy(row_labels)[None],
+        "target_positions": torch.from_numpy(np.flatnonzero(row_labels[1:] != IGNORE)),
+        **boundaries([len(part) for part in tokens]),
         "sample_ids": torch.from_numpy(np.asarray(samples, dtype=np.int64).copy()),
     }
 
@@ -52,5 +58,5 @@ class Collator:
 
     encoded: Encoded
 
-    def __call__(self, packs: Sequence[npt.NDArray[np.int64]]) -> dict[str, torch.Tensor]:
+    def __call__(self, packs: Sequence[npt.NDArray[np.int64]]) -> dict[str, Any]:
         return collate_samples(self.encoded, np.concatenate(packs))

@@ -7,13 +7,17 @@ vocabulary projection runs on target positions alone, in chunks that are recompu
 
 from __future__ import annotations
 
+import itertools
 import types
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["IGNORE", "chunked_cross_entropy", "install", "packed_logits", "projects_plainly"]
+from train.lora import plain
+
+__all__ = ["IGNORE", "boundaries", "chunked_cross_entropy", "install", "packed_logits", "projects_plainly"]
 
 IGNORE = -100
 """Label of a token whose loss does not count."""
@@ -47,18 +51,31 @@ def chunked_cross_entropy(
     return total
 
 
-def _boundaries(position_ids: torch.Tensor, attention: str) -> dict[str, Any]:
-    """What the attention needs to keep samples apart, from positions that restart at 0."""
+def boundaries(lengths: Sequence[int]) -> dict[str, Any]:
+    """Where the samples of a row of these ``lengths`` end, in every form that an attention asks for.
+
+    Made where the row is made, on the CPU: to find it in ``position_ids`` on a GPU makes the host wait.
+    """
+    ends = torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32)
+    return {"segment_lengths": tuple(lengths), "cu_seq_lens": ends, "max_length": max(lengths)}
+
+
+def _boundaries(position_ids: torch.Tensor) -> dict[str, Any]:
+    """:func:`boundaries` of a row known by its positions alone, which restart at 0."""
+    row = position_ids[0].cpu()
+    starts = (row == 0).nonzero()[:, 0].tolist()
+    lengths = [end - start for start, end in itertools.pairwise([*starts, len(row)])]
+    found = boundaries(lengths)
+    return {**found, "cu_seq_lens": found["cu_seq_lens"].to(position_ids.device)}
+
+
+def _for_attention(bounds: Mapping[str, Any], attention: str) -> dict[str, Any]:
+    """What the attention needs of them to keep samples apart."""
     if attention in ("sdpa", "eager"):  # transformers reads the restarts itself
         return {}
-    row = position_ids[0]
-    starts = (row == 0).nonzero()[:, 0]
-    ends = torch.cat([starts, starts.new_tensor([len(row)])])
-    lengths = ends.diff()
     if attention == "packed_sdpa":
-        return {"segment_lengths": tuple(lengths.tolist())}
-    longest = int(lengths.max())
-    cumulative = ends.to(torch.int32)
+        return {"segment_lengths": bounds["segment_lengths"]}
+    cumulative, longest = bounds["cu_seq_lens"], bounds["max_length"]
     return {
         "cu_seq_lens_q": cumulative,
         "cu_seq_lens_k": cumulative,
@@ -67,10 +84,13 @@ def _boundaries(position_ids: torch.Tensor, attention: str) -> dict[str, Any]:
     }
 
 
-def _hidden_states(model: Any, input_ids: torch.Tensor, position_ids: torch.Tensor) -> torch.Tensor:
+def _hidden_states(
+    model: Any, input_ids: torch.Tensor, position_ids: torch.Tensor, bounds: Mapping[str, Any] | None = None
+) -> torch.Tensor:
     """Last hidden states of one packed row. No mask and no cache: with either, samples would see each other."""
-    boundaries = _boundaries(position_ids, model.config._attn_implementation)
-    output = model.base_model(input_ids=input_ids, position_ids=position_ids, use_cache=False, **boundaries)
+    options = _for_attention(bounds or _boundaries(position_ids), model.config._attn_implementation)
+    decoder = plain(model).base_model
+    output = decoder(input_ids=input_ids, position_ids=position_ids, use_cache=False, **options)
     hidden: torch.Tensor = output[0]
     return hidden
 
@@ -89,8 +109,8 @@ def projects_plainly(model: Any, input_ids: torch.Tensor, position_ids: torch.Te
 
     Not zero where the model scales, caps or biases its logits: such a model cannot be trained by this loss.
     """
-    boundaries = _boundaries(position_ids, model.config._attn_implementation)
-    own = type(model).forward(model, input_ids=input_ids, position_ids=position_ids, use_cache=False, **boundaries)
+    options = _for_attention(_boundaries(position_ids), model.config._attn_implementation)
+    own = type(model).forward(model, input_ids=input_ids, position_ids=position_ids, use_cache=False, **options)
     return float((own.logits[0].float() - packed_logits(model, input_ids, position_ids)).abs().max())
 
 
@@ -99,6 +119,8 @@ def install(model: Any, row_tokens: int = 0, chunk_elements: int = CHUNK_ELEMENT
 
     It replaces ``forward`` on this one object, so that DDP, FSDP2 and ZeRO-3, which hook the module's call, still work.
     ``num_items_in_batch`` is the number of target tokens in the whole optimizer step, across micro-batches and ranks.
+    ``target_positions`` (of the tokens that predict a target) and :func:`boundaries` are found in the row where they
+    are not given; on a GPU the host then waits for it.
 
     Args:
         row_tokens: the most tokens of a row. Every rank then projects in the same number of chunks, whatever its row
@@ -112,17 +134,24 @@ def install(model: Any, row_tokens: int = 0, chunk_elements: int = CHUNK_ELEMENT
         position_ids: torch.Tensor,
         labels: torch.Tensor,
         num_items_in_batch: torch.Tensor | int | None = None,
+        target_positions: torch.Tensor | None = None,
+        segment_lengths: tuple[int, ...] | None = None,
+        cu_seq_lens: torch.Tensor | None = None,
+        max_length: int | None = None,
         **_: Any,
     ) -> Any:
-        hidden = _hidden_states(self, input_ids, position_ids)[0, :-1]
-        targets = labels[0, 1:]  # position i predicts token i + 1; each sample's first label is masked
-        counted = targets != IGNORE
+        bounds = {"segment_lengths": segment_lengths, "cu_seq_lens": cu_seq_lens, "max_length": max_length}
+        hidden = _hidden_states(self, input_ids, position_ids, bounds if segment_lengths else None)[0]
+        if target_positions is None:  # position i predicts token i + 1; each sample's first label is masked
+            target_positions = (labels[0, 1:] != IGNORE).nonzero()[:, 0]
+        targets = labels[0].index_select(0, target_positions + 1)
         head = self.get_output_embeddings()
         chunk_tokens = max(1, chunk_elements // self.config.get_text_config().vocab_size)
         least_chunks = max(1, -(-row_tokens // chunk_tokens))
-        total = chunked_cross_entropy(head, hidden[counted], targets[counted], chunk_tokens, least_chunks)
-        items = counted.sum() if num_items_in_batch is None else num_items_in_batch
-        return CausalLMOutput(loss=total / max(int(items), 1))
+        chosen = hidden.index_select(0, target_positions)
+        total = chunked_cross_entropy(head, chosen, targets, chunk_tokens, least_chunks)
+        items = len(targets) if num_items_in_batch is None else num_items_in_batch
+        return CausalLMOutput(loss=total / (items.clamp(min=1) if isinstance(items, torch.Tensor) else max(items, 1)))
 
     model.forward = types.MethodType(forward, model)
     model.accepts_loss_kwargs = True

@@ -76,8 +76,11 @@ def load_config(model: str) -> Any:
     return config
 
 
-def load_model(model: str, config: Any, attention: str | None) -> Any:
-    """The model with float32 master weights, and its own choice of attention where none is named.
+def load_model(model: str, config: Any, attention: str | None, dtype: Any = None, **options: Any) -> Any:
+    """The model with float32 master weights, or in ``dtype``, and its own choice of attention where none is named.
+
+    Args:
+        options: for ``from_pretrained``.
 
     Raises:
         UserError: it cannot be had, or does not know the attention.
@@ -89,7 +92,7 @@ def load_model(model: str, config: Any, attention: str | None) -> Any:
     logging.disable_progress_bar()
     try:
         return AutoModelForCausalLM.from_pretrained(
-            model, config=config, dtype=torch.float32, attn_implementation=attention
+            model, config=config, dtype=dtype or torch.float32, attn_implementation=attention, **options
         )
     except Exception as error:  # transformers, safetensors and torch raise a dozen kinds
         kind = f" with {attention} attention" if attention else ""

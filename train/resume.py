@@ -47,6 +47,7 @@ def identity_of(options: Options, model: str, arguments: Any, prepared: Prepared
         "data": prepared.encoded.key,
         "samples": sha256(prepared.report.kept.tobytes()).hexdigest()[:16],
         "packing": fingerprint(prepared.packing),
+        **({"lora": f"{options.lora}{' in 4 bits' if options.load_in_4bit else ''}"} if options.lora else {}),
         "max_length": options.max_length,
         "global_batch": options.global_batch,
     }
@@ -65,12 +66,13 @@ def resume_point(arguments: Any, output_dir: Path, identity: Mapping[str, Any], 
         return None
     record = (chosen.resolve().parent if chosen else output_dir) / "run.json"
     recorded = json.loads(record.read_text(encoding="utf-8"))["identity"] if record.is_file() else {}
-    different = sorted(name for name in identity if recorded.get(name) != identity[name])
+    different = sorted(name for name in {*identity, *recorded} if recorded.get(name) != identity.get(name))
     if different:
         first = different[0]
         raise UserError(
             f"{record.parent} holds the checkpoints of another run ({', '.join(different)} differ; {first} was "
-            f"{recorded.get(first)}, is {identity[first]}): choose another --output_dir, or delete it"
+            f"{recorded.get(first, 'not given')}, is {identity.get(first, 'not given')}): choose another "
+            "--output_dir, or delete it"
         )
     if chosen:
         return chosen

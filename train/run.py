@@ -105,27 +105,30 @@ def _check_writable(output_dir: Path) -> None:
 def _train(this: _Run) -> int:
     from train.attention import choose_attention, register
     from train.checkpoints import STAGING
+    from train.lora import add_adapter, trained_share
     from train.loss import install
     from train.preflight import check_model, is_partitioned
 
     options, arguments, output_dir = this.options, this.arguments, this.output_dir
     register()
-    attention = choose_attention(options.attention, arguments.device, arguments.bf16 or arguments.fp16)
+    attention = choose_attention(options.attention, arguments.device, arguments.bf16 or arguments.fp16, this.config)
     identity = identity_of(options, this.model_name, arguments, this.prepared)
     checkpoint = resume_point(arguments, output_dir, identity, this.main)
     check_agreement("run", sha256(str(sorted(identity.items())).encode()).hexdigest()[:12], arguments.world_size)
     check_agreement("checkpoint to resume from", checkpoint.name if checkpoint else "none", arguments.world_size)
 
     if this.main:
-        show.plan(options, arguments, this.model_name, this.prepared, this.batching, this.distributed, attention)
+        show.plan(options, arguments, this.model_name, this.prepared, this.batching, this.distributed, str(attention))
         show.example(this.prepared, this.tokenizer)
-    flash = attention.startswith("flash")  # it cannot run on the CPU, where the model is checked
-    model = load_model(this.model_name, this.config, None if flash else attention)
+    model = _load(this, attention.on_cpu)
     if this.main and not is_partitioned(model):
-        plain = "sdpa" if model._supports_sdpa else "eager"
-        check_model(model, [plain] if flash else [attention, plain])
-    if flash:
-        set_attention(model, attention)
+        check_model(model, [*filter(None, [attention.on_cpu]), "sdpa" if model._supports_sdpa else "eager"])
+    if attention.on_cpu != attention.name:
+        set_attention(model, attention.name)
+    if options.lora:
+        model = add_adapter(model, options.lora, arguments.seed)
+        if this.main:
+            show.line(f"adapter        {trained_share(model)}")
     install(model, this.batching.micro_batch * options.max_length)
 
     try:
@@ -156,6 +159,28 @@ def _train(this: _Run) -> int:
             show.line(f"pushed to {repository}")
     trainer.accelerator.wait_for_everyone()
     return 0
+
+
+def _load(this: _Run, attention: str | None) -> Any:
+    """The base model: float32 master weights, or frozen ones in the run's own precision, or in 4 bits.
+
+    Raises:
+        UserError: it cannot be had, or weights in 4 bits cannot be distributed so.
+    """
+    import torch
+
+    options, arguments = this.options, this.arguments
+    if not options.lora:
+        return load_model(this.model_name, this.config, attention)
+    dtype = torch.bfloat16 if arguments.bf16 else torch.float16 if arguments.fp16 else torch.float32
+    if not options.load_in_4bit:
+        return load_model(this.model_name, this.config, attention, dtype)
+    if this.distributed not in ("no", "ddp"):
+        raise UserError(f"--load-in-4bit cannot be sharded by {this.distributed}: use one process per GPU (ddp)")
+    from train.lora import keep_trainable, quantization
+
+    how = {"quantization_config": quantization(dtype), "device_map": {"": arguments.device}}
+    return keep_trainable(load_model(this.model_name, this.config, attention, dtype, **how))
 
 
 def _trainer(this: _Run, model: Any) -> PackedTrainer:
@@ -191,6 +216,8 @@ def _trainer(this: _Run, model: Any) -> PackedTrainer:
 
 def _export(this: _Run, trainer: PackedTrainer) -> list[str]:
     """Gather the weights (every rank takes part) and write model and card; the names of the files."""
+    import torch
+
     from train.export import export_model
 
     state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
@@ -199,10 +226,17 @@ def _export(this: _Run, trainer: PackedTrainer) -> list[str]:
     options = this.options
     template = get_template(options.data[0].template)
     unwrapped = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+    card = _card(options, this.model_name, show.card_rows(options, this.arguments, this.prepared, this.batching))
+    adapter: list[str] = []
+    if options.lora:
+        from train.lora import empty_plain_model, merged_state, save_adapter
+
+        adapter = save_adapter(unwrapped, state, this.output_dir, card)
+        state = merged_state(unwrapped, state, getattr(torch, options.export_dtype))
+        unwrapped = empty_plain_model(unwrapped)
     files = export_model(unwrapped, state, this.tokenizer, template, this.output_dir, options.export_dtype)
-    rows = show.card_rows(options, this.arguments, this.prepared, this.batching)
-    (this.output_dir / "README.md").write_text(_card(options, this.model_name, rows), encoding="utf-8")
-    return [*files, "README.md"]
+    (this.output_dir / "README.md").write_text(card, encoding="utf-8")
+    return [*files, *adapter, "README.md"]
 
 
 def _card(options: Options, model_name: str, rows: dict[str, str]) -> str:

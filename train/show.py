@@ -88,7 +88,7 @@ def plan(
             ),
             ("steps", f"{steps:,} an epoch, {total:,} in all, {arguments.get_warmup_steps(total):,} of warm-up"),
             ("learning rate", f"{arguments.learning_rate:g}, {getattr(arguments.lr_scheduler_type, 'value', '')}"),
-            ("precision", f"{precision}, float32 master weights"),
+            ("precision", f"{precision}, {_kept(options)}"),
             ("attention", attention),
             ("distributed", f"{distributed}, {arguments.world_size} process(es) on {arguments.device.type}"),
             ("checkpoints", _saving(options, arguments)),
@@ -105,6 +105,13 @@ def _saving(options: Options, arguments: Any) -> str:
     return " and ".join(part for part in (regular, timed) if part) or "none before a signal"
 
 
+def _kept(options: Options) -> str:
+    """In what precision the weights are kept."""
+    if not options.lora:
+        return "float32 master weights"
+    return f"frozen weights in {'4 bits (NF4)' if options.load_in_4bit else 'the same'}, adapter in float32"
+
+
 def card_rows(options: Options, arguments: Any, prepared: Prepared, batching: Batching) -> dict[str, str]:
     """The recipe as the model card tells it."""
     return {
@@ -115,6 +122,8 @@ def card_rows(options: Options, arguments: Any, prepared: Prepared, batching: Ba
         "target tokens": f"{int(prepared.targets.sum()):,} an epoch",
         "packs": f"up to {options.max_length:,} tokens, {prepared.efficiency:.2%} full",
         "global batch": f"{batching.global_batch} packs",
+        **({"adapter": f"LoRA {options.lora}, merged"} if options.lora else {}),
+        **({"frozen weights": "4 bits (NF4), as trained"} if options.load_in_4bit else {}),
         "prompt template": ", ".join(dict.fromkeys(s.template for s in options.data)),
         "precision": "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "float32",
         "seed": str(arguments.seed),

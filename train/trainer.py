@@ -27,6 +27,8 @@ from train.show import line
 
 __all__ = ["PackedTrainer", "SaveInTime"]
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 class PackedTrainer(Trainer):  # type: ignore[misc]
     """A Trainer over packs. The model must have been given its loss by :func:`train.loss.install`."""
@@ -44,8 +46,8 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         super().__init__(train_dataset=dataset, data_collator=Collator(encoded), **kwargs)
-        self._signal = SaveInTime(60 * save_minutes)
-        self.add_callback(self._signal)
+        self._in_time = SaveInTime(60 * save_minutes)
+        self.add_callback(self._in_time)
         self.add_callback(_WrappedProbe(self))
         self._packs = dataset
         self._batching = batching
@@ -65,7 +67,7 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
     @property
     def stopped_by(self) -> int:
         """The signal that ended training early; 0 if none did."""
-        return self._signal.received
+        return self._in_time.stopped_by
 
     @property
     def target_tokens_seen(self) -> int:
@@ -127,20 +129,32 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
     def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
         """The step's gradient norm. Before the step is applied, it and the loss are judged, by all ranks alike."""
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        loss = torch.stack([share for share, *_ in self._step]).sum()
-        if self.args.world_size > 1:
-            torch.distributed.all_reduce(loss)
-        size = float(norm.item() if isinstance(norm, torch.Tensor) else norm)
+        size, loss, targets = self._judged(norm)
         if not math.isfinite(loss):
-            self._stop(f"the loss is {float(loss)}")
+            self._stop(f"the loss is {loss}")
         if not math.isfinite(size) and not self.args.fp16:  # fp16's scaler expects such steps, and skips them
             self._stop(f"the gradient's norm is {size}")
-        problem = self._guard.problem(float(loss), int(self._step_targets))
+        problem = self._guard.problem(loss, int(targets))
         if problem and self._on_divergence == "stop":
             self._stop(problem)
         if problem and self._on_divergence == "warn" and self.is_world_process_zero():
             line(f"warning: step {self.state.global_step + 1}: {problem}")
         return norm
+
+    def _judged(self, norm: Any) -> tuple[float, float, float]:
+        """The gradient's norm, the loss and the target tokens of the step, of all ranks; and what any rank wishes.
+
+        One question to the device: at each the host would wait until the step is computed.
+        """
+        loss = torch.stack([share for share, *_ in self._step]).sum().double()
+        wishes = self._in_time.wishes(self.args.process_index)
+        shared = torch.stack([loss, *(torch.full_like(loss, wish) for wish in wishes)])
+        if self.args.world_size > 1:
+            torch.distributed.all_reduce(shared)
+        known = torch.stack([_scalar(norm, loss), _scalar(self._step_targets, loss)])
+        size, targets, total, *agreed = torch.cat([known, shared]).tolist()
+        self._in_time.agree(*agreed)
+        return size, total, targets
 
     def _stop(self, problem: str) -> NoReturn:
         """End the run, naming the samples of the step's worst micro-batch over all ranks. Every rank must call it."""
@@ -191,6 +205,13 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         self.accelerator.wait_for_everyone()
 
 
+def _scalar(value: Any, like: torch.Tensor) -> torch.Tensor:
+    """A number, tensor or sharded tensor as one of the kind of ``like``, without asking the device for it."""
+    if not isinstance(value, torch.Tensor):
+        return torch.full_like(like, value)
+    return (value.full_tensor() if hasattr(value, "full_tensor") else value).to(like)
+
+
 class SaveInTime(TrainerCallback):  # type: ignore[misc]
     """Saves a checkpoint ``interval_s`` after the last one (0: never), by the clock of the first rank.
 
@@ -198,32 +219,39 @@ class SaveInTime(TrainerCallback):  # type: ignore[misc]
     """
 
     def __init__(self, interval_s: float) -> None:
-        self.received = 0
+        self.stopped_by = 0
+        self._received = 0
         self._interval_s = interval_s or math.inf
         self._saved_at = time.monotonic()
+        self._due = False
 
     def _handle(self, number: int, _frame: Any) -> None:
-        if self.received and number == signal.SIGINT:
+        if self._received and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.received = number
+        self._received = number
+
+    def wishes(self, rank: int) -> list[bool]:
+        """What this rank asks of all: to stop for either signal, and to save."""
+        due = rank == 0 and time.monotonic() - self._saved_at >= self._interval_s
+        return [*(self._received == number for number in _SIGNALS), due]
+
+    def agree(self, *ranks: float) -> None:
+        """Take how many ranks had each of these wishes: all do the same at the end of the same step."""
+        self.stopped_by = next((number for number, n in zip(_SIGNALS, ranks, strict=False) if n), 0)
+        self._due = ranks[-1] > 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._saved_at = time.monotonic()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _SIGNALS:
             signal.signal(number, self._handle)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._saved_at = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        due = args.process_index == 0 and time.monotonic() - self._saved_at >= self._interval_s
-        if args.world_size > 1:  # one rank's signal is everyone's, in the same step, and so is the first one's clock
-            agreed = torch.tensor([self.received, int(due)], device=args.device)
-            torch.distributed.all_reduce(agreed, op=torch.distributed.ReduceOp.MAX)
-            self.received, due = agreed.tolist()
-        if self.received or due:
+        if self.stopped_by or self._due:
             control.should_save = True
-        if self.received:
+        if self.stopped_by:
             control.should_training_stop = True
         return control
 

@@ -143,6 +143,7 @@ def test_features_that_packed_attention_lacks_are_refused() -> None:
         packed_sdpa(torch.nn.Identity(), states, states, states, None, segment_lengths=(4,), softcap=30.0)
 
 
-def test_the_choice_on_cpu_is_one_sdpa_per_sample() -> None:
-    assert choose_attention("auto", torch.device("cpu"), low_precision=True) == "packed_sdpa"
-    assert choose_attention("eager", torch.device("cpu"), low_precision=False) == "eager"
+def test_the_choice_on_cpu_is_one_sdpa_per_sample(build_config: Callable[..., Any]) -> None:
+    config = build_config("llama")
+    assert choose_attention("auto", torch.device("cpu"), True, config).name == "packed_sdpa"
+    assert choose_attention("eager", torch.device("cpu"), False, config).name == "eager"

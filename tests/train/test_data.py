@@ -75,7 +75,9 @@ def test_a_row_restarts_positions_and_masks_every_first_label(tmp_path: Path, to
     encoded = encoded_rows(tmp_path / "d", tokenizer, ("a", "b"), ("c", "de"))
     batch = collate_samples(encoded, np.array([1, 0]))
     first = int(encoded.lengths[1])
-    assert set(batch) == {"input_ids", "position_ids", "labels", "sample_ids"}  # no attention mask
+    assert "attention_mask" not in batch
+    assert batch["segment_lengths"] == (first, int(encoded.lengths[0]))
+    assert batch["target_positions"].tolist() == (batch["labels"][0, 1:] != -100).nonzero()[:, 0].tolist()
     assert (batch["position_ids"] == 0).nonzero()[:, 1].tolist() == [0, first]
     assert batch["labels"][0, [0, first]].tolist() == [-100, -100]
 

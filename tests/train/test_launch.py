@@ -139,8 +139,9 @@ def exported(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("adapter", [[], ["--lora", "r=4"]], ids=["all weights", "LoRA"])
 def test_two_ranks_of_two_micro_batches_equal_one_process(
-    repo: Path, build_model: Any, build_dataset: Any, tmp_path: Path
+    adapter: list[str], repo: Path, build_model: Any, build_dataset: Any, tmp_path: Path
 ) -> None:
     """With lopsided packs: loss and gradients to 1e-6. Started by the CPU configuration, so that it is run too."""
     model, data = build_model(tmp_path / "model"), build_dataset(tmp_path / "data", rows=9, seed=1)
@@ -148,9 +149,18 @@ def test_two_ranks_of_two_micro_batches_equal_one_process(
         file.write(json.dumps({"query": "Long?", "response": "so " * 150}) + "\n")
     one = one_step_of_plain_descent(model, data, tmp_path / "one")
     two = one_step_of_plain_descent(model, data, tmp_path / "two")
-    alone = sft([*one, "--per_device_train_batch_size", "4"], repo, sys.executable, "-m", "train.sft")
+    alone = sft([*one, *adapter, "--per_device_train_batch_size", "4"], repo, sys.executable, "-m", "train.sft")
     spread = sft(
-        [*two, "--per_device_train_batch_size", "1", "--expect-processes", "2", "--expect-distributed", "ddp"],
+        [
+            *two,
+            *adapter,
+            "--per_device_train_batch_size",
+            "1",
+            "--expect-processes",
+            "2",
+            "--expect-distributed",
+            "ddp",
+        ],
         repo,
         *(*ACCELERATE, "--config_file", str(LAUNCH / "cpu.yaml"), "train/sft.py"),
     )

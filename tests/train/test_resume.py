@@ -94,17 +94,19 @@ def weights(output_dir: Path) -> str:
     return hashlib.sha256((output_dir / "model.safetensors").read_bytes()).hexdigest()
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(
+    ("processes", "adapter"), [(1, []), (2, []), (2, ["--lora", "r=4,dropout=0.1"])], ids=["1", "2", "2, LoRA"]
+)
 def test_a_killed_run_ends_with_the_weights_of_an_unkilled_one(
-    processes: int, repo: Path, tiny_llama: Path, data: Path, tmp_path: Path
+    processes: int, adapter: list[str], repo: Path, tiny_llama: Path, data: Path, tmp_path: Path
 ) -> None:
     reference = tmp_path / "reference"
-    finish(command(processes, tiny_llama, data, reference), repo, tmp_path / "reference.log")
+    finish([*command(processes, tiny_llama, data, reference), *adapter], repo, tmp_path / "reference.log")
     steps = EPOCHS * STEPS_PER_EPOCH
     assert f"step {steps}/{steps} " in (tmp_path / "reference.log").read_text()
 
     killed, log = tmp_path / "killed", tmp_path / "killed.log"
-    arguments = command(processes, tiny_llama, data, killed)
+    arguments = [*command(processes, tiny_llama, data, killed), *adapter]
     generator = random.Random(processes)
     first = generator.randrange(4, STEPS_PER_EPOCH)  # in the first epoch, after a checkpoint
     second = generator.randrange(STEPS_PER_EPOCH + 1, steps - 3)  # in the second

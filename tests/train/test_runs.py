@@ -113,9 +113,10 @@ SCALED = {
 
 @pytest.mark.parametrize("kind", SCALED)
 def test_scaled_logits_are_found_on_the_cpu_also_where_flash_attention_will_train(
-    kind: str, sft: Sft, tmp_path: Path, build_model: Callable[..., Path]
+    kind: str, sft: Sft, tmp_path: Path, build_model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The check was left out with FlashAttention: gradients would have been off by 7 to 20 times."""
+    monkeypatch.setattr("train.attention.trouble", lambda *_: "")  # as on a GPU with a kernel that passes its probe
     model = build_model(tmp_path / kind, kind, **SCALED[kind])
     code, error = sft("out", "--attention", "flash_attention_2", model=model)
     assert code == 1 and "changes its logits after the vocabulary projection" in error
@@ -125,7 +126,7 @@ def test_flash_attention_that_is_not_there_is_one_line(sft: Sft) -> None:
     if importlib.util.find_spec("flash_attn"):
         pytest.skip("flash-attn is installed here")
     code, error = sft("out", "--attention", "flash_attention_2")
-    assert code == 1 and "LlamaForCausalLM cannot use flash_attention_2 attention: " in error
+    assert code == 1 and "--attention flash_attention_2 cannot be used here: flash_attn is not" in error
 
 
 def test_a_checkpoint_is_saved_after_so_many_minutes(sft: Sft, tmp_path: Path) -> None:
