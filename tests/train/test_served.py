@@ -5,6 +5,7 @@ The embedded base model is fine-tuned for two steps on the queries of a benchmar
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dart_tasks import embedded
 from train.data import TrainingSet, encode
@@ -77,13 +79,20 @@ def trained_ids(data: Path) -> list[list[int]]:
 @pytest.fixture(scope="module")
 def server(exported: Path) -> Iterator[str]:
     """vLLM's API server on the exported folder; its address."""
+    with serve(exported, exported.parent / "server.log", "--served-model-name", "tuned") as url:
+        yield url
+
+
+@contextlib.contextmanager
+def serve(model: Path, log: Path, *flags: str) -> Iterator[str]:
+    """vLLM's API server on ``model``; its address."""
     pytest.importorskip("vllm")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
-        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(exported)),
-        *("--served-model-name", "tuned", "--host", "127.0.0.1", "--port", str(port)),
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)),
+        *("--host", "127.0.0.1", "--port", str(port), *flags),
         *("--enforce-eager", "--max-model-len", "1024", "--max-num-seqs", "4"),
     ]
     environment = {
@@ -94,7 +103,6 @@ def server(exported: Path) -> Iterator[str]:
         "VLLM_NO_USAGE_STATS": "1",
         "OMP_NUM_THREADS": "1",
     }
-    log = exported.parent / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
@@ -181,3 +189,38 @@ def test_hf_loads_the_folder_and_sends_them(
     assert 0.0 <= evaluate(model, task_manager(pretrained=str(exported))) <= 1.0
     assert sorted(sent) == sorted(trained_ids)
     assert str(model.model.dtype) == "torch.bfloat16" and model.model.config.use_cache
+
+
+def test_adapter_and_merged_weights_are_served_and_evaluated_alike(
+    data: Path, trained_ids: list[list[int]], task_manager: Callable[..., Any]
+) -> None:
+    """The adapter beside its base model and the merged folder give the same greedy texts, other than the base model."""
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.models.openai_completions import LocalCompletionsAPI
+
+    folder = data.parent / "lora"
+    paths = ["--recipe", "demo", "--data", str(data), "--output_dir", str(folder), "--lora", "r=8"]
+    training = ["--max_steps", "12", "--learning_rate", "0.01", "--save_strategy", "no", "--report_to", "none"]
+    assert main([*paths, *training, "--export-dtype", "float32"]) == 0
+    base = embedded.BASE_MODEL_DIR
+    beside = ["--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"tuned={folder / 'adapter'}"]
+    texts: dict[str, list[str]] = {}
+    for name, model, flags in (("merged", folder, ["--served-model-name", "tuned"]), ("adapter", base, beside)):
+        with serve(model, data.parent / f"{name}.log", "--dtype", "float32", *flags) as url:
+            address = f"{url}/v1/completions"
+            texts[name] = [ask(address, prompt=ids, max_tokens=12)["choices"][0]["text"] for ids in trained_ids]
+            if name == "adapter":
+                texts["base"] = [
+                    ask(address, prompt=ids, max_tokens=12, model=str(base))["choices"][0]["text"]
+                    for ids in trained_ids
+                ]
+            arguments = {"model": "tuned", "tokenizer": str(base), "base_url": address, "max_length": 1024}
+            served = LocalCompletionsAPI(**arguments, tokenizer_backend="huggingface", add_bos_token=True)
+            assert 0.0 <= evaluate(served, task_manager(**arguments)) <= 1.0
+    assert texts["adapter"] == texts["merged"] != texts["base"]
+    for arguments in ({"pretrained": str(folder)}, {"pretrained": str(base), "peft": str(folder / "adapter")}):
+        local = HFLM(**arguments, device="cpu", batch_size=1, dtype="float32")
+        prompts = [torch.tensor([ids]) for ids in trained_ids]
+        outputs = [local.model.generate(ids, max_new_tokens=12, do_sample=False)[0, ids.shape[1] :] for ids in prompts]
+        assert [local.tokenizer.decode(ids, skip_special_tokens=True) for ids in outputs] == texts["merged"]
+        assert 0.0 <= evaluate(local, task_manager(**arguments)) <= 1.0
