@@ -50,6 +50,8 @@ class RewardOptions:
         zero_truncated: a response that was cut at the token limit is wrong, also if it had stated its answer.
         require_explicit: an answer counts only if the response states it as such (a box, "the answer is", ...); without
             it the last formula or number counts, which a policy under optimisation learns to exploit.
+        symbolic: ask computer algebra where the fast comparison leaves a pair undecided (an integral, an inequality to
+            be solved); such a case may take two seconds of a worker.
         hedge_penalty: subtracted where several answers are given and one is asked ("5 or 6"); not negative.
         workers: grading processes of this process; None for one per available core, at most 4.
         timeout_s: seconds after which a response is given up, and wrong.
@@ -65,6 +67,7 @@ class RewardOptions:
     thought_opened: bool = False
     zero_truncated: bool = True
     require_explicit: bool = True
+    symbolic: bool = True
     hedge_penalty: float = 0.0
     workers: int | None = None
     timeout_s: float = 5.0
@@ -163,6 +166,7 @@ def sample(
         question if isinstance(question, str) else question_of(prompt),
         tolerance,
         finish_reason,
+        options.symbolic,
     )
 
 
@@ -279,7 +283,7 @@ def _reference(reference: Any) -> Reference | None:
 def _text_reference(text: str) -> str | None:
     text = text.strip()
     if _WORKED.search(text):
-        found = grade(text, "0")
+        found = grade(text, "0", symbolic=False)
         text = found.answer if found.explicit else text
     return text if text and readable(text) else None
 

@@ -79,6 +79,8 @@ def test_a_reference_that_cannot_be_judged_gives_no_reward(reference: object) ->
         (r"[T]\boxed{4}", {"reasoning": ("[T]", "[/T]")}, 0.0),
         (r"It is \boxed{4}.", {"thought_opened": True}, 0.0),
         (r"It is 5.</thinking>\boxed{4}", {"thought_opened": True}, 1.0),
+        (r"\boxed{\int_0^2 2x\,dx}", {}, 1.0),
+        (r"\boxed{\int_0^2 2x\,dx}", {"symbolic": False}, 0.0),
         ("2 + 2 = 4", {}, 0.0),  # merely last
         ("2 + 2 = 4", {"require_explicit": False}, 1.0),
         (r"\boxed{5\text{ or }4}", {"hedge_penalty": 0.5}, -0.5),
