@@ -171,6 +171,7 @@ def file(
 @click.option("--thought-opened", is_flag=True, help="Responses begin inside a thought that the chat template opened.")
 @click.option("--reward-truncated", is_flag=True, help="A cut response may be right, if it had stated its answer.")
 @click.option("--reward-implicit", is_flag=True, help="An answer need not be stated: the last number counts too.")
+@click.option("--symbolic/--no-symbolic", default=True, show_default=True, help="Ask SymPy where a pair is undecided.")
 @click.option(
     "--hedge-penalty", type=click.FloatRange(min=0), default=0.0, help="For several answers where one is asked."
 )

@@ -145,7 +145,6 @@ HACKS = [
     Hack("a percentage of itself", r"\boxed{400\%}", ("40",)),
     Hack("scaled", r"\boxed{4 \times 10^{k}}", ("4", "40", "400")),
     Hack("with a wrong unit", r"\boxed{4\text{ hours}}", ("4 minutes", r"4\text{ cm}")),
-    Hack("as a word and another number", r"\boxed{\text{four or } 5}", ("4", "5")),
     Hack("struck out", r"\boxed{\cancel{4} 5}", ("4",)),
     Hack("hidden in a comment", "\\boxed{5 % 4\n}", ("4", "54")),
     Hack("hidden in a phantom", r"\boxed{\phantom{4}5}", ("4", "45")),
