@@ -14,8 +14,7 @@ from itertools import product
 
 from dart_tasks.grading.compare.equality import same, unlabelled
 from dart_tasks.grading.compare.evaluate import Budget, UndefinedError, self_check
-from dart_tasks.grading.compare.shapes import noncommuting_names
-from dart_tasks.grading.compare.undecided import is_undecided
+from dart_tasks.grading.compare.undecided import is_undecided, noncommuting_names
 from dart_tasks.grading.extract import clean, ends_in, find_answer
 from dart_tasks.grading.parse.phrases import (
     bare,
@@ -38,6 +37,7 @@ __all__ = ["equal", "equivalence_classes", "extract", "grade", "judge", "readabl
 _PROBABILITY = re.compile(r"\\Pr\b|\\mathbb\s*\{?\s*P\s*\}?|\bPr(?=\s*\()")
 _WORDS = re.compile(r"(?:[A-Za-z][A-Za-z'.-]*\s*){1,8}")
 _EQUALS = re.compile(r"(?<![<>!:\\])=|\\approx\b|≈")
+_FORMULA = re.compile(r"[\\$^_=<>]")
 MAX_WORDS = 80  # letters of a reference that is compared as text only
 
 
@@ -204,7 +204,9 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
     if answer in (expected.text.strip(), clean(expected.text)):
         return True, "same text"
     truth = truth_value(expected.text)
-    if truth is not None:
+    if truth is not None and not (
+        len(expected.text.split()) > 1 and (expected.nodes or expected.said)
+    ):  # "Yes. F = x^2 y" has a value too
         given = truth_value(answer)
         given = {"T": True, "F": False}.get(answer) if given is None else given
         if given is not None:
@@ -239,12 +241,20 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
         return True, "same numeral, base left out"
     is_text = any(char.isalpha() for char in expected.key) and not (expected.nodes and given_reading.nodes)
     if is_text and (
-        expected.key == given_reading.key or (not expected.nodes and expected.key == predicate_key(answer))
+        expected.key == given_reading.key or (not expected.nodes and _same_predicate(expected.text, answer))
     ):
         return True, "same words"
     if not given_reading.nodes:
         return False, "answer is not readable as mathematics, and is other text"
     return False, "different values" if expected.nodes else "different text"
+
+
+def _same_predicate(reference: str, answer: str) -> bool:
+    """Whether a sentence and a word, or two sentences, say the same of their subject: "The lines are parallel"."""
+    if _FORMULA.search(reference) or _FORMULA.search(answer.replace("\\text", "")):
+        return False
+    first, second = predicate_key(reference) or text_key(reference), predicate_key(answer) or text_key(answer)
+    return first == second
 
 
 def equivalence_classes(

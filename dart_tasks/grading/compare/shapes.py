@@ -22,10 +22,8 @@ from dart_tasks.grading.parse.tree import (
     Node,
     Number,
     PlusMinus,
-    Power,
     Product,
     Quantity,
-    Quotient,
     Relation,
     Sequence,
     SetOperation,
@@ -48,8 +46,8 @@ __all__ = [
     "is_region",
     "is_solved",
     "is_vector",
+    "is_worded",
     "items_of",
-    "noncommuting_names",
     "renamings",
     "rows_of",
     "same_name",
@@ -204,6 +202,12 @@ def is_label(node: Node) -> bool:
             return False
 
 
+def is_worded(node: Node) -> bool:
+    """``radius 4``: a value that words name."""
+    name = node.operands[0] if isinstance(node, Relation) else None
+    return isinstance(name, Symbol) and name.name.startswith(OPAQUE)
+
+
 def is_label_only_chain(node: Relation) -> bool:
     return len(node.operands) == 2 and isinstance(node.operands[0], Symbol) and isinstance(node.operands[1], Relation)
 
@@ -215,8 +219,9 @@ def same_name(left: Node, right: Node) -> bool:
             primed, fraction = sorted((left.name, right.name), key=lambda name: "/" in name)
             order = len(primed) - len(primed.rstrip("'"))
             return fraction.startswith(f"d{order}{primed.rstrip(chr(39))}/")
-        if left.name.startswith(OPAQUE) or right.name.startswith(OPAQUE):
-            return True
+        labels = [name.removeprefix(OPAQUE) for name in (left.name, right.name) if name.startswith(OPAQUE)]
+        if labels:  # the words that name a value tell it from other words only
+            return labels[0] in labels[-1] or labels[-1] in labels[0]
         return left.name.removeprefix("hat ").lower() == right.name.removeprefix("hat ").lower()
     if isinstance(left, Call) and isinstance(right, Call):
         return left.arguments[0] == right.arguments[0] and len(left.arguments) == len(right.arguments)
@@ -350,28 +355,3 @@ def renamings(reference: Node, answer: Node) -> Iterator[Node]:
             names = dict(zip(own, order, strict=True))
             if any(name != other for name, other in names.items()):
                 yield renamed(answer, names)
-
-
-def noncommuting_names(*nodes: Node) -> frozenset[str]:
-    """The names that notation alone makes matrices: capital letters in a product with an inverse or a transpose."""
-    names: set[str] = set()
-    for part in (part for node in nodes for part in walk(node)):
-        if isinstance(part, Quotient) and any(_is_capital(inner) for inner in walk(part.denominator)):
-            return frozenset()  # nobody divides by a matrix
-        if isinstance(part, Product):
-            bases = [factor.base if isinstance(factor, Power) else factor for factor in part.factors]
-            letters = {base.name for base in bases if isinstance(base, Symbol) and _is_capital(base)}
-            if sum(map(_is_capital, bases)) > 1 and any(map(_is_inverse, part.factors)):
-                names |= letters
-    return frozenset(names)
-
-
-def _is_capital(node: Node) -> bool:
-    return isinstance(node, Symbol) and len(node.name) == 1 and node.name.isupper()
-
-
-def _is_inverse(node: Node) -> bool:
-    """``A^{-1}``, ``A^T``."""
-    if not isinstance(node, Power) or not _is_capital(node.base):
-        return False
-    return isinstance(node.exponent, Negative) or node.exponent == Symbol("T")

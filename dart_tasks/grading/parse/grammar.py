@@ -247,6 +247,8 @@ class Grammar(Cursor):
         """An entry; in a definition by cases, also its condition: ``\\text{if } x > 0``, ``\\text{otherwise}``."""
         word = self.peek().text.lower() if self.peek().kind == "word" else ""
         self.position += word in _CONDITIONS or word in _OTHERWISE
+        if word in _CONDITIONS:
+            self.accept("&")  # the word has a column of its own
         cell = Symbol("otherwise") if word in _OTHERWISE else self.sequence()
         self.accept(".")
         return cell
@@ -279,9 +281,8 @@ class Grammar(Cursor):
                 self.position += 1
             elif self._at_unit(words):
                 words.append(self.next().text)
-            elif words and self._unit_power():
-                words.append("^" + self._unit_power())
-                self.position += 2 if self.peek(1).text != "{" else 4
+            elif words and (power := self._unit_power()):
+                words.append("^" + power)
             elif (
                 words and token.text in ("/", "-", "cdot", ".") and self.peek(1).kind in ("word", "letters", "command")
             ):
@@ -316,10 +317,15 @@ class Grammar(Cursor):
         return after is END or is_mark or after.kind == "word"
 
     def _unit_power(self) -> str:
-        if self.at_mark("^"):
-            ahead = 2 if self.at_mark("{", 1) else 1
-            if self.peek(ahead).text in ("2", "3") and (ahead == 1 or self.at_mark("}", 3)):
-                return self.peek(ahead).text
+        """The power of a unit, which it takes: ``^2``, ``^{-2}``."""
+        start, braced = self.position, False
+        if self.accept("^") is not None:
+            braced = self.accept("{") is not None
+            sign = self.accept("-") or ""
+            power = self.next().text
+            if power in ("1", "2", "3") and (not braced or self.accept("}")):
+                return sign + power
+        self.position = start
         return ""
 
     # -- products and powers

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
+from dart_tasks.grading.parse.tokens import END, Token
 from dart_tasks.grading.parse.tree import (
     CONSTANTS,
     FUNCTIONS,
+    OPAQUE,
     Call,
     Constant,
     Group,
@@ -31,7 +33,6 @@ from dart_tasks.grading.parse.tree import (
 
 if TYPE_CHECKING:
     from dart_tasks.grading.parse.grammar import Grammar
-    from dart_tasks.grading.parse.tokens import Token
 
 __all__ = ["BARS", "FACTORS", "GREEK", "MACROS", "derived"]
 
@@ -81,6 +82,8 @@ def _root(grammar: Grammar, name: str) -> Node:
 
 
 def _function(grammar: Grammar, name: str) -> Node:
+    if name in ("max", "min") and grammar.at_mark("="):  # \\max = 9
+        return Symbol(f"{OPAQUE}{name}")
     return grammar.deeper(lambda: _applied(grammar, _ALIASES.get(name, name)))
 
 
@@ -141,7 +144,7 @@ def _integral(grammar: Grammar, name: str) -> Node:
 def _up_to_differential(grammar: Grammar) -> tuple[list[Token], Symbol]:
     """The integrand's tokens and the variable of its ``dx``, which may stand in a numerator: ``\\frac{dx}{x}``."""
     level, start, inner = 0, grammar.position, 0
-    while (token := grammar.next()) is not grammar.END:
+    while (token := grammar.next()) is not END:
         inner += token.text == "int"
         level += (token.text in ("{", "(")) - (token.text in ("}", ")"))
         variable = grammar.peek()
@@ -156,12 +159,12 @@ def _up_to_differential(grammar: Grammar) -> tuple[list[Token], Symbol]:
         grammar.position += 1
         after: list[Token] = []
         if level:
-            before += [grammar.ONE] if before[-1].text == "{" else []
+            before += [Token("number", "1")] if before[-1].text == "{" else []
             rest = grammar.position
             grammar.expect("}")
             grammar.argument()
             after = grammar.tokens[rest : grammar.position]
-        return [*before, *after] or [grammar.ONE], Symbol(variable.text)
+        return [*before, *after] or [Token("number", "1")], Symbol(variable.text)
     raise UnreadableError("an integral without its differential")
 
 
@@ -175,7 +178,7 @@ def _limit(grammar: Grammar, name: str) -> Node:
     start, level = grammar.position, 1
     while level:
         token = grammar.next()
-        if token is grammar.END:
+        if token is END:
             raise UnreadableError("a limit that does not end")
         level += (token.text == "{") - (token.text == "}")
     target, side = grammar.tokens[start : grammar.position - 1], "+-"

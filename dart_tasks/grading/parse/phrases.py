@@ -62,6 +62,7 @@ _SAME_WORDS = tuple(
         (r"(?:it )?(?:is |no )?not function", "not function"),
     )
 )
+_NAMED_AGAIN = re.compile(r"[,;](?:[\s$\\{]|mathrm|text){0,8}[A-Z]\}?\s*[:=]")  # J: 3, K: 9 are names of values
 _ONE_NUMBER = re.compile(r"(?<![\w.,])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:/\d+)?(?![\w/])%?")
 _COMPARES = re.compile(
     r"\b(?:at least|at most|more|less|fewer|greater|than|over|under|between|not|never|or|minus|negative|to|from"
@@ -108,7 +109,7 @@ def truth_value(text: str) -> bool | None:
 def choice_letter(text: str) -> str | None:
     """The letter of a multiple-choice answer, in upper case: ``(B)``, ``\\textbf{(B)}\\ 5``, ``option (c)``, ``B``."""
     match = _CHOICE.match(bare(text)) if len(text) <= 400 else None
-    if match and choice_letters(text) is not None:
+    if match and (choice_letters(text) is not None or _NAMED_AGAIN.search(text)):
         return None
     return (match[1] or match[2] or match[3]).upper() if match else None
 

@@ -11,6 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import cast
 
+from dart_tasks.grading.parse.compounds import compound
 from dart_tasks.grading.parse.grammar import parse
 from dart_tasks.grading.parse.notation import rewritten, variants
 from dart_tasks.grading.parse.phrases import bare, number_in_sentence, spelt_fraction, spelt_number, text_key
@@ -92,13 +93,14 @@ _INFINITE = re.compile(
 )
 _NO_SOLUTION = re.compile(
     r"(?:(?:there|it|the (?:equation|inequality|system))? ?(?:is|are|has|have) )?no (?:real )?solutions?(?: exists?)?"
-    r"|(?:the )?empty set|none"
+    r"(?: ?[:;,] ?(?:oslash|emptyset|varnothing))?|(?:the )?empty set|none"
 )
+_YES = re.compile(r"\s*(?:\\text\s*\{\s*)?(?:yes|no)\s*[.,:;]\s*\}?\s*", re.IGNORECASE)
 _HOUR = re.compile(r"(\d{1,2}) ?[ap]\.?m\.?")
 _DOLLARS_AND_CENTS = re.compile(r"(\d{1,9}) dollars? (?:and )?(\d{1,2}) cents?")
 _MEASURED = re.compile(
     r"(-?\d{1,30}(?:\.\d{1,30})?(?: *(?:\\times|\\cdot|\*) *10 *\^ *\{? *-?\d{1,4} *\}?)?) +"
-    r"([A-Za-z]{1,12}(?:\^[23])?(?: ?/ ?[A-Za-z]{1,12}(?:\^[23])?)?)"
+    r"([A-Za-z]{1,12}(?:\^[23])?(?:(?: ?[/*·] ?| ?\\cdot ?| )[A-Za-z]{1,12}(?:\^[23])?){0,2})"
 )
 _REALS = re.compile(
     r"(?:(?:the )?set of )?(?:all|any|every) (?:real numbers?|reals|real values)(?: of)?(?: [a-z])?|all x"
@@ -126,6 +128,8 @@ def _read(text: str) -> Reading:
                 nodes.extend(_trees(candidate))
             except (UnreadableError, RecursionError):
                 continue
+    if not nodes and (opening := _YES.match(shortened)) and "=" in shortened:  # Yes. F = x^2 y
+        nodes.extend(_tree_or_nothing(_without_stop(plain(shortened[opening.end() :]).strip())))
     said = _said(shortened) if not nodes and len(base) <= MAX_CHARACTERS else ()
     return Reading(text, tuple(nodes), text_key(base), said)
 
@@ -156,7 +160,7 @@ def _spellings(text: str) -> list[str]:
     """With commas as thousands separators first, where they can be that."""
     if len(text) < 4_000 and _THOUSANDS.search(text) and not re.search(r"[(\[{]", text):
         joined = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
-        return [joined, text]
+        return [joined] if re.search(r",0\d", text) else [joined, text]  # no item of a list is written 000
     return [text]
 
 
@@ -179,7 +183,7 @@ def _trees(text: str) -> list[Node]:
         if clock[1] or hour == 0 or any(part < 10 for part in rest):
             return [time]
         return [time, *_around_colon(cast(Relation, parse(tokenize(text))))]
-    special = _phrase(text) if len(text) <= 100 else None
+    special = (_phrase(text) if len(text) <= 100 else None) or compound(text, _tree_or_nothing)
     if special is not None:
         return [special]
     tokens = tokenize(text)
@@ -198,7 +202,7 @@ def _trees(text: str) -> list[Node]:
 
 def _phrase(text: str) -> Node | None:
     """Phrases that mean a value: all real numbers, no solution, half, 3 to 1, 7 out of 12, 2nd, twenty-five apples."""
-    words = bare(text).lower()
+    words = bare(text).lower().strip(" .")
     if except_ := _REALS_EXCEPT.fullmatch(bare(text)):
         excluded = _tree_or_nothing(except_[1])
         items = excluded[0].items if excluded and isinstance(excluded[0], Sequence) else excluded
@@ -216,7 +220,7 @@ def _phrase(text: str) -> Node | None:
     if ordinal := re.fullmatch(r"(\d+)(?:st|nd|rd|th)", words):
         return _literal(ordinal[1])
     if measured := _MEASURED.fullmatch(text):
-        names = re.findall(r"[A-Za-z]+|\^\d|/", measured[2])
+        names = re.findall(r"[A-Za-z]+|\^\d|/", measured[2].replace("\\cdot", ""))
         if all(name in "/^2^3" or is_unit(name, one_letter=True) for name in names):
             return Quantity(
                 _tree_or_nothing(measured[1])[0], canonical_unit(["per" if name == "/" else name for name in names])

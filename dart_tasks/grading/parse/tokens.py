@@ -162,6 +162,10 @@ def tokenize(text: str) -> list[Token]:
             tokens.append(Token("end", match[0], spaced))
         elif kind in ("content", "words"):
             after_number = bool(tokens) and (tokens[-1].kind == "number" or tokens[-1].text in (")", "}", "pi"))
+            after_number |= len(tokens) > 1 and tokens[-1].text in ("/", "cdot") and tokens[-2].kind == "word"
+            after_number |= (
+                bool(tokens) and tokens[-1].kind in ("letters", "word") and match.end() >= len(text.rstrip())
+            )
             styled = _styled(match["macro"], match["content"], spaced, after_number)
             is_function = len(styled) > 1 and text[match.end() : match.end() + 1] == "(" and match["content"].isalpha()
             tokens.extend([Token("word", match["content"], spaced)] if is_function else styled)
@@ -243,9 +247,6 @@ def _styled(macro: str, content: str, spaced: bool, after_number: bool) -> list[
 
 class Cursor:
     """A position in a list of tokens, and how deep in brackets it is."""
-
-    END = END
-    ONE = Token("number", "1")
 
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens

@@ -12,9 +12,9 @@ __all__ = [
     "NUMBER_WORDS",
     "SCALES",
     "canonical_unit",
+    "contradict",
     "conversion",
     "is_unit",
-    "known_unit",
     "makes_another_value",
 ]
 
@@ -93,6 +93,7 @@ _MEASURES = {
     "kpa": ("pressure", 1000), "cent": ("money", 1), "$": ("money", 100),
 }  # fmt: skip
 _COMPOUND = {"mi/h": "mph", "km/h": "kph"}
+_EXPANDED = {short: unit for unit, short in _COMPOUND.items()}
 SCALES = {
     "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
 }  # fmt: skip
@@ -140,43 +141,69 @@ def makes_another_value(words: list[str]) -> bool:
 
 
 def canonical_unit(words: list[str]) -> str:
-    """One spelling for a unit given as its words and marks: ``["square", "feet"]`` and ``["ft", "^2"]`` -> ``ft^2``."""
-    parts: list[str] = []
-    power = ""
+    """One spelling for a unit given as its words and marks: ``["square", "feet"]`` and ``["ft", "^2"]`` -> ``ft^2``.
+
+    What is below a stroke, or has a negative power, follows one: ``["m", "s", "^-2"]`` -> ``m/s^2``.
+    """
+    parts: list[list[str | int]] = []  # a name and its power
+    sign, power = 1, 1
     for word in words:
         lower = word.lower().rstrip(".")
-        if lower in ("square", "sq", "squared"):
-            power = "^2"
-        elif lower in ("cubic", "cu", "cubed"):
-            power = "^3"
+        if lower in ("square", "sq", "cubic", "cu"):
+            power = 2 if lower.startswith("s") else 3
+        elif lower in ("squared", "cubed") and parts:
+            parts[-1][1] = sign * (2 if lower == "squared" else 3)
+        elif lower.startswith("^") and parts:
+            parts[-1][1] = sign * int(lower[1:])
         elif lower == "per":
-            parts.append("/")
-        elif lower in ("of", "the", "a", "an", "each"):
-            continue
-        else:
-            parts.append(_lookup(word) or lower)
-            if power and lower not in ("^2", "^3"):
-                parts.append(power)
-                power = ""
-    if power and parts:
-        parts.append(power)
-    unit = "".join(part if part in ("/", "^2", "^3") else f" {part}" for part in parts).replace("/ ", "/").strip()
+            sign = -1
+        elif lower not in ("of", "the", "a", "an", "each", "-"):
+            parts.append([_lookup(word) or lower, sign * power])
+            power = 1
+    above = " ".join(_raised(str(name), int(size)) for name, size in parts if int(size) > 0)
+    below = " ".join(_raised(str(name), -int(size)) for name, size in parts if int(size) < 0)
+    unit = f"{above}/{below}" if below else above
     return _COMPOUND.get(unit, unit)
 
 
-def known_unit(unit: str) -> bool:
-    """Whether every part of a canonical unit is one that we know, so that another known unit contradicts it."""
-    if unit.startswith("mod "):
+def _raised(name: str, power: int) -> str:
+    return name if power == 1 else f"{name}^{power}"
+
+
+def _powers(unit: str) -> dict[str, int]:
+    """The names in a canonical unit with their powers: ``m/s^2`` has m to 1, s to -2."""
+    above, _, below = _EXPANDED.get(unit, unit).partition("/")
+    powers: dict[str, int] = {}
+    for names, sign in ((above, 1), (below, -1)):
+        for part in names.split():
+            name, _, power = part.partition("^")
+            powers[name] = powers.get(name, 0) + sign * int(power or 1)
+    return powers
+
+
+def contradict(unit: str, other: str) -> bool:
+    """Whether two different units cannot belong to one quantity: both are known, or their powers differ."""
+    if unit.startswith("mod ") or other.startswith("mod "):
         return True
-    names = unit.replace("^2", "").replace("^3", "").replace("/", " ").split()
-    return bool(names) and all(name in _SPELLINGS for name in names) and "unit" not in names
+    powers, other_powers = _powers(unit), _powers(other)
+    if "unit" in powers or "unit" in other_powers:
+        return sorted(powers.values()) != sorted(other_powers.values())
+    return {*powers, *other_powers} <= _SPELLINGS.keys()
 
 
 def conversion(unit: str, other: str) -> Fraction | None:
     """How many ``other`` one ``unit`` is; None where they do not measure the same."""
-    name, power = (unit[:-2], int(unit[-1])) if unit.endswith(("^2", "^3")) else (unit, 1)
-    other_name, other_power = (other[:-2], int(other[-1])) if other.endswith(("^2", "^3")) else (other, 1)
-    if name not in _MEASURES or other_name not in _MEASURES or power != other_power:
-        return None
-    (measure, size), (other_measure, other_size) = _MEASURES[name], _MEASURES[other_name]
-    return Fraction(size, other_size) ** power if measure == other_measure else None
+    (size, measures), (other_size, other_measures) = _size(unit), _size(other)
+    return size / other_size if measures and measures == other_measures else None
+
+
+def _size(unit: str) -> tuple[Fraction, dict[str, int]]:
+    """A unit's size and what it measures: ``km/h`` is 10^6/3,600,000, and length by time. Nothing if unknown."""
+    size, measures = Fraction(1), dict[str, int]()
+    for name, power in _powers(unit).items():
+        if name not in _MEASURES:
+            return Fraction(1), {}
+        measure, small = _MEASURES[name]
+        size *= Fraction(small) ** power
+        measures[measure] = measures.get(measure, 0) + power
+    return size, {measure: power for measure, power in measures.items() if power}
