@@ -173,6 +173,9 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
         f"{report.exported.n_responses:,} responses to {report.exported.n_queries:,} queries, "
         f"from {report.exported.n_trials:,} trials, are in {run_dir / 'dataset'}"
     )
+    if report.exported.n_thoughts and not config.keep_thinking:
+        click.echo(f"thoughts of {report.exported.n_thoughts:,} trials are in the pool's column `reasoning`; "
+                   "--keep-thinking would write them into the responses")  # fmt: skip
     return EXIT_SET_ASIDE if report.progress.set_aside else 0
 
 

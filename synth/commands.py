@@ -190,6 +190,8 @@ Examples:
 @click.option("--strategy", "strategy_name", default="uniform", show_default=True, help="As in a run.")
 @click.option("-k", "--k", type=click.IntRange(1), help="As in a run.")
 @click.option("--size", type=click.IntRange(1), help="Instead of k: the largest k that keeps no more responses.")
+@click.option("--max-response-tokens", type=click.IntRange(1), help="Keep no longer responses, thoughts included.")
+@click.option("--keep-thinking", is_flag=True, help="Write thoughts that the pools have apart into the responses.")
 @click.option("--lenient-extraction", is_flag=True, help="Also keep answers that were not stated explicitly.")
 @click.option(
     "--decontaminate",
@@ -205,7 +207,8 @@ Examples:
 @click.option("--push-to-hub", metavar="OWNER/NAME", help="Publish the result; refused without a licence.")
 def curate(
     pools: tuple[Path, ...], output: Path, strategy_name: str, k: int | None, size: int | None,
-    lenient_extraction: bool, check: str, originals: Path | None, form: Any, licence: str | None,
+    max_response_tokens: int | None, keep_thinking: bool, lenient_extraction: bool, check: str,
+    originals: Path | None, form: Any, licence: str | None,
     push_to_hub: str | None,
 ) -> None:  # fmt: skip
     """Build a data set of any strategy or size from pools, without sampling again."""
@@ -229,7 +232,7 @@ def curate(
         if check != "off":
             queries = {query.id: query for pool in opened for query in pool.queries()}
             leave_out, overlap = decontaminate(list(queries.values()), check == "drop", click.echo)
-        selection = select(opened, strategy, k, size, lenient_extraction, leave_out)
+        selection = select(opened, strategy, k, size, lenient_extraction, leave_out, max_response_tokens)
         extra = original_rows(originals) if originals else []
         sources = [source(name, role) for name, role in _sources(pools)]  # type: ignore[arg-type]
     except (DataError, LedgerError) as error:
@@ -240,6 +243,8 @@ def curate(
         "strategy": f"{strategy.name}, k = {selection.k}",
         "pools": ", ".join(path.resolve().name for path in pools),
         "answers": "any extracted answer" if lenient_extraction else "explicitly stated only",
+        "thoughts": "in the responses" if keep_thinking else "left out, where they are apart",
+        "longest response": f"{max_response_tokens:,} tokens" if max_response_tokens else "as sampled",
         "duplicates": f"{selection.n_duplicates:,} left out",
         "overlap with test sets": overlap,
         "original solutions": f"{len(extra):,} mixed in",
@@ -251,7 +256,7 @@ def curate(
             check_licence(card, push_to_hub)
     except CardError as error:
         raise click.ClickException(str(error)) from error
-    rows = (row for part in (selected_rows(opened, selection), extra) for row in part)
+    rows = (row for part in (selected_rows(opened, selection, keep_thinking), extra) for row in part)
     try:
         count = write_rows(iter(rows), DATASET_COLUMNS, output / "data" / f"train.{form}", form)
     except (DataError, LedgerError) as error:

@@ -179,6 +179,14 @@ class RunConfig:
         "deepseekmath", "A template's name (alpaca, ...), a file with {query} in it, or the model's own.", str,
         metavar="NAME|FILE|model", row="prompt", show=lambda c: Path(c.prompt_template).name,
     )  # fmt: skip
+    chat_template_kwargs: str = setting(
+        "", "What the model's own chat template is told, as '{\"enable_thinking\": true}'.", str, metavar="JSON",
+        row="prompt", show=lambda c: c.chat_template_kwargs,
+    )  # fmt: skip
+    keep_thinking: bool = setting(
+        False, "Write thoughts into the responses of the data set (the pool has them in any case).", bool,
+        row="prompt", show=lambda c: "thoughts kept" if c.keep_thinking else "",
+    )  # fmt: skip
     temperature: float = setting(
         1.6, "Sampling temperature.", click.FloatRange(0),
         row="sampling", show=lambda c: f"temperature {c.temperature:g}",
@@ -276,6 +284,21 @@ class RunConfig:
         return None if self.prompt_template == MODEL_TEMPLATE else get_template(self.prompt_template)
 
 
+def _canonical(config: RunConfig) -> str:
+    """The chat template's arguments in one spelling."""
+    if not config.chat_template_kwargs:
+        return ""
+    if config.prompt_template != MODEL_TEMPLATE:
+        raise ValueError("--chat-template-kwargs goes with --prompt-template model")
+    try:
+        arguments = json.loads(config.chat_template_kwargs)
+    except json.JSONDecodeError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        raise ValueError(f"--chat-template-kwargs takes a JSON object (got {config.chat_template_kwargs!r})")
+    return json.dumps(arguments, sort_keys=True)
+
+
 def settings() -> dict[str, Setting]:
     """Every setting's declaration, by its field's name."""
     return {field.name: field.metadata["setting"] for field in dataclasses.fields(RunConfig)}
@@ -345,6 +368,7 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     known_fail_rates = all(spec.fail_rate_column for spec in config.datasets)
     if not strategy.needs_difficulty or (known_fail_rates and "probe" not in overrides):
         config = replace(config, probe=0)
+    config = replace(config, chat_template_kwargs=_canonical(config))
     if config.engine == "openai" and not config.endpoints:
         raise ValueError("--engine openai needs --endpoint URL, as http://localhost:8000/v1")
     if config.probe > config.max_trials:

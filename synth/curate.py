@@ -23,7 +23,7 @@ from synth.difficulty import Evidence, Sampled, as_trials_suggest, sampled_by
 from synth.export import DATASET_COLUMNS
 from synth.ledger import Ledger
 from synth.manifest import Manifest, config_of_manifest
-from synth.records import counts, normalise, text_key
+from synth.records import counts, normalise, text_key, with_thought
 from synth.strategy import QueryStats, Strategy
 
 __all__ = [
@@ -53,6 +53,7 @@ class PoolTrial:
     graded: bool
     text_key: int
     truncated: bool
+    n_tokens: int
 
     def is_correct(self, lenient: bool) -> bool:
         """As :func:`synth.records.counts`."""
@@ -68,6 +69,7 @@ class PoolText(NamedTuple):
     answer: str
     n_tokens: int
     finish_reason: str | None
+    reasoning: str | None
 
 
 class Pool(Protocol):
@@ -114,13 +116,15 @@ class RunPool:
         for row in self._ledger.results():
             yield PoolTrial(
                 ids[row.query], row.trial, bool(row.correct), bool(row.explicit), bool(row.graded), row.text_key,
-                row.truncated,
+                row.truncated, row.n_tokens,
             )  # fmt: skip
 
     def texts(self, wanted: Callable[[str, int], bool]) -> Iterator[PoolText]:
         ids = [query.id for query in self._queries]
         for row in self._ledger.pool_where(lambda query, trial: wanted(ids[query], trial)):
-            yield PoolText(ids[row.query], row.trial, row.response, row.answer, row.n_tokens, row.finish_reason)
+            yield PoolText(
+                ids[row.query], row.trial, row.response, row.answer, row.n_tokens, row.finish_reason, row.reasoning
+            )
 
 
 def _sampled_by_manifest(manifest: Manifest, queries: Sequence[Problem]) -> Mapping[str, Sampled]:
@@ -202,22 +206,25 @@ class FilePool:
         return list(found.values())
 
     def trials(self) -> Iterator[PoolTrial]:
-        # A file may hold trials in any order, and a row twice: 17 bytes of each trial are kept to sort them.
-        found: dict[str, tuple[array[int], array[int], bytearray]] = defaultdict(
-            lambda: (array("q"), array("q"), bytearray())
+        # A file may hold trials in any order, and a row twice: 21 bytes of each trial are kept to sort them.
+        found: dict[str, tuple[array[int], array[int], bytearray, array[int]]] = defaultdict(
+            lambda: (array("q"), array("q"), bytearray(), array("i"))
         )
-        for row in self._rows(["query_id", "trial", "correct", "explicit", "graded", "response", "finish_reason"]):
+        for row in self._rows(
+            ["query_id", "trial", "correct", "explicit", "graded", "response", "finish_reason", "n_tokens"]
+        ):
             query_id, trial, response = row["query_id"], row["trial"], row["response"]
             if not isinstance(trial, int) or not 0 <= trial < 2**31 or not isinstance(response, str):
                 raise PoolError(f"pool {self.path}: query {query_id!r} has a row without trial number or response")
-            numbers, keys, flags = found[query_id]
+            numbers, keys, flags, lengths = found[query_id]
+            lengths.append(row.get("n_tokens") or 0)
             numbers.append(trial)
             keys.append(text_key(response))
             flags.append(
                 bool(row["correct"]) + 2 * (row.get("explicit") is not False) + 4 * (row.get("graded") is not False)
                 + 8 * (row.get("finish_reason") == "length")
             )  # fmt: skip
-        for query_id, (numbers, keys, flags) in found.items():
+        for query_id, (numbers, keys, flags, lengths) in found.items():
             last = -1
             for i in sorted(range(len(numbers)), key=numbers.__getitem__):
                 if last >= 0 and numbers[i] == numbers[last]:
@@ -228,10 +235,10 @@ class FilePool:
                     continue
                 last = i
                 correct, explicit, graded, truncated = (bool(flags[i] & bit) for bit in (1, 2, 4, 8))
-                yield PoolTrial(query_id, numbers[i], correct, explicit, graded, keys[i], truncated)
+                yield PoolTrial(query_id, numbers[i], correct, explicit, graded, keys[i], truncated, lengths[i])
 
     def texts(self, wanted: Callable[[str, int], bool]) -> Iterator[PoolText]:
-        columns = ["query_id", "trial", "response", "answer", "n_tokens", "finish_reason"]
+        columns = ["query_id", "trial", "response", "answer", "n_tokens", "finish_reason", "reasoning"]
         rows = (row for row in self._rows(columns) if wanted(row["query_id"], row["trial"]))
         seen: set[tuple[str, int]] = set()
         for query_id, group in groupby(rows, key=itemgetter("query_id")):
@@ -240,7 +247,7 @@ class FilePool:
                     seen.add((query_id, row["trial"]))
                     yield PoolText(
                         query_id, row["trial"], row["response"], row.get("answer") or "", row.get("n_tokens") or 0,
-                        row.get("finish_reason"),
+                        row.get("finish_reason"), row.get("reasoning"),
                     )  # fmt: skip
 
 
@@ -309,9 +316,12 @@ class Selection:
 
 
 def read_trials(
-    pools: Sequence[Pool], lenient: bool, needs_difficulty: bool
+    pools: Sequence[Pool], lenient: bool, needs_difficulty: bool, max_tokens: int | None = None
 ) -> tuple[dict[str, _Trials], list[dict[str, int]], int]:
-    """Trials of all pools by query, each pool's offsets, and the number of duplicates."""
+    """Trials of all pools by query, each pool's offsets, and the number of duplicates.
+
+    Responses of more than ``max_tokens`` tokens tell of difficulty but are not to be kept.
+    """
     found: dict[str, _Trials] = {}
     offsets: list[dict[str, int]] = []
     n_duplicates = 0
@@ -331,7 +341,7 @@ def read_trials(
             evidence[trial.query_id].add(trial.trial, correct, trial.graded, trial.text_key)
             trials.n_trials += 1
             trials.n_correct += correct
-            if correct:
+            if correct and (max_tokens is None or trial.n_tokens <= max_tokens):
                 assert trials.keys is not None
                 assert trials.distinct is not None
                 if trial.text_key in trials.keys:
@@ -361,15 +371,16 @@ def select(
     size: int | None = None,
     lenient: bool = False,
     leave_out: frozenset[str] = frozenset(),
+    max_tokens: int | None = None,
 ) -> Selection:
     """Apply a strategy to pools; with ``size`` instead of ``k``, the largest k that keeps no more than that.
 
-    ``leave_out``: ids of queries to drop.
+    ``leave_out``: ids of queries to drop; ``max_tokens``: the longest response to keep.
 
     Raises:
         PoolError: a pool is unreadable or contradicts itself or another, or k = 1 keeps more than ``size``.
     """
-    found, offsets, n_duplicates = read_trials(pools, lenient, strategy.needs_difficulty)
+    found, offsets, n_duplicates = read_trials(pools, lenient, strategy.needs_difficulty, max_tokens)
     trials = [t for query_id, t in found.items() if query_id not in leave_out]
     fail_rates = [t.fail_rate for t in trials]
 
@@ -411,7 +422,7 @@ def largest_k(total: Callable[[int], int], size: int, most: int) -> int:
     return low
 
 
-def selected_rows(pools: Sequence[Pool], selection: Selection) -> Iterator[dict[str, Any]]:
+def selected_rows(pools: Sequence[Pool], selection: Selection, keep_thinking: bool = False) -> Iterator[dict[str, Any]]:
     """The data set's rows, one pool after the other."""
     index = {query.id: i for i, query in enumerate(selection.queries)}
     kept = [frozenset(positions) for positions in selection.kept]
@@ -424,7 +435,8 @@ def selected_rows(pools: Sequence[Pool], selection: Selection) -> Iterator[dict[
             query = selection.queries[index[text.query_id]]
             reference = query.reference if isinstance(query.reference, str) else json.dumps(query.reference)
             yield {
-                "query": query.query, "response": text.response, "query_id": query.id,
+                "query": query.query, "query_id": query.id,
+                "response": with_thought(text.response, text.reasoning if keep_thinking else None),
                 "trial": offsets[query.id] + text.trial, "answer": text.answer, "reference": reference,
                 "level": query.level, "domain": query.domain, "dataset": query.dataset, "benchmark": query.benchmark,
                 "n_tokens": text.n_tokens, "finish_reason": text.finish_reason,

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from dart_tasks.grading import Case, Verdict
 from dart_tasks.problems.record import Problem
 from synth.engines import Engine, EngineError, SetAside
 from synth.ledger import Ledger
-from synth.records import Completion, Request, Trial, derived_seed
+from synth.records import Completion, Request, Trial, derived_seed, split_thought
 from synth.scheduler import Scheduler, TrialId
 
 __all__ = ["Driver", "Grader", "Observer", "Progress", "PromptMaker", "was_graded"]
@@ -92,6 +92,7 @@ class Driver:
         *,
         attempt: int,
         lenient: bool,
+        keep_thinking: bool = False,
         observer: Observer | None = None,
     ) -> None:
         self._queries = queries
@@ -102,6 +103,7 @@ class Driver:
         self._prompts = prompts
         self._attempt = attempt
         self._lenient = lenient
+        self._keep_thinking = keep_thinking
         self._observer = observer
         self._running: dict[TrialId, int | None] = {}  # -> seed
         self._grading: set[TrialId] = set()
@@ -148,6 +150,9 @@ class Driver:
     def _grade(self, completion: Completion) -> None:
         seed = self._running.pop(completion.id)
         query = self._queries[completion.id.query]
+        if completion.reasoning is None:
+            reasoning, text = split_thought(completion.text)
+            completion = replace(completion, text=text, reasoning=reasoning)
         case = Case(
             response=completion.text,
             reference=query.reference,
@@ -196,6 +201,8 @@ class Driver:
             attempt=self._attempt,
             replica=completion.replica,
             seed=seed,
+            reasoning=completion.reasoning,
+            keep_thinking=self._keep_thinking,
         )
         self._grading.discard(completion.id)
         self._ledger.append(trial)

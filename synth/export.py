@@ -23,6 +23,7 @@ from dart_tasks.files import replacing, write_atomically, write_jsonl
 from dart_tasks.problems.record import Problem
 from synth.difficulty import Sampled
 from synth.ledger import Ledger
+from synth.records import with_thought
 from synth.scheduler import Scheduler
 
 __all__ = [
@@ -46,7 +47,8 @@ _PROVENANCE = {
 DATASET_COLUMNS = {"query": "string", "response": "string", **_PROVENANCE}
 POOL_COLUMNS = {
     "query_id": "string", "query": "string", "reference": "string", "benchmark": "string", "trial": "int32",
-    "response": "string", "n_tokens": "int32", "finish_reason": "string", "answer": "string", "correct": "bool",
+    "response": "string", "reasoning": "string", "n_tokens": "int32", "finish_reason": "string", "answer": "string",
+    "correct": "bool",
     "source": "string", "explicit": "bool", "graded": "bool", "flags": "string", "attempt": "int32", "replica": "int32",
     "seed": "int64", "level": "int32", "domain": "string", "dataset": "string",
 }  # fmt: skip
@@ -65,6 +67,8 @@ class ExportCounts:
     n_responses: int
     n_trials: int
     n_queries: int
+    n_thoughts: int
+    """Trials whose thought is recorded apart."""
 
 
 def pass_rate(n_trials: int, n_correct: int, stopped_at_quota: bool) -> tuple[float | None, float | None]:
@@ -91,6 +95,7 @@ def export_run(
     sampled: list[Sampled],
     folder: Path,
     form: Format,
+    keep_thinking: bool,
     make_card: Callable[[int], str] | None = None,
 ) -> ExportCounts:
     """Write ``default``, ``pool`` and ``queries`` under ``folder``, each file atomically, and the card last.
@@ -100,12 +105,17 @@ def export_run(
     accepted = [frozenset(scheduler.accepted(index)) for index in range(len(queries))]
     references = [_text(query.reference) for query in queries]
 
+    n_thoughts = 0
+
     def pool_rows() -> Iterator[dict[str, Any]]:
+        nonlocal n_thoughts
         for row in ledger.pool():
             query = queries[row.query]
+            n_thoughts += row.reasoning is not None
             yield {
                 "query_id": query.id, "query": query.query, "reference": references[row.query],
-                "benchmark": query.benchmark, "trial": row.trial, "response": row.response, "n_tokens": row.n_tokens,
+                "benchmark": query.benchmark, "trial": row.trial, "response": row.response,
+                "reasoning": row.reasoning, "n_tokens": row.n_tokens,
                 "finish_reason": row.finish_reason, "answer": row.answer, "correct": bool(row.correct),
                 "source": row.source, "explicit": bool(row.explicit), "graded": bool(row.graded), "flags": row.flags,
                 "attempt": row.attempt, "replica": row.replica, "seed": row.seed, "level": query.level,
@@ -116,9 +126,9 @@ def export_run(
         for row in ledger.pool_where(lambda query, trial: trial in accepted[query]):
             query = queries[row.query]
             yield {
-                "query": query.query, "response": row.response, "query_id": query.id, "trial": row.trial,
-                "answer": row.answer, "reference": references[row.query], "level": query.level,
-                "domain": query.domain, "dataset": query.dataset, "benchmark": query.benchmark,
+                "query": query.query, "response": with_thought(row.response, row.reasoning if keep_thinking else None),
+                "query_id": query.id, "trial": row.trial, "answer": row.answer, "reference": references[row.query],
+                "level": query.level, "domain": query.domain, "dataset": query.dataset, "benchmark": query.benchmark,
                 "n_tokens": row.n_tokens, "finish_reason": row.finish_reason, "fail_rate": fail_rates[row.query],
             }  # fmt: skip
 
@@ -143,7 +153,7 @@ def export_run(
         (folder / part / f"train.{'jsonl' if form == 'parquet' else 'parquet'}").unlink(missing_ok=True)
     card = make_card(n_responses) if make_card else f"---\n{configs_block(folder, form)}---\n"
     write_atomically(folder / "README.md", card)
-    return ExportCounts(n_responses, n_trials, n_queries)
+    return ExportCounts(n_responses, n_trials, n_queries, n_thoughts)
 
 
 def count_exported_trials(folder: Path) -> int:

@@ -73,8 +73,8 @@ CREATE TABLE trials(
 _TRIAL_COLUMNS = (
     "query, trial, correct, explicit, graded, text_key, n_tokens, finish_reason, attempt, replica, seed, text_id"
 )
-_TEXT_COLUMNS = "response, answer, source, reason, flags"
-_ADDED = {"trials": "checksum INTEGER", "texts": "checksum INTEGER"}
+_TEXT_COLUMNS = "response, answer, source, reason, flags, reasoning"
+_ADDED = {"trials": ("checksum INTEGER",), "texts": ("checksum INTEGER", "reasoning TEXT")}
 """Columns that ledgers of version 0.1.0 lack; they get them when they are next written to."""
 _QUERY_COLUMNS = "query_id, text, reference, benchmark, dataset, fail_rate, level, domain"
 
@@ -125,6 +125,7 @@ class PoolRow(NamedTuple):
     source: str
     reason: str
     flags: str
+    reasoning: str | None = None
 
 
 def is_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
@@ -166,7 +167,8 @@ def damaged(run_dir: Path, what: str) -> str:
 
 
 def checksum(*values: object) -> int:
-    """Of a row's values, in the order of its columns."""
+    """Of a row's values, in the order of its columns; one that was added later and is empty changes nothing."""
+    values = values[:-1] if values[-1] is None else values
     return zlib.crc32("\0".join(map(str, values)).encode())
 
 
@@ -260,8 +262,8 @@ class Ledger:
             row = list(next(self._rows(f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE query = ? AND trial = ?", *where)))
             row[2:5] = int(t.correct), int(t.explicit), int(t.graded)
             narrow.append((*row[2:5], checksum(*row), *where))
-            text = (row[-1], t.response, *_verdict_texts(t))
-            texts.append((*text[2:], checksum(*text), row[-1]))
+            text = (row[-1], *_texts(t))
+            texts.append((*text[2:6], checksum(*text), row[-1]))
         self._execute(
             ("UPDATE trials SET correct=?, explicit=?, graded=?, checksum=? WHERE query=? AND trial=?", narrow),
             ("UPDATE texts SET answer=?, source=?, reason=?, flags=?, checksum=? WHERE id=?", texts),
@@ -330,7 +332,7 @@ class Ledger:
 
     def pool_where(self, wanted: Callable[[int, int], bool]) -> Iterator[PoolRow]:
         """As :meth:`pool`, but the texts of unwanted trials are not read from disk."""
-        statement = f"SELECT {_TEXT_COLUMNS}, {self._checksum_column['texts']} FROM texts WHERE id = ?"
+        statement = f"SELECT {self._text_columns} FROM texts WHERE id = ?"
         for row in self._trials():
             if wanted(row[0], row[1]):
                 *text, stored = next(self._rows(statement, row[11]), (None,))
@@ -348,10 +350,12 @@ class Ledger:
 
     # ------------------------------------------------------------------ inside
     def _look(self) -> None:
-        """Find out which columns there are: ledgers of version 0.1.0 have no checksums."""
-        self._checksum_column = {
-            table: "checksum" if "checksum" in _columns(self._db, table) else "NULL" for table in _ADDED
-        }
+        """Find out which columns there are: ledgers of version 0.1.0 lack some, which is as if they were empty."""
+        texts, trials = (_columns(self._db, table) for table in ("texts", "trials"))
+        self._trial_columns = f"{_TRIAL_COLUMNS}, {'checksum' if 'checksum' in trials else 'NULL'}"
+        self._text_columns = ", ".join(
+            column if column in texts else "NULL" for column in (*_TEXT_COLUMNS.split(", "), "checksum")
+        )
 
     def _rows(self, statement: str, *parameters: object) -> Iterator[Any]:
         try:
@@ -364,8 +368,7 @@ class Ledger:
     def _trials(self, max_trials: int = 2**31) -> Iterator[Any]:
         """The rows of ``trials``, each verified."""
         n_queries = next(self._rows("SELECT count(*) FROM queries"))[0]
-        column = self._checksum_column["trials"]
-        for *row, stored in self._rows(f"SELECT {_TRIAL_COLUMNS}, {column} FROM trials ORDER BY query, trial"):
+        for *row, stored in self._rows(f"SELECT {self._trial_columns} FROM trials ORDER BY query, trial"):
             if stored is None:
                 sound = isinstance(row[7], str) and all(isinstance(value, int) for value in row[:7])
             else:
@@ -400,9 +403,10 @@ class Ledger:
         database.execute("PRAGMA cache_size=-65536")
         if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'trials'").fetchone():
             database.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
-        for table, column in _ADDED.items():
-            if column.split()[0] not in _columns(database, table):
-                database.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+        for table, columns in _ADDED.items():
+            for column in columns:
+                if column.split()[0] not in _columns(database, table):
+                    database.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
         return database
 
     def _execute(self, *statements: tuple[str, Iterable[tuple[object, ...]]]) -> None:
@@ -453,10 +457,10 @@ class Ledger:
                 self._condition.wait(wait_s)
 
     def _commit(self, batch: list[Trial], first_text_id: int) -> None:
-        texts = [(i, _storable(t.response), *_verdict_texts(t)) for i, t in enumerate(batch, first_text_id)]
+        texts = [(i, *_texts(t)) for i, t in enumerate(batch, first_text_id)]
         rows = [
             (
-                t.id.query, t.id.trial, int(t.correct), int(t.explicit), int(t.graded), text_key(t.response),
+                t.id.query, t.id.trial, int(t.correct), int(t.explicit), int(t.graded), t.text_key,
                 t.n_tokens, t.finish_reason, t.attempt, t.replica, t.seed, i,
             )
             for i, t in enumerate(batch, first_text_id)
@@ -475,8 +479,10 @@ class Ledger:
         )
 
 
-def _verdict_texts(trial: Trial) -> tuple[str, str, str, str]:
-    return _storable(trial.answer), trial.source, _storable(trial.reason), " ".join(trial.flags)
+def _texts(trial: Trial) -> tuple[str | None, ...]:
+    thought = None if trial.reasoning is None else _storable(trial.reasoning)
+    answer, reason = _storable(trial.answer), _storable(trial.reason)
+    return _storable(trial.response), answer, trial.source, reason, " ".join(trial.flags), thought
 
 
 def _is_as_recorded(text_id: int, text: Sequence[Any], stored: int | None, key: int) -> bool:

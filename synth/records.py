@@ -8,7 +8,17 @@ from dataclasses import dataclass
 
 from synth.scheduler import TrialId, TrialResult
 
-__all__ = ["Completion", "Request", "Trial", "counts", "derived_seed", "normalise", "text_key"]
+__all__ = [
+    "Completion",
+    "Request",
+    "Trial",
+    "counts",
+    "derived_seed",
+    "normalise",
+    "split_thought",
+    "text_key",
+    "with_thought",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +33,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What an engine gives back. ``finish_reason`` is "stop" or "length"; ``replica`` tells engines of a run apart."""
+    """What an engine gives back. ``finish_reason`` is "stop" or "length"; ``replica`` tells engines of a run apart.
+
+    ``reasoning`` is the thought where a server gives it apart from the response; ``n_tokens`` counts both.
+    """
 
     id: TrialId
     text: str
     n_tokens: int
     finish_reason: str
     replica: int = 0
+    reasoning: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +68,36 @@ class Trial:
     attempt: int
     replica: int = 0
     seed: int | None = None
+    reasoning: str | None = None
+    """What the model thought before it answered; never graded."""
+    keep_thinking: bool = False
+
+    @property
+    def text_key(self) -> int:
+        """By which duplicates are told: of all that would be kept."""
+        return text_key(with_thought(self.response, self.reasoning) if self.keep_thinking else self.response)
 
     def result(self, lenient: bool) -> TrialResult:
         """What the scheduler sees."""
         right = counts(self.correct, self.explicit, self.finish_reason == "length", lenient)
-        return TrialResult(right, text_key(self.response), self.graded)
+        return TrialResult(right, self.text_key, self.graded)
+
+
+def split_thought(text: str) -> tuple[str | None, str]:
+    """(thought, response) of a text that begins with a thought and ends it; (None, text) of any other.
+
+    The mark of its beginning may be missing: many chat templates put it into the prompt.
+    """
+    thought, mark, response = text.partition("</think>")
+    before, opened, thought_text = thought.partition("<think>")
+    if not mark or (opened and before.strip()):
+        return None, text
+    return (thought_text if opened else thought).strip(), response.lstrip()
+
+
+def with_thought(response: str, reasoning: str | None) -> str:
+    """A response with its thought before it, as models write it; the inverse of :func:`split_thought`."""
+    return response if reasoning is None else f"<think>\n{reasoning.strip()}\n</think>\n\n{response}"
 
 
 def counts(correct: bool, explicit: bool, truncated: bool, lenient: bool) -> bool:

@@ -98,7 +98,7 @@ def _trial(row: PoolRow) -> Trial:
     return Trial(
         TrialId(row.query, row.trial), row.response, row.n_tokens, row.finish_reason, row.answer, bool(row.correct),
         bool(row.explicit), bool(row.graded), row.source, row.reason, tuple(row.flags.split()), row.attempt,
-        row.replica, row.seed,
+        row.replica, row.seed, row.reasoning,
     )  # fmt: skip
 
 

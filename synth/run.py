@@ -152,7 +152,8 @@ def synthesise(
             )
             driver = Driver(
                 queries, plan.scheduler, engine, grader, ledger, prompts,
-                attempt=attempt, lenient=config.lenient_extraction, observer=observer,
+                attempt=attempt, lenient=config.lenient_extraction, keep_thinking=config.keep_thinking,
+                observer=observer,
             )  # fmt: skip
             progress = driver.progress
             driver.run(stop)
@@ -161,7 +162,7 @@ def synthesise(
             form = config.dataset_format
             exported = export_run(
                 ledger, plan.scheduler, queries, plan.fail_rates, [sampled_by(config, query) for query in queries],
-                run_dir / "dataset", form,
+                run_dir / "dataset", form, config.keep_thinking,
                 lambda n_rows: run_card(config, grader_version, n_rows, configs_block(run_dir / "dataset", form)),
             )  # fmt: skip
         return RunReport(plan, progress, resumed, exported)

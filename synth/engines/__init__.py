@@ -7,9 +7,9 @@ OpenAI-compatible servers in ``synth.engines.openai_engine``; a deterministic ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 from synth.records import Completion, Request
 from synth.scheduler import TrialId
@@ -23,7 +23,10 @@ class EngineError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SamplingSettings:
-    """How responses are sampled; the same for every trial of a run. ``top_k`` 0 is off."""
+    """How responses are sampled; the same for every trial of a run. ``top_k`` 0 is off.
+
+    ``template_kwargs`` are told to the model's own chat template.
+    """
 
     temperature: float
     top_p: float
@@ -31,6 +34,7 @@ class SamplingSettings:
     max_new_tokens: int
     stop: tuple[str, ...]
     ignore_eos: bool
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SetAside(NamedTuple):

@@ -26,7 +26,6 @@ __all__ = [
     "EndpointPool",
     "FailedError",
     "RefusedError",
-    "UnusableError",
     "api_root",
     "request_body",
 ]
@@ -56,10 +55,6 @@ class RefusedError(Exception):
     def __init__(self, reason: str, *, too_long: bool = False) -> None:
         super().__init__(reason)
         self.too_long = too_long
-
-
-class UnusableError(Exception):
-    """What the server does cannot be used for this run, whatever the request; the message says what to change."""
 
 
 def api_root(url: str) -> str:
@@ -106,6 +101,7 @@ def request_body(
     }
     if request.chat:
         body["messages"] = [{"role": "user", "content": request.prompt}]
+        body["chat_template_kwargs"] = dict(settings.template_kwargs) or None
     else:
         body["prompt"] = request.prompt
     body.update(extra or {})
@@ -117,7 +113,6 @@ def _completion(payload: Any, request: Request, replica: int) -> Completion:
 
     Raises:
         FailedError: it is not a finished completion.
-        UnusableError: it comes in a form in which a part would be lost.
     """
     try:
         choice = payload["choices"][0]
@@ -126,17 +121,14 @@ def _completion(payload: Any, request: Request, replica: int) -> Completion:
         n_tokens = int((payload.get("usage") or {}).get("completion_tokens") or 0)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise FailedError("the answer is not a completion") from None
-    thought = next((name for name in _THOUGHTS if request.chat and choice["message"].get(name)), None)
-    if thought is not None:
-        raise UnusableError(
-            f"the server gives thoughts apart from the response (in {thought}) and they would be lost: start it "
-            "without a reasoning parser (vLLM: --reasoning-parser), or turn thinking off"
-        )
-    if text is None:
+    message = choice["message"] if request.chat else {}
+    reasoning = next((message[name] for name in _THOUGHTS if isinstance(message.get(name), str)), None) or None
+    if text is None and reasoning is None:
         raise FailedError("the completion has no text (content is null)")
+    text = "" if text is None else text  # it was still thinking when its tokens ran out
     if reason not in ("stop", "length") or not isinstance(text, str):
         raise FailedError(f"the completion ended with {str(reason)[:40]!r}")
-    return Completion(request.id, text, n_tokens, reason, replica)
+    return Completion(request.id, text, n_tokens, reason, replica, reasoning)
 
 
 class Endpoint:
@@ -170,7 +162,7 @@ class Endpoint:
         """One completion.
 
         Raises:
-            BusyError, FailedError, RefusedError, UnusableError: see there; the message names the endpoint.
+            BusyError, FailedError, RefusedError: see there; the message names the endpoint.
         """
         path = "/chat/completions" if request.chat else "/completions"
         status, payload = await self._exchange(session, "POST", path, body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from functools import partial
 
 from synth.config import RunConfig
@@ -21,6 +22,7 @@ def sampling_settings(config: RunConfig) -> SamplingSettings:
         max_new_tokens=config.max_new_tokens,
         stop=(*(template.stop if template else ()), *config.stop),
         ignore_eos=config.ignore_eos,
+        template_kwargs=json.loads(config.chat_template_kwargs or "{}"),
     )
 
 

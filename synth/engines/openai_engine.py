@@ -26,7 +26,6 @@ from synth.engines.endpoints import (
     EndpointPool,
     FailedError,
     RefusedError,
-    UnusableError,
     api_root,
     request_body,
 )
@@ -221,9 +220,6 @@ class OpenAIEngine:
                 completion = await endpoint.sample(self._session, request, body)
                 endpoint.succeeded()
                 break
-            except UnusableError as error:
-                self._give_up(str(error), resumable=False)
-                return
             except BusyError as error:
                 self._note_failure(endpoint, error)
                 continue

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from synth.engines import Engine, EngineError, SetAside
 from synth.records import Completion, Request
@@ -72,7 +72,7 @@ class Replica:
         while self._running and (left_s := deadline_s - time.monotonic()) > 0:
             for done in self._engine.poll(left_s):
                 self._running.discard(done.id)
-                completions.append(Completion(done.id, done.text, done.n_tokens, done.finish_reason, self._number))
+                completions.append(replace(done, replica=self._number))
         return Report(completions, refused)
 
     def close(self) -> None:

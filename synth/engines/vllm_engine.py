@@ -81,6 +81,7 @@ class VllmEngine:
         self._description = f"vllm {getattr(vllm, '__version__', '?')} {model}"
         self._prompts: dict[tuple[int, bool], list[int]] = {}
         self._names: dict[TrialId, str] = {}  # vLLM's own request names, needed to abort
+        self._thought_opened = False  # by the chat template, at the end of the prompt
         self._refused: set[int] = set()
         self._set_aside: dict[int, str] = {}  # not reported yet
         self.steps = 0
@@ -91,6 +92,7 @@ class VllmEngine:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
+        self._template_kwargs = settings.template_kwargs
         self._params = SamplingParams(
             temperature=settings.temperature,
             top_p=settings.top_p,
@@ -139,7 +141,8 @@ class VllmEngine:
                 continue  # aborted meanwhile
             best = output.outputs[0]
             reason = "length" if best.finish_reason == "length" else "stop"
-            completions.append(Completion(identity, best.text, len(best.token_ids), reason))
+            text = "<think>" + best.text if self._thought_opened else best.text
+            completions.append(Completion(identity, text, len(best.token_ids), reason))
         return completions
 
     def abort(self, trials: Iterable[TrialId]) -> None:
@@ -172,9 +175,11 @@ class VllmEngine:
                         "the model has no chat template of its own: give a --prompt-template by name or file"
                     )
                 messages = [{"role": "user", "content": request.prompt}]
-                ids = tokenizer.apply_chat_template(
-                    messages, add_generation_prompt=True, tokenize=True, return_dict=False
+                text = tokenizer.apply_chat_template(
+                    messages, add_generation_prompt=True, tokenize=False, **self._template_kwargs
                 )
+                self._thought_opened = text.rstrip().endswith("<think>")
+                ids = tokenizer(text, add_special_tokens=False)["input_ids"]
             else:
                 ids = tokenizer(request.prompt)["input_ids"]
             if len(ids) >= self._max_model_len:

@@ -18,7 +18,6 @@ import pytest
 from aiohttp import web
 
 from synth.cli import main
-from synth.ledger import Ledger
 
 Rows = list[dict[str, Any]]
 
@@ -111,18 +110,56 @@ def test_a_response_cut_at_the_limit_or_inside_a_thought_is_failed_and_never_kep
 
 # ---------------------------------------------------------------------- what a server of today sends
 @pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
-def test_thoughts_that_would_be_lost_end_the_run_in_one_line(
+def test_thoughts_that_a_server_gives_apart_are_kept_and_never_graded(
     make_server: Any, dart_synth: Any, tmp_path: Path, name: str
 ) -> None:
-    async def think(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
-        return completion(body, f"\\boxed{{{number_of(body)}}}", **{name: "Let me see."})
+    """Of four responses one is null as its tokens ran out while thinking; each thought states a wrong answer."""
+    count = iter(range(1000))
 
-    done = dart_synth(*options(make_server(think).url, tmp_path), "--prompt-template", "model")
-    assert done.code == 1
-    (line,) = done.err.splitlines()
-    assert f"(in {name}) and they would be lost" in line and "same command" not in line
-    with Ledger(tmp_path / "run", read_only=True) as ledger:
-        assert ledger.n_trials() == 0
+    async def think(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        number = next(count)
+        thought = {name: f"Perhaps \\boxed{{-9}}? Try {number}."}
+        if number % 4 == 3:
+            return completion(body, None, "length", **thought)
+        return completion(body, f"So \\boxed{{{number_of(body)}}}, {number}.", **thought)
+
+    server = make_server(think)
+    given = [*options(server.url, tmp_path), "--prompt-template", "model",
+             "--chat-template-kwargs", '{"enable_thinking": true}']  # fmt: skip
+    done = dart_synth(*given)
+    assert done.code == 0, done.err
+    assert "thoughts of 16 trials are in the pool's column `reasoning`" in done.out
+    assert all(body["chat_template_kwargs"] == {"enable_thinking": True} for body in server.bodies)
+    pool, kept = rows(tmp_path / "run", "pool"), rows(tmp_path / "run")
+    assert all(row["reasoning"].startswith("Perhaps") for row in pool)
+    assert [row["response"] for row in pool].count("") == 4
+    assert len(kept) == 12 and not any("Perhaps" in row["response"] for row in kept)
+    for pool_of in (tmp_path / "run", tmp_path / "run/dataset"):
+        arguments = ("-k", 9, "--output", tmp_path / "o", "--format", "jsonl", "--decontaminate", "off")
+        assert dart_synth("curate", pool_of, *arguments, "--keep-thinking").code == 0
+        curated = [json.loads(line) for line in (tmp_path / "o/data/train.jsonl").read_text().splitlines()]
+        assert all(
+            row["response"].startswith("<think>\nPerhaps") and "</think>\n\nSo" in row["response"] for row in curated
+        )
+        refused = dart_synth("curate", pool_of, *arguments, "--max-response-tokens", 8)
+        assert "nothing is left" in refused.err
+
+
+def test_thoughts_inside_the_text_are_told_apart_and_kept_where_wanted(
+    make_server: Any, dart_synth: Any, tmp_path: Path
+) -> None:
+    """The answers alone would be duplicates of each other; the mark of the thought's beginning is in the prompt."""
+    count = iter(range(1000))
+
+    async def think(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return completion(body, f"Try {next(count)}: \\boxed{{-9}}?</think>\n\n\\boxed{{{number_of(body)}}}")
+
+    url = make_server(think).url
+    assert dart_synth(*options(url, tmp_path)).code == 0
+    assert [row["response"] for row in rows(tmp_path / "run")] == [f"\\boxed{{{i}}}" for i in range(4)]
+    assert dart_synth(*options(url, tmp_path), "--keep-thinking", "--output", tmp_path / "kept").code == 0
+    kept = rows(tmp_path / "kept")
+    assert len(kept) == 16 and all(row["response"].startswith("<think>\nTry ") for row in kept)
 
 
 def test_null_content_is_no_empty_trial(make_server: Any, dart_synth: Any, tmp_path: Path) -> None:
