@@ -117,7 +117,10 @@ def test_an_lm_eval_that_is_too_old_is_named_to_who_asks_it_for_our_tasks(
     metadata = tmp_path / "lm_eval-0.4.11.dist-info" / "METADATA"
     metadata.parent.mkdir()
     metadata.write_text("Metadata-Version: 2.1\nName: lm_eval\nVersion: 0.4.11\n")
-    code = "import site, sys; sys.path.insert(0, sys.argv[2]); site.addsitedir(sys.argv[1]); import lm_eval.tasks"
+    code = (
+        "import site, sys; sys.modules.pop('_dart_math_lm_eval', None)  # imported already where installed\n"
+        "sys.path[:0] = sys.argv[1:3]; site.addsitedir(sys.argv[1]); import lm_eval.tasks"
+    )
     result = run(code, str(repo / "plugin"), str(tmp_path), "--tasks", task)
     assert result.stdout == printed
     line = "lm_eval: the dart_math tasks need lm-eval 0.4.12 or newer (this is 0.4.11): pip install -U lm-eval\n"
