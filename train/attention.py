@@ -15,6 +15,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import inspect
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -24,13 +25,24 @@ import torch
 from dart_tasks.console import first_line
 from train.errors import UserError
 
-__all__ = ["Attention", "choose_attention", "packed_sdpa", "register", "trouble", "varlen_attention"]
+__all__ = [
+    "TOLERANCE",
+    "Attention",
+    "KernelErrors",
+    "choose_attention",
+    "kernel_errors",
+    "packed_sdpa",
+    "register",
+    "trouble",
+    "varlen_attention",
+]
 
 PACKED_SDPA, VARLEN = "packed_sdpa", "varlen"
 ON_ANY_DEVICE = (PACKED_SDPA, "sdpa", "eager")
 _PACKAGES = {"flash_attention_3": "flash_attn_interface", "flash_attention_2": "flash_attn"}
 _PROBE_LENGTHS, _PROBE_WINDOW = (40, 9, 1, 33), 7
-_PROBE_TOLERANCE = 0.03  # of the largest value, in bf16
+TOLERANCE = 0.03
+"""Of a kernel in bf16: the largest error, as a share of the largest value. A window off by one makes ten times that."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +172,8 @@ def register() -> None:
 
 
 def _function(name: str) -> Callable[..., Any]:
-    if name == VARLEN:
-        return varlen_attention
+    if name in (VARLEN, PACKED_SDPA):
+        return varlen_attention if name == VARLEN else packed_sdpa
     from transformers.integrations.flash_attention import flash_attention_forward
 
     return flash_attention_forward  # type: ignore[no-any-return]
@@ -179,70 +191,75 @@ class _Layer(torch.nn.Module):
         self.config._attn_implementation_internal = attention
 
 
-def trouble(name: str, config: Any, device: torch.device, dtype: torch.dtype) -> str:
-    """Why the kernel ``name`` cannot train a model of ``config`` on this device; empty if it can.
+@dataclass(frozen=True)
+class KernelErrors:
+    """How a kernel differs from float64: the largest error, as a share of the largest value."""
 
-    In the heads and sizes of the model, over segments of several lengths, with a window if the model has one: result
-    and gradients must be those of float64, and a segment's must not change by one bit with another segment's values.
-    """
-    if (package := _PACKAGES.get(name)) and not importlib.util.find_spec(package):
-        return f"{package} is not installed"
+    result: float
+    gradient: float
+    leaks: bool
+    """Whether a segment's result changes, by one bit or more, with another segment's values."""
+
+
+def kernel_errors(
+    name: str,
+    config: Any,
+    window: int | None,
+    device: torch.device,
+    dtype: torch.dtype,
+    lengths: tuple[int, ...] = _PROBE_LENGTHS,
+) -> KernelErrors:
+    """Errors of the kernel ``name`` in the heads and sizes of a model of ``config``, over segments of ``lengths``."""
     text = config.get_text_config()
     heads = text.num_attention_heads
     kv_heads = getattr(text, "num_key_value_heads", None) or heads
     size = getattr(text, "qk_head_dim", None) or getattr(text, "head_dim", None) or text.hidden_size // heads
     value_size = getattr(text, "v_head_dim", None) or size
-    windows = (None, _PROBE_WINDOW) if getattr(text, "sliding_window", None) else (None,)
-    try:
-        return next(
-            (
-                reason
-                for window in windows
-                if (reason := _differs(name, text, (heads, kv_heads, size, value_size), window, device, dtype))
-            ),
-            "",
-        )
-    except Exception as error:  # of a package that we do not know
-        return first_line(error).split(". ")[0]
-
-
-def _differs(
-    name: str, config: Any, sizes: tuple[int, int, int, int], window: int | None, device: torch.device, dtype: Any
-) -> str:
-    heads, kv_heads, size, value_size = sizes
     generator = torch.Generator().manual_seed(0)
-    tokens, first = sum(_PROBE_LENGTHS), _PROBE_LENGTHS[0]
-    shapes = ((heads, size), (kv_heads, size), (kv_heads, value_size))
+    first = lengths[0]
     states = [
-        torch.randn(1, n, tokens, width, generator=generator).to(device, dtype).requires_grad_() for n, width in shapes
+        torch.randn(1, n, sum(lengths), width, generator=generator).to(device, dtype).requires_grad_()
+        for n, width in ((heads, size), (kv_heads, size), (kv_heads, value_size))
     ]
     exact = [state.detach().double().requires_grad_() for state in states]
-    ends = torch.tensor([0, *_PROBE_LENGTHS], dtype=torch.int32).cumsum(0, dtype=torch.int32).to(device)
-    bounds = {
-        "segment_lengths": _PROBE_LENGTHS,
-        "cu_seq_lens_q": ends,
-        "cu_seq_lens_k": ends,
-        "max_length_q": max(_PROBE_LENGTHS),
-        "max_length_k": max(_PROBE_LENGTHS),
-    }
+    ends = torch.tensor([0, *itertools.accumulate(lengths)], dtype=torch.int32, device=device)
+    bounds = {f"cu_seq_lens_{part}": ends for part in "qk"} | {f"max_length_{part}": max(lengths) for part in "qk"}
 
     def attend(function: Callable[..., Any], inputs: list[torch.Tensor]) -> torch.Tensor:
-        options = {"scaling": size**-0.5, "sliding_window": window, **bounds}
-        output: torch.Tensor = function(_Layer(config, name), *inputs, None, **options)[0]
+        options = {"scaling": size**-0.5, "sliding_window": window, "segment_lengths": lengths, **bounds}
+        output: torch.Tensor = function(_Layer(text, name), *inputs, None, **options)[0]
         return output
 
     output, expected = attend(_function(name), states), attend(packed_sdpa, exact)
     swapped = [torch.cat([-state[:, :, :first], state[:, :, first:]], dim=2) for state in states]
-    if not torch.equal(output[:, first:], attend(_function(name), swapped)[:, first:]):
-        return "samples of a pack see each other"
+    leaks = not torch.equal(output[:, first:], attend(_function(name), swapped)[:, first:])
     weights = torch.randn(output.shape, generator=generator).to(device, dtype)
     torch.autograd.backward([(output * weights).sum(), (expected * weights.double()).sum()])
-    pairs = [("result", output, expected)]
-    pairs += [("gradient", ours.grad, theirs.grad) for ours, theirs in zip(states, exact, strict=True)]  # type: ignore[misc]
-    for what, ours, theirs in pairs:
-        error = float((ours.detach().double() - theirs.detach()).abs().max() / theirs.detach().abs().max())
-        if not error < _PROBE_TOLERANCE:
-            return f"its {what} is off by {error:.2g} of the largest value" + (" with a window" if window else "")
+
+    def error(ours: Any, theirs: Any) -> float:
+        return float((ours.detach().double() - theirs.detach()).abs().max() / theirs.detach().abs().max())
+
+    gradient = max(error(ours.grad, theirs.grad) for ours, theirs in zip(states, exact, strict=True))
+    return KernelErrors(error(output, expected), gradient, leaks)
+
+
+def trouble(name: str, config: Any, device: torch.device, dtype: torch.dtype) -> str:
+    """Why the kernel ``name`` cannot train a model of ``config`` on this device; empty if it can.
+
+    Result and gradients must be those of float64, with a window too if the model has one; no sample may see another.
+    """
+    if (package := _PACKAGES.get(name)) and not importlib.util.find_spec(package):
+        return f"{package} is not installed"
+    for window in (None, _PROBE_WINDOW) if getattr(config.get_text_config(), "sliding_window", None) else (None,):
+        try:
+            errors = kernel_errors(name, config, window, device, dtype)
+        except Exception as error:  # of a package that we do not know
+            return first_line(error).split(". ")[0]
+        if errors.leaks:
+            return "samples of a pack see each other"
+        if not max(errors.result, errors.gradient) < TOLERANCE:
+            where = " with a window" if window else ""
+            return f"it is off by {max(errors.result, errors.gradient):.2g} of the largest value{where}"
     return ""
 
 

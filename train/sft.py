@@ -12,7 +12,6 @@ The same command again resumes from the newest complete checkpoint in ``--output
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from pathlib import Path
@@ -30,8 +29,6 @@ __all__ = ["main"]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program. Exit codes: 0 done, 1 failed, 2 wrong usage, 143 stopped by SIGTERM, 130 by Ctrl-C."""
-    # At every start on a CPU it asks for a package that training does not use.
-    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         from train.run import run
