@@ -239,7 +239,7 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
             return True, "equal in value"
     if any(isinstance(node, Based) and node.numeral == answer.replace(" ", "") for node in expected.nodes):
         return True, "same numeral, base left out"
-    is_text = any(char.isalpha() for char in expected.key) and not (expected.nodes and given_reading.nodes)
+    is_text = not (expected.nodes and given_reading.nodes) and any(map(str.isalpha, expected.key))
     if is_text and (
         expected.key == given_reading.key or (not expected.nodes and _same_predicate(expected.text, answer))
     ):

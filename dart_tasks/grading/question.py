@@ -49,6 +49,7 @@ _ROUNDS = re.compile(
     r"\b(?! of (?:a|one) per ?cent)",
     re.IGNORECASE,
 )
+_ROUNDING_WORDS = ("nearest", "closest", "decimal", "places", "signif", "sig")  # one is in each match
 _COUNTS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6}
 _PLACES = {
     "tenth": 1, "hundredth": 2, "cent": 2, "thousandth": 3, "ten-thousandth": 4, "ten": -1, "hundred": -2,
@@ -87,13 +88,14 @@ def hints(question: str | None) -> Hints:
     if question is None:
         return Hints()
     lower = question.lower()
-    places, digits = _rounding(question)
+    places, digits = _rounding(question) if any(word in lower for word in _ROUNDING_WORDS) else (None, None)
     return Hints(
         ordered=any(hint in lower for hint in _ORDER_HINTS) and bool(_ORDERED.search(question)),
         percent="%" in lower or ("cent" in lower and bool(_PERCENT.search(lower))),
         base=any(word in lower for word in ("binary", "octal", "hexadecimal"))
         or (("base" in lower or "_" in lower) and bool(_BASE.search(lower))),
-        choices="(b)" in lower or bool(_OPTIONS.search(question)),
+        choices="(b)" in lower
+        or (any(mark in question for mark in ("B.", "B)", "B:")) and bool(_OPTIONS.search(question))),
         asked=_asked(question[-4_000:]),
         places=places,
         digits=digits,

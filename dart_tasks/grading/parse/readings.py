@@ -45,15 +45,18 @@ class Reading:
 
     Attributes:
         nodes: the possible trees, likeliest first; none where it is only text.
-        key: equal for equal texts.
         said: for text, the trees of what it says in passing (the only formula or number of a sentence); these are
             compared with a tree, never with another text.
     """
 
     text: str
     nodes: tuple[Node, ...]
-    key: str
     said: tuple[Node, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """Equal for equal texts."""
+        return text_key(_LABELS.sub("", self.text.strip()))
 
 
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])")
@@ -131,7 +134,7 @@ def _read(text: str) -> Reading:
     if not nodes and (opening := _YES.match(shortened)) and "=" in shortened:  # Yes. F = x^2 y
         nodes.extend(_tree_or_nothing(_without_stop(plain(shortened[opening.end() :]).strip())))
     said = _said(shortened) if not nodes and len(base) <= MAX_CHARACTERS else ()
-    return Reading(text, tuple(nodes), text_key(base), said)
+    return Reading(text, tuple(nodes), said)
 
 
 def _without_stop(text: str) -> str:
@@ -270,7 +273,7 @@ def _around_colon(node: Relation) -> list[Node]:
 def native(reference: Native) -> Reading:
     """The reading of a reference in its native type; a list is in order, whatever its brackets."""
     if isinstance(reference, bool) or reference is None:
-        return Reading(str(reference), (), str(reference).lower())
+        return Reading(str(reference), ())
     if isinstance(reference, int | float):
         return _from_number(reference)
     if isinstance(reference, list | tuple):
@@ -279,7 +282,7 @@ def native(reference: Native) -> Reading:
         if all(reading.nodes for reading in readings):
             items = tuple(reading.nodes[0] for reading in readings)
             kind: Node = Sequence(items) if all(isinstance(item, str) for item in reference) else Group("[", items, "]")
-            return Reading(text, (kind if len(items) > 1 or isinstance(kind, Group) else items[0],), text_key(text))
+            return Reading(text, (kind if len(items) > 1 or isinstance(kind, Group) else items[0],))
         return read(text)
     return read(str(reference))
 
@@ -287,6 +290,6 @@ def native(reference: Native) -> Reading:
 def _from_number(value: int | float) -> Reading:
     text = repr(value)
     try:
-        return Reading(text, (_literal(text) if "e" not in text else Number(Fraction(text), None, 0),), text)
+        return Reading(text, (_literal(text) if "e" not in text else Number(Fraction(text), None, 0),))
     except ValueError:  # inf, nan
         return read(text)
