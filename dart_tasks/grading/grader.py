@@ -21,6 +21,7 @@ from dart_tasks.grading.parse.phrases import (
     choice_letter,
     choice_letters,
     clock_time,
+    listed_choices,
     predicate_key,
     text_key,
     truth_value,
@@ -175,10 +176,14 @@ def _values_of_asked(answer: str, question: str | None) -> Iterator[str]:
     """What stands after "E =" in an answer, for an asked E that may not be readable: ``P(X=2) = \\frac38``."""
     asked = hints(question).asked
     if len(asked) == 1:
-        wanted = text_key(_PROBABILITY.sub("P", asked[0]), is_formula=True)
+        wanted = _formula_key(asked[0])
         for equals in _EQUALS.finditer(answer):
-            if text_key(_PROBABILITY.sub("P", answer[: equals.start()]), is_formula=True) == wanted:
+            if _formula_key(answer[: equals.start()]) == wanted:
                 yield answer[equals.end() :]
+
+
+def _formula_key(text: str) -> str:
+    return text_key(re.sub(r"\s*:\s*", ":", _PROBABILITY.sub("P", text)), is_formula=True)
 
 
 def _names_another_formula(answer: str, question: str | None) -> bool:
@@ -211,6 +216,8 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
         given = {"T": True, "F": False}.get(answer) if given is None else given
         if given is not None:
             return given is truth, "same truth value" if given is truth else "other truth value"
+    if rules.choices and (listed := listed_choices(expected.text)) and (chosen := listed_choices(answer)):
+        return listed == chosen, "same choices" if listed == chosen else "other choices"
     for view, name in ((choice_letter, "choice"), (clock_time, "time")):
         wanted, given_view = view(expected.text), view(answer)
         if view is choice_letter and rules.choices and re.fullmatch(r"[a-h]", expected.text.strip()):

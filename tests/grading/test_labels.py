@@ -60,6 +60,11 @@ SAME = [  # question, reference, answer
     (LINE, "7", "b = -4, h = 7"),
     ("In what ratio $a:b$ are they mixed?", "7:32", r"\frac{a}{b} = \frac{7}{32}"),
     ("In what ratio $a:b$ are they mixed?", "7:32", "a:b = 14:64"),
+    ("In what ratio $a:b$ are they mixed?", "7:32", "a : b = 7 : 32"),
+    ("Find the maximum and the minimum.", r"\text{max } 9, \text{min } -7", "maximum 9, minimum -7"),
+    ("Find the maximum and the minimum.", r"\text{max } 9, \text{min } -7", r"\min = -7, \max = 9"),
+    ("Find the maximum and the minimum.", r"\text{max } 9, \text{min } -7", "9, -7"),
+    ("Find the maximum.", "2", r"\max\{1, 2\}"),
     ("For which $a$ is it degenerate?", "1, -2", r"a = 1 \text{ or } a = -2"),
     ("Find the area of triangle $ABC$.", "6", "A = 6"),
     ("Find $AB$.", "6", "x = 6"),
@@ -88,7 +93,14 @@ DIFFERENT = [
     ("In what ratio $a:b$ are they mixed?", "7:32", "b:a = 7:32"),
     ("In what ratio $a:b$ are they mixed?", "7:32", r"\frac{b}{a} = \frac{7}{32}"),
     ("Solve $x^2-x-20=0$ for $x$.", "x=-4,5", "y=-4,5"),
+    ("Find the maximum and the minimum.", r"\text{max } 9, \text{min } -7", r"\text{max } -7, \text{min } 9"),
     ("For which $x$ is it defined?", r"x\ge 6", r"y\ge 6"),
+]  # fmt: skip
+
+OPTIONS = "Which hold?\nA. $p$\nB. $q$\nC. $r$\nD. $s$"
+CHOICES = [  # reference, right answers, wrong answers, where the question lists options
+    ("B", ("B", "(B)", r"\text{B }(a=1)", "B. 25", "B) 25"), ("C", r"\text{C }(a=1)", "AB", "A, B")),
+    ("ACD", ("A, C, D", "A, C and D", "D, C, A", "A、C、D", "(A), (C), (D)", "ACD"), ("A, C", "ABCD", "A, B, D")),
 ]  # fmt: skip
 
 ROUNDED = [  # question, reference, right answers, wrong answers
@@ -115,6 +127,12 @@ def test_the_asked_name_means_nothing(question: str, reference: str, answer: str
 @pytest.mark.parametrize(("question", "reference", "answer"), DIFFERENT)
 def test_another_name_or_value_is_another_answer(question: str, reference: str, answer: str) -> None:
     assert not equal(reference, answer, "math", question)
+
+
+@pytest.mark.parametrize(("reference", "right", "wrong"), CHOICES)
+def test_choices_with_their_values_and_several(reference: str, right: tuple[str, ...], wrong: tuple[str, ...]) -> None:
+    assert [answer for answer in right if not equal(reference, answer, "math", OPTIONS)] == []
+    assert [answer for answer in wrong if equal(reference, answer, "math", OPTIONS)] == []
 
 
 @pytest.mark.parametrize(("question", "reference", "right", "wrong"), ROUNDED)

@@ -25,6 +25,7 @@ from dart_tasks.grading.parse.tree import (
     Product,
     Quantity,
     Quotient,
+    Relation,
     Symbol,
     UnreadableError,
     derivative,
@@ -79,6 +80,18 @@ def _root(grammar: Grammar, name: str) -> Node:
         grammar.expect("]")
     radicand = grammar.deeper(grammar.braced if grammar.at_mark("{") else grammar.primary)
     return Call("root", (radicand, degree))
+
+
+def _extreme(grammar: Grammar, name: str) -> Node:
+    """``\\max(a, b)``; without a bracket it is a name: ``\\max = 9``, ``max 9``."""
+    if grammar.at_mark("(") or grammar.at_mark("{") or grammar.at_mark("_"):
+        return _function(grammar, name)
+    if grammar.at_mark("="):
+        return Symbol(name)
+    value = grammar.deeper(grammar.signed_power)
+    if isinstance(value, Group):  # \\max\\{a, b\\}
+        return Call(name, value.items)
+    return Relation((Symbol(name), value), ("=",))
 
 
 def _function(grammar: Grammar, name: str) -> Node:
@@ -247,6 +260,7 @@ FACTORS = _table(
     (GREEK, lambda grammar, name: grammar.symbol(_VARIANTS.get(name, name))),
     (CONSTANTS, lambda grammar, name: Constant("pi" if name == "pi" else "infinity")),
     (FUNCTIONS, _function),
+    (("max", "min"), _extreme),
     (("sqrt", "cbrt", "root"), _root),
     (_FRACTIONS, _fraction),
     (("binom", "dbinom", "tbinom"), lambda grammar, name: Call("binomial", (grammar.argument(), grammar.argument()))),

@@ -63,6 +63,7 @@ _LABEL = re.compile(
     r"|^[A-EMOPQ](?:'|_\d)?\s*(?=\(\s*[^(),]{1,30},[^()]{1,60}\)$)",
     re.IGNORECASE,
 )
+_EXTREME = re.compile(rf"(?:{_STYLE}\s*)?\b(max|min)imum\b(?: value)?(?: is|:)?\s*\}}?\s*(?=[-=\d\\$.])", re.IGNORECASE)
 _TENDS = re.compile(
     r"^(?:it )?(?:diverges|tends|goes|approaches) to\s+(?=\$?[-+−]?\s*(?:\\infty|∞|\w* ?infinity))", re.IGNORECASE
 )
@@ -93,6 +94,8 @@ def rewritten(text: str) -> str:
         text = _ANGLES.sub(r"\\langle \1\\rangle ", text)
     if " in " in text:
         text = _ELEMENT_OF.sub(r" \\in ", text)
+    if "imum" in text:
+        text = _EXTREME.sub(lambda extreme: f"\\{extreme[1].lower()} ", text)
     if " mod " in text:
         text = _MODULUS.sub(_modulus, text)
     if (

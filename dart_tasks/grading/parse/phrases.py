@@ -16,6 +16,7 @@ __all__ = [
     "choice_letter",
     "choice_letters",
     "clock_time",
+    "listed_choices",
     "number_in_sentence",
     "predicate_key",
     "spelt_fraction",
@@ -33,6 +34,8 @@ _CHOICE = re.compile(
     re.DOTALL,
 )
 _CHOICES = re.compile(r"\{?\(?[A-H]\)?(?:\s*(?:,|;|&|/|\band\b|\bor\b)\s*(?:and\s+|or\s+)?\(?[A-H]\)?){1,8}\}?")
+_LISTED = re.compile(r"\(?[A-H]\)?(?:(?:\s*(?:,|;|&|、|，|和|与|and|or)\s*){0,2}\(?[A-H]\)?){0,7}")
+_VALUED = re.compile(r"\(?([A-H])\)?\s*(?:\(.{1,80}\)|[.:：]\s.{1,80})")
 _NO_CHOICES = re.compile(r"[\d=+^<>_I-Z]")
 _PREDICATE = re.compile(r"^(?:the|both|these|it|they)\s+(?:\w+\s+){0,4}?(?:is|are)\s+(?=\w)(?!not\b)", re.IGNORECASE)
 _TRUE = frozenset(("true", "yes", "correct"))
@@ -120,6 +123,15 @@ def choice_letters(text: str) -> tuple[str, ...] | None:
         return None
     words = bare(text).strip(" .")
     return tuple(re.findall(r"\b[A-H]\b", words)) if _CHOICES.fullmatch(words) else None
+
+
+def listed_choices(text: str) -> frozenset[str] | None:
+    """The letters of an answer to a question that lists choices: ``ACD``, ``A, C and D``, ``B (a = 1)``, ``A、C``."""
+    words = bare(text).strip(" .。") if len(text) <= 200 else ""
+    listed = _LISTED.fullmatch(words)
+    valued = _VALUED.fullmatch(words)
+    letters = re.findall(r"[A-H]", words) if listed else [valued[1]] if valued else []
+    return frozenset(letters) if letters and len(set(letters)) == len(letters) else None
 
 
 def clock_time(text: str) -> tuple[int, int, str] | None:
