@@ -14,7 +14,8 @@ from itertools import product
 
 from dart_tasks.grading.compare.equality import same, unlabelled
 from dart_tasks.grading.compare.evaluate import Budget, UndefinedError, self_check
-from dart_tasks.grading.compare.undecided import is_undecided, noncommuting_names
+from dart_tasks.grading.compare.shapes import noncommuting_names
+from dart_tasks.grading.compare.undecided import is_undecided
 from dart_tasks.grading.extract import clean, ends_in, find_answer
 from dart_tasks.grading.parse.phrases import (
     bare,

@@ -8,27 +8,21 @@ compared exactly where both are rational, else to many digits at points.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from fractions import Fraction
-from itertools import product
-from typing import Literal, TypeAlias
 
 from dart_tasks.grading.compare.calculus import is_calculus
 from dart_tasks.grading.compare.evaluate import (
-    MAX_DIGITS,
-    ROUNDING,
-    WORKING_DIGITS,
     Budget,
     UndefinedError,
     Value,
     agree,
-    digits_needed,
     evaluate,
     exact,
-    is_discrete,
     point,
 )
 from dart_tasks.grading.compare.families import same_families
+from dart_tasks.grading.compare.points import agree_everywhere, same_value_exactly
 from dart_tasks.grading.compare.regions import FLIPPED, Interval, canonical, intervals
 from dart_tasks.grading.compare.shapes import (
     as_vector,
@@ -44,6 +38,7 @@ from dart_tasks.grading.compare.shapes import (
     is_vector,
     is_worded,
     items_of,
+    noncommuting_names,
     renamings,
     rows_of,
     same_name,
@@ -55,7 +50,6 @@ from dart_tasks.grading.compare.shapes import (
     without_name,
     without_unit,
 )
-from dart_tasks.grading.compare.undecided import noncommuting_names
 from dart_tasks.grading.parse.tree import (
     Based,
     Call,
@@ -65,7 +59,6 @@ from dart_tasks.grading.parse.tree import (
     Negative,
     Node,
     Number,
-    Power,
     Product,
     Quotient,
     Relation,
@@ -84,20 +77,6 @@ __all__ = ["same", "unlabelled"]
 
 MAX_ITEMS = 200
 OTHERWISE = Symbol("otherwise")
-Sides: TypeAlias = tuple[Node, Node]
-UpTo: TypeAlias = Literal["nothing", "a factor", "a term"]
-
-POINTS = 5
-# Further points: by how much the variables at even and at odd positions are multiplied.
-FURTHER = tuple(
-    (Fraction(even), Fraction(odd))
-    for even, odd in (
-        (-1, -1), (1, -1), (-1, 1), ("1/1000", "1/1000"), ("-1/1000", "-1/1000"), (70, 70), (-70, -70),
-        (10**6, 10**6), (-(10**6), -(10**6)),
-    )
-)  # fmt: skip
-REAL_NAMES = frozenset(("x", "y", "z", "t", "u", "v", "w", "theta"))  # others beside a root are lengths
-SMALL = 33  # floors of one variable are compared up to here
 SIGNIFICANT_DIGITS = 6  # a decimal stands for an exact value only from this many on
 
 
@@ -267,7 +246,7 @@ class _Comparison:
 
     def _are_multiples(self, left: Relation, right: Relation) -> bool:
         try:
-            return self.agree_everywhere(_difference(left), _difference(right), "a factor")
+            return agree_everywhere(_difference(left), _difference(right), self.budget, "a factor")
         except UndefinedError:
             return False
 
@@ -510,7 +489,7 @@ class _Comparison:
         try:
             a, b = evaluate(left, {}, self.budget), evaluate(right, {}, self.budget)
             if agree(a, b):
-                return self._agrees((left, right), {}, digits_needed(a, left, right))
+                return same_value_exactly(left, right, a, self.budget)
         except UndefinedError:
             return False
         if a.imag or b.imag:
@@ -523,83 +502,17 @@ class _Comparison:
             return False  # the values of products tell nothing of their order: that is left to computer algebra
         try:
             return (
-                self.agree_everywhere(left, right)
-                or any(self.agree_everywhere(left, renamed) for renamed in renamings(left, right))
+                agree_everywhere(left, right, self.budget)
+                or any(agree_everywhere(left, renamed, self.budget) for renamed in renamings(left, right))
                 or self._same_antiderivative(left, right)
             )
         except UndefinedError:
             return False
 
-    def agree_everywhere(self, left: Node, right: Node, up_to: UpTo = "nothing") -> bool:
-        """Whether two expressions agree at all points, possibly up to a constant factor or term.
-
-        Rational functions that agree at five pseudo-random points are the same; others must also agree to the digits
-        that tell the numbers written in them apart, and at further points: negative, small and large.
-        """
-        sides = (left, right)
-        names = sorted(free_symbols(*sides))
-        discrete = is_discrete(*sides)
-        points = [{name: point(name, index, discrete) for name in names} for index in range(POINTS)]
-        origin = None if up_to == "nothing" else points.pop()
-        is_rational = True
-        for values in points:
-            verdict = self._agrees_exactly(sides, values, origin, up_to)
-            is_rational = is_rational and verdict is not None
-            if verdict is False or (
-                verdict is None and not self._agrees(sides, values, WORKING_DIGITS, origin=origin, up_to=up_to)
-            ):
-                return False
-        if is_rational and not discrete and all(_is_rational_function(part) for side in sides for part in walk(side)):
-            return True
-        value = evaluate(left, points[0], self.budget)
-        if not is_rational and not self._agrees(
-            sides, points[0], digits_needed(value, *sides), origin=origin, up_to=up_to
-        ):
-            return False
-        return up_to == "a term" or all(
-            self._agrees_where_real(sides, values, origin, up_to) for values in _further_points(names, sides, discrete)
-        )
-
-    def _agrees_exactly(
-        self, sides: Sides, values: Mapping[str, Fraction], origin: Mapping[str, Fraction] | None, up_to: UpTo
-    ) -> bool | None:
-        """None where a side is not rational there."""
-        found = [exact(side, at) for at in (values, origin) if at is not None for side in sides]
-        return None if None in found else _matches(found, up_to, lambda a, b: bool(a == b))
-
-    def _agrees(
-        self,
-        sides: Sides,
-        values: Mapping[str, Fraction],
-        digits: int,
-        real: bool = False,
-        origin: Mapping[str, Fraction] | None = None,
-        up_to: UpTo = "nothing",
-    ) -> bool:
-        found = [
-            evaluate(side, at, self.budget, digits, real) for at in (values, origin) if at is not None for side in sides
-        ]
-        return _matches(found, up_to, lambda a, b: agree(a, b, digits))
-
-    def _agrees_where_real(
-        self, sides: Sides, values: Mapping[str, Fraction], origin: Mapping[str, Fraction] | None, up_to: UpTo
-    ) -> bool:
-        """A point where a side has no real value, or none that can be computed, tells nothing."""
-        verdict = self._agrees_exactly(sides, values, origin, up_to)
-        if verdict is not None:
-            return verdict
-        try:
-            return any(  # what seems to differ may be rounding, at a large value
-                self._agrees(sides, values, digits, True, origin, up_to) for digits in (WORKING_DIGITS, MAX_DIGITS)
-            )
-        except UndefinedError:
-            self.budget.spend(0)  # raises if it was the budget that ended
-            return True
-
     def _same_antiderivative(self, left: Node, right: Node) -> bool:
         """Both end in a constant of integration, and they differ by a number that neither writes beside it."""
         first, second = _without_constant(left), _without_constant(right)
-        return first is not None and second is not None and self.agree_everywhere(first, second, "a term")
+        return first is not None and second is not None and agree_everywhere(first, second, self.budget, "a term")
 
 
 def _is_condition(node: Node) -> bool:
@@ -615,56 +528,6 @@ def _is_of_variables(node: Node) -> bool:
 
 def _difference(equation: Relation) -> Node:
     return Sum((equation.operands[0], Negative(equation.operands[1])))
-
-
-def _matches(found: list[Value], up_to: UpTo, same: Callable[[Value, Value], bool]) -> bool:
-    """Whether the values of two sides at a point, and at another one, are the same but for what does not count."""
-    if up_to == "nothing":
-        return same(*found)
-    a, b, a_origin, b_origin = found
-    if up_to == "a term":
-        return same(a - a_origin, b - b_origin)
-    return bool(a_origin and b_origin) and same(a * b_origin, b * a_origin)
-
-
-def _further_points(names: list[str], sides: Sides, discrete: bool) -> Iterator[dict[str, Fraction]]:
-    """Small integers where those are meant; else points of either sign, small and large."""
-    rounds = any(isinstance(part, Call) and part.name in ROUNDING for side in sides for part in walk(side))
-    if discrete or rounds:  # rounded expressions may differ at few integers only
-        highest = (SMALL if rounds else 8, 6 if rounds else 3, 2)
-        ranges = [range(1, highest[len(names) - 1] + 1)] * len(names) if len(names) <= len(highest) else []
-        for chosen in product(*ranges) if ranges else ():
-            yield {name: Fraction(value) for name, value in zip(names, chosen, strict=True)}
-    if discrete:
-        return
-    only_positive = _is_length_of_root(names, sides)
-    for index, (even, odd) in enumerate(FURTHER):
-        if not (only_positive and (even < 0 or odd < 0)) and (even == odd or len(names) > 1):
-            signs = (odd if position % 2 else even for position in range(len(names)))
-            yield {name: point(name, POINTS + index) * sign for name, sign in zip(names, signs, strict=True)}
-
-
-def _is_rational_function(part: Node) -> bool:
-    """The square root of x^2 has rational values at rational points, and is none."""
-    if isinstance(part, Power):
-        exponent = exact(part.exponent)
-        return exponent is not None and exponent.denominator == 1
-    return not isinstance(part, Call)
-
-
-def _is_length_of_root(names: list[str], sides: Sides) -> bool:
-    """Whether a root is taken and its letters stand for lengths, as in a square's diagonal: those are positive."""
-    has_root = any(
-        (isinstance(part, Call) and part.name == "root") or (isinstance(part, Power) and _is_half(part.exponent))
-        for side in sides
-        for part in walk(side)
-    )
-    return has_root and not REAL_NAMES.intersection(names)
-
-
-def _is_half(exponent: Node) -> bool:
-    value = exact(exponent)
-    return value is not None and value.denominator % 2 == 0
 
 
 def _same_based(left: Node, right: Node, may_add: bool) -> bool:

@@ -22,8 +22,10 @@ from dart_tasks.grading.parse.tree import (
     Node,
     Number,
     PlusMinus,
+    Power,
     Product,
     Quantity,
+    Quotient,
     Relation,
     Sequence,
     SetOperation,
@@ -48,6 +50,7 @@ __all__ = [
     "is_vector",
     "is_worded",
     "items_of",
+    "noncommuting_names",
     "renamings",
     "rows_of",
     "same_name",
@@ -355,3 +358,28 @@ def renamings(reference: Node, answer: Node) -> Iterator[Node]:
             names = dict(zip(own, order, strict=True))
             if any(name != other for name, other in names.items()):
                 yield renamed(answer, names)
+
+
+def noncommuting_names(*nodes: Node) -> frozenset[str]:
+    """The names that notation alone makes matrices: capital letters in a product with an inverse or a transpose."""
+    names: set[str] = set()
+    for part in (part for node in nodes for part in walk(node)):
+        if isinstance(part, Quotient) and any(_is_capital(inner) for inner in walk(part.denominator)):
+            return frozenset()  # nobody divides by a matrix
+        if isinstance(part, Product):
+            bases = [factor.base if isinstance(factor, Power) else factor for factor in part.factors]
+            letters = {base.name for base in bases if isinstance(base, Symbol) and _is_capital(base)}
+            if sum(map(_is_capital, bases)) > 1 and any(map(_is_inverse, part.factors)):
+                names |= letters
+    return frozenset(names)
+
+
+def _is_capital(node: Node) -> bool:
+    return isinstance(node, Symbol) and len(node.name) == 1 and node.name.isupper()
+
+
+def _is_inverse(node: Node) -> bool:
+    """``A^{-1}``, ``A^T``."""
+    if not isinstance(node, Power) or not _is_capital(node.base):
+        return False
+    return isinstance(node.exponent, Negative) or node.exponent == Symbol("T")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dart_tasks.grading.compare.calculus import is_calculus
 from dart_tasks.grading.compare.regions import intervals
-from dart_tasks.grading.compare.shapes import is_region, without_name
+from dart_tasks.grading.compare.shapes import is_region, noncommuting_names, without_name
 from dart_tasks.grading.parse.tree import (
     Call,
     Group,
     Matrix,
-    Negative,
     Node,
     Power,
     Product,
@@ -17,12 +16,11 @@ from dart_tasks.grading.parse.tree import (
     Relation,
     Sequence,
     Sum,
-    Symbol,
     free_symbols,
     walk,
 )
 
-__all__ = ["is_undecided", "noncommuting_names"]
+__all__ = ["is_undecided"]
 
 
 def is_undecided(left: Node, right: Node, noncommuting: frozenset[str]) -> bool:
@@ -46,28 +44,3 @@ def _has_matrix_value(node: Node) -> bool:
             case _:
                 pass
     return False
-
-
-def noncommuting_names(*nodes: Node) -> frozenset[str]:
-    """The names that notation alone makes matrices: capital letters in a product with an inverse or a transpose."""
-    names: set[str] = set()
-    for part in (part for node in nodes for part in walk(node)):
-        if isinstance(part, Quotient) and any(_is_capital(inner) for inner in walk(part.denominator)):
-            return frozenset()  # nobody divides by a matrix
-        if isinstance(part, Product):
-            bases = [factor.base if isinstance(factor, Power) else factor for factor in part.factors]
-            letters = {base.name for base in bases if isinstance(base, Symbol) and _is_capital(base)}
-            if sum(map(_is_capital, bases)) > 1 and any(map(_is_inverse, part.factors)):
-                names |= letters
-    return frozenset(names)
-
-
-def _is_capital(node: Node) -> bool:
-    return isinstance(node, Symbol) and len(node.name) == 1 and node.name.isupper()
-
-
-def _is_inverse(node: Node) -> bool:
-    """``A^{-1}``, ``A^T``."""
-    if not isinstance(node, Power) or not _is_capital(node.base):
-        return False
-    return isinstance(node.exponent, Negative) or node.exponent == Symbol("T")

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypeAlias
 
-from dart_tasks.grading.parse.tokens import END, Token
 from dart_tasks.grading.parse.tree import (
     CONSTANTS,
     FUNCTIONS,
@@ -34,6 +33,7 @@ from dart_tasks.grading.parse.tree import (
 
 if TYPE_CHECKING:
     from dart_tasks.grading.parse.grammar import Grammar
+    from dart_tasks.grading.parse.tokens import Token
 
 __all__ = ["BARS", "FACTORS", "GREEK", "MACROS", "derived"]
 
@@ -157,7 +157,7 @@ def _integral(grammar: Grammar, name: str) -> Node:
 def _up_to_differential(grammar: Grammar) -> tuple[list[Token], Symbol]:
     """The integrand's tokens and the variable of its ``dx``, which may stand in a numerator: ``\\frac{dx}{x}``."""
     level, start, inner = 0, grammar.position, 0
-    while (token := grammar.next()) is not END:
+    while (token := grammar.next()) is not grammar.END:
         inner += token.text == "int"
         level += (token.text in ("{", "(")) - (token.text in ("}", ")"))
         variable = grammar.peek()
@@ -172,12 +172,12 @@ def _up_to_differential(grammar: Grammar) -> tuple[list[Token], Symbol]:
         grammar.position += 1
         after: list[Token] = []
         if level:
-            before += [Token("number", "1")] if before[-1].text == "{" else []
+            before += [grammar.ONE] if before[-1].text == "{" else []
             rest = grammar.position
             grammar.expect("}")
             grammar.argument()
             after = grammar.tokens[rest : grammar.position]
-        return [*before, *after] or [Token("number", "1")], Symbol(variable.text)
+        return [*before, *after] or [grammar.ONE], Symbol(variable.text)
     raise UnreadableError("an integral without its differential")
 
 
@@ -191,7 +191,7 @@ def _limit(grammar: Grammar, name: str) -> Node:
     start, level = grammar.position, 1
     while level:
         token = grammar.next()
-        if token is END:
+        if token is grammar.END:
             raise UnreadableError("a limit that does not end")
         level += (token.text == "{") - (token.text == "}")
     target, side = grammar.tokens[start : grammar.position - 1], "+-"

@@ -248,6 +248,9 @@ def _styled(macro: str, content: str, spaced: bool, after_number: bool) -> list[
 class Cursor:
     """A position in a list of tokens, and how deep in brackets it is."""
 
+    END = END
+    ONE = Token("number", "1")
+
     def __init__(self, tokens: list[Token]) -> None:
         self.tokens = tokens
         self.position = 0

@@ -1,0 +1,17 @@
+"""The shape of the package: rooms by seam, few floors, no circle."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "bench"))
+
+
+def test_at_most_six_floors_and_no_circle() -> None:
+    from structure import shape
+
+    grading = shape(ROOT, "dart_tasks/grading")
+    assert grading.floors <= 6
+    assert grading.circles == 0
