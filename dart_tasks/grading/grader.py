@@ -17,8 +17,8 @@ from dart_tasks.grading.compare.evaluate import Budget, UndefinedError, self_che
 from dart_tasks.grading.compare.shapes import noncommuting_names
 from dart_tasks.grading.compare.undecided import is_undecided
 from dart_tasks.grading.extract import clean, ends_in, find_answer
+from dart_tasks.grading.parse.notation import bare
 from dart_tasks.grading.parse.phrases import (
-    bare,
     choice_letter,
     choice_letters,
     clock_time,

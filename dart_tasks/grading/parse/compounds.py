@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from dart_tasks.grading.parse.phrases import bare
+from dart_tasks.grading.parse.notation import bare
 from dart_tasks.grading.parse.tree import OPAQUE, Node, Number, Quantity, Relation, Sequence, Symbol, literal
 from dart_tasks.grading.parse.units import canonical_unit, conversion, is_unit
 

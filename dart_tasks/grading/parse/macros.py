@@ -86,12 +86,13 @@ def _extreme(grammar: Grammar, name: str) -> Node:
     """``\\max(a, b)``; without a bracket it is a name: ``\\max = 9``, ``max 9``."""
     if grammar.at_mark("(") or grammar.at_mark("{") or grammar.at_mark("_"):
         return _function(grammar, name)
+    label = Symbol(f"{OPAQUE}{name}")
     if grammar.at_mark("="):
-        return Symbol(name)
+        return label
     value = grammar.deeper(grammar.signed_power)
     if isinstance(value, Group):  # \\max\\{a, b\\}
         return Call(name, value.items)
-    return Relation((Symbol(name), value), ("=",))
+    return Relation((label, value), ("=",))
 
 
 def _function(grammar: Grammar, name: str) -> Node:

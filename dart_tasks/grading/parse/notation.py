@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["rewritten", "variants"]
+__all__ = ["MACRO", "bare", "rewritten", "variants"]
 
 _STYLE = r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{"
+MACRO = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|operatorname|textnormal|emph)\s*\{")
 _NUMERAL = r"[-+]?\d[\d.,]{0,30}"
 _DONE = re.compile(
     r"(?:[\s$]|\\quad|\\qquad|\\ ){0,8}(?:\\(?:checkmark|blacksquare|square|qed|Box)|[✓✔✅☑■])[\s$]{0,4}$"
@@ -63,7 +64,6 @@ _LABEL = re.compile(
     r"|^[A-EMOPQ](?:'|_\d)?\s*(?=\(\s*[^(),]{1,30},[^()]{1,60}\)$)",
     re.IGNORECASE,
 )
-_EXTREME = re.compile(rf"(?:{_STYLE}\s*)?\b(max|min)imum\b(?: value)?(?: is|:)?\s*\}}?\s*(?=[-=\d\\$.])", re.IGNORECASE)
 _TENDS = re.compile(
     r"^(?:it )?(?:diverges|tends|goes|approaches) to\s+(?=\$?[-+−]?\s*(?:\\infty|∞|\w* ?infinity))", re.IGNORECASE
 )
@@ -94,8 +94,6 @@ def rewritten(text: str) -> str:
         text = _ANGLES.sub(r"\\langle \1\\rangle ", text)
     if " in " in text:
         text = _ELEMENT_OF.sub(r" \\in ", text)
-    if "imum" in text:
-        text = _EXTREME.sub(lambda extreme: f"\\{extreme[1].lower()} ", text)
     if " mod " in text:
         text = _MODULUS.sub(_modulus, text)
     if (
@@ -152,3 +150,10 @@ def variants(text: str) -> list[str]:
     if text.endswith(")") and (again := _AGAIN.match(text)) is not None:
         found.append(f"{again[1]} or {again[2] or again[3]}")
     return found
+
+
+def bare(text: str) -> str:
+    """Without style macros, braces and dollars, white space collapsed."""
+    for mark in ("}", "{", "$", "*", "\\"):
+        text = MACRO.sub(" ", text).replace(mark, " ") if mark == "}" else text.replace(mark, " ")
+    return " ".join(text.split())

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from dart_tasks.grading.parse.notation import MACRO, bare
 from dart_tasks.grading.parse.tokens import plain
 from dart_tasks.grading.parse.units import DENOMINATORS, NUMBER_WORDS, SCALES
 
 __all__ = [
-    "bare",
     "choice_letter",
     "choice_letters",
     "clock_time",
@@ -25,7 +25,6 @@ __all__ = [
     "truth_value",
 ]
 
-_MACRO = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|operatorname|textnormal|emph)\s*\{")
 _STYLED = re.compile(
     r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|operatorname|textnormal|emph)\s*\{([^{}]{0,2000})\}"
 )
@@ -88,16 +87,9 @@ _SAYS = re.compile(
 )
 
 
-def bare(text: str) -> str:
-    """Without style macros, braces and dollars, white space collapsed."""
-    for mark in ("}", "{", "$", "*", "\\"):
-        text = _MACRO.sub(" ", text).replace(mark, " ") if mark == "}" else text.replace(mark, " ")
-    return " ".join(text.split())
-
-
 def truth_value(text: str) -> bool | None:
     """True or False for an answer that says so: ``True``, ``yes.``, "No, because ...", "It is false"; else None."""
-    lower = _MACRO.sub(" ", text.lower())
+    lower = MACRO.sub(" ", text.lower())
     words = re.findall(r"[a-z]+", lower)
     if not words:
         return None
@@ -215,7 +207,7 @@ def text_key(text: str, is_formula: bool = False) -> str:
 
     In a formula, the case of letters, primes, commas and what a brace holds do tell answers apart.
     """
-    text = plain(_MACRO.sub(" ", _STYLED.sub(r" \1 ", text[:20_000])))
+    text = plain(MACRO.sub(" ", _STYLED.sub(r" \1 ", text[:20_000])))
     is_formula = is_formula or bool(_FORMULA.search(text))
     if is_formula:
         text = _WORD.sub(lambda word: word[0].lower(), text)

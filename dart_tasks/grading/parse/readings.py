@@ -13,8 +13,8 @@ from typing import cast
 
 from dart_tasks.grading.parse.compounds import compound
 from dart_tasks.grading.parse.grammar import parse
-from dart_tasks.grading.parse.notation import rewritten, variants
-from dart_tasks.grading.parse.phrases import bare, number_in_sentence, spelt_fraction, spelt_number, text_key
+from dart_tasks.grading.parse.notation import bare, rewritten, variants
+from dart_tasks.grading.parse.phrases import number_in_sentence, spelt_fraction, spelt_number, text_key
 from dart_tasks.grading.parse.tokens import MAX_CHARACTERS, MAX_NUMBER_CHARACTERS, plain, tokenize
 from dart_tasks.grading.parse.tree import (
     OPAQUE,
