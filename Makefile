@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check -qq
 TORCH_CPU := torch==2.13.0+cpu
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: help install demo miniature miniature-full test lint test-fast test-slow test-pythons gpu-check clean
+.PHONY: help install demo miniature miniature-full test lint test-fast test-slow test-pythons test-newest gpu-check clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,20 @@ test-pythons:  ## Test the parts without torch on Python 3.12 and 3.13, where pr
 	  .venv-$$version/bin/python -m pip install --disable-pip-version-check -qq click rich sympy mpmath pyyaml \
 	    numpy scipy pyarrow datasets huggingface-hub aiohttp tenacity pytest hypothesis matplotlib || exit 1; \
 	  .venv-$$version/bin/python -m pytest -q -p no:cacheprovider $(TORCH_FREE_TESTS) || exit 1; \
+	done
+
+# Promises, not one release's faults: the newest releases of what evaluation and training build on, and the oldest that
+# pyproject.toml allows, each in an environment of its own. torch is a CPU build where pip finds one.
+RELEASE_TESTS := tests/train tests/tasks
+test-newest:  ## Test evaluation and training with the newest and with the oldest supported releases
+	@for which in highest lowest-direct; do \
+	  python=.venv-$$which/bin/python; \
+	  test -x $$python || $(PYTHON) -m venv .venv-$$which || exit 1; \
+	  $$python -m pip install --disable-pip-version-check -qq uv || exit 1; \
+	  $$python -m uv pip install -q --python $$python --resolution $$which --extra-index-url $(TORCH_CPU_INDEX) \
+	    --index-strategy unsafe-best-match -e ".[train]" -r pyproject.toml pytest hypothesis || exit 1; \
+	  echo "== $$which: $$($$python -m pip list 2>/dev/null | grep -E '^(torch|transformers|accelerate|lm_eval) ' | xargs)"; \
+	  $$python -m pytest -q -p no:cacheprovider $(RELEASE_TESTS) || exit 1; \
 	done
 
 gpu-check: $(INSTALLED)  ## On a machine with GPUs: what CPUs cannot check (FlashAttention, FSDP2, ZeRO-3)

@@ -71,6 +71,11 @@ def load_config(model: str) -> Any:
         config = AutoConfig.from_pretrained(model)
     except Exception as error:
         raise UserError(f"cannot load --model {model}: {first_line(error)}") from error
+    if getattr(config.get_text_config(), "output_router_logits", False):
+        raise UserError(
+            f"--model {model}: its config.json asks for the routers' auxiliary loss (output_router_logits), which this "
+            "loss does not have: set it to false there to train without"
+        )
     if config.model_type == "mistral":
         config.sliding_window = None
     return config

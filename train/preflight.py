@@ -151,6 +151,17 @@ def _leak(model: Any, tolerance: float) -> str:
     return ""
 
 
+def _reason(model: Any, attention: str, tolerance: float) -> str:
+    """Why the model cannot train with ``attention``, which it may not know; empty if it can."""
+    try:
+        model.set_attn_implementation(attention)
+        return _leak(model, tolerance)
+    except KeyError:
+        return "it does not know it"
+    except (RuntimeError, ValueError, TypeError) as error:
+        return first_line(error)
+
+
 def check_model(model: Any, attentions: Sequence[str]) -> None:
     """Refuse a model that lets samples see each other under any of ``attentions`` (the run's own first).
 
@@ -166,14 +177,12 @@ def check_model(model: Any, attentions: Sequence[str]) -> None:
     training = model.training
     model.eval()
     try:
-        for attention in attentions:
-            try:
-                model.set_attn_implementation(attention)
-                reason = _leak(model, tolerance)
-            except (RuntimeError, ValueError, KeyError, TypeError) as error:
-                reason = first_line(error)
+        reasons = {attention: _reason(model, attention, tolerance) for attention in attentions}
+        for attention, reason in reasons.items():
             if reason:
-                raise UserError(f"{name} cannot train on packed samples with {attention} attention: {reason}")
+                exact = [other for other, found in reasons.items() if not found]
+                hint = f"; it is exact with --attention {exact[0]}" if exact and attention == own else ""
+                raise UserError(f"{name} cannot train on packed samples with {attention} attention: {reason}{hint}")
         row, _, positions, start = _probe_rows(model.config.get_text_config().vocab_size, model.device)
         if (difference := projects_plainly(model, row[:, start:], positions[:, start:])) > tolerance:
             raise UserError(

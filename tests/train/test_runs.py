@@ -104,6 +104,25 @@ def test_a_mixture_of_experts_trains(sft: Sft, tmp_path: Path, build_model: Call
     assert sft("out", "--max_steps", "2", "--save_strategy", "no", model=model) == (0, "")
 
 
+def test_an_auxiliary_loss_that_would_be_left_out_is_refused(
+    sft: Sft, tmp_path: Path, build_model: Callable[..., Path]
+) -> None:
+    """It was left out in silence."""
+    model = build_model(tmp_path / "mixtral", "mixtral", output_router_logits=True)
+    code, error = sft("out", model=model)
+    assert code == 1 and "asks for the routers' auxiliary loss (output_router_logits)" in error
+
+
+def test_a_model_that_only_plain_attention_trains_exactly_is_told_so_and_trains(
+    sft: Sft, tmp_path: Path, build_model: Callable[..., Path]
+) -> None:
+    model = build_model(tmp_path / "nemotron", "nemotron")
+    code, error = sft("out", "--max_steps", "1", model=model)
+    assert code == 1
+    assert "with packed_sdpa attention: " in error and "; it is exact with --attention sdpa" in error
+    assert sft("out", "--max_steps", "1", "--attention", "sdpa", model=model) == (0, "")
+
+
 SCALED = {
     "granite": {"logits_scaling": 8.0},
     "cohere": {},
