@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -39,8 +41,51 @@ def test_accelerate_reads_the_configuration(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted(LAUNCH.glob("*.sh")), ids=lambda path: path.stem)
 def test_slurm_scripts_are_bash_and_name_real_files(path: Path) -> None:
     subprocess.run(["bash", "-n", str(path)], check=True)
-    named = [word for word in path.read_text().split() if word.startswith("train/") and not word.endswith(".sh")]
-    assert named and all((LAUNCH.parents[1] / word).is_file() for word in named)
+    named = [word for word in path.read_text().split() if word.startswith("train/")]
+    assert (named or path.stem == "slurm-requeue") and all((LAUNCH.parents[1] / word).is_file() for word in named)
+
+
+@pytest.mark.parametrize(
+    ("ends", "sent", "code", "requeued"),
+    [
+        ("at once", None, 0, False),
+        ("badly", None, 3, False),
+        ("on TERM", "USR1", 143, True),
+        ("on TERM", "TERM", 143, False),
+    ],
+    ids=["done", "failed", "out of time", "pre-empted"],
+)
+def test_a_job_that_runs_out_of_time_saves_and_is_requeued(
+    ends: str, sent: str | None, code: int, requeued: bool, tmp_path: Path
+) -> None:
+    """``--requeue`` alone is for pre-emption: a time-out ended the job for good. The cluster is two shell scripts."""
+    training = {
+        "at once": "exit 0",
+        "badly": "exit 3",
+        "on TERM": "trap 'echo saved; exit 143' TERM; touch started; while :; do sleep 0.05; done",
+    }
+    commands = {"srun": f"cd {tmp_path}\n{training[ends]}\n", "scontrol": f'echo "$@" >> {tmp_path}/scontrol.log\n'}
+    for name, text in commands.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}")
+        (tmp_path / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "42"}
+    job = subprocess.Popen(
+        ["bash", str(LAUNCH / "slurm-1x8gpu.sh")],
+        cwd=LAUNCH.parents[1],
+        env={**environment, "RECIPE": "mistral-7b", "OUTPUT": "out"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if sent:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "started").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        job.send_signal(getattr(signal, f"SIG{sent}"))
+    output, _ = job.communicate(timeout=30)
+    log = tmp_path / "scontrol.log"
+    assert job.returncode == code and ("saved" in output) is (sent is not None)
+    assert (log.read_text() if log.exists() else "") == ("requeue 42\n" if requeued else "")
 
 
 def test_the_search_takes_the_best_rate_and_of_equals_the_smaller() -> None:
