@@ -49,6 +49,9 @@ def _members(group: str) -> tuple[str, ...]:
 def _group(name: str, members: list[str], folder: str) -> str:
     tasks = "".join(f"  - dart_math_{member}\n" for member in members)
     head = f"include: {'../' if folder else ''}_dart_math_group_yaml\ngroup: dart_math_{name}\n"
+    if len({record.k for record in BENCHMARKS.values() if f"dart_math_{record.name}" in tasks}) > 1:
+        # Of members with different k a mean of pass@16 would be that of some of them.
+        tasks += "aggregate_metric_list:\n  - {metric: acc, aggregation: mean, weight_by_size: false}\n"
     return f"{head}task:\n{tasks}metadata:\n  version: {VERSION}\n"
 
 
@@ -65,6 +68,8 @@ def _task(record: Benchmark, variant: str, folder: str) -> str:
             yield f"  template: {template}"
         if variant == "mini":
             yield "  data_dir: mini"
+        if record.k > 1:
+            yield f"  k: {record.k}"
         yield f"  version: {VERSION}"
 
     return "\n".join(lines()) + "\n"

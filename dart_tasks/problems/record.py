@@ -159,6 +159,7 @@ class Benchmark:
         relative_tolerance: a second, looser metric for numbers, where the benchmark defines one.
         queries: what can be synthesised for, by name.
         instructs: whether the queries themselves say how the answer is to be given.
+        k: responses per item, unless a run says otherwise; small sets need several.
     """
 
     name: str
@@ -176,6 +177,7 @@ class Benchmark:
     relative_tolerance: float | None = None
     queries: Mapping[str, QuerySource] = field(default_factory=dict)
     instructs: bool = False
+    k: int = 1
 
     @property
     def task(self) -> str:

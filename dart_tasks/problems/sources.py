@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import tempfile
 import urllib.request
@@ -20,6 +21,7 @@ from dart_tasks.problems.record import FileSource, HubSource
 
 __all__ = ["hub_rows", "local_rows", "pinned_file"]
 
+_log = logging.getLogger(__name__)
 _TIMEOUT_S = 10.0
 _BUILDERS = {".parquet": "parquet", ".csv": "csv"}
 
@@ -64,9 +66,10 @@ def hub_rows(source: HubSource, title: str, otherwise: str) -> list[dict[str, An
 
     rows: list[dict[str, Any]] = []
     with _offline_if_unreachable():
+        revision = source.revision or _newest(source.repo)
         for config in source.configs:
             try:
-                part = datasets.load_dataset(source.repo, config, split=source.split, revision=source.revision)
+                part = datasets.load_dataset(source.repo, config, split=source.split, revision=revision)
             except (OSError, ValueError) as error:  # what datasets raises for "no network and not in the cache"
                 raise _no_network(title, f"the hub ({source.repo})", error, otherwise) from None
             for name, feature in part.features.items():
@@ -74,6 +77,18 @@ def hub_rows(source: HubSource, title: str, otherwise: str) -> list[dict[str, An
                     part = part.cast_column(name, datasets.Image(decode=False))
             rows.extend(part)
     return rows
+
+
+def _newest(repo: str) -> str | None:
+    """The newest commit of a dataset that is pinned to none, said in the log; None without a network."""
+    import huggingface_hub
+
+    try:
+        revision = huggingface_hub.HfApi().dataset_info(repo).sha
+    except (OSError, ValueError):  # offline, or not there: loading it says so
+        return None
+    _log.warning("%s is pinned to no commit: this run reads its newest, %s", repo, revision)
+    return revision
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -41,7 +42,8 @@ def test_a_benchmark_s_file_opens_with_its_paper_and_a_row_that_its_parser_reads
     assert set(record.columns) <= set(row)
     (tmp_path / record.splits["test"].file_name).write_text(json.dumps([row]))
     (problem,) = load(name, data_dir=tmp_path, verify=False)
-    assert problem.query.endswith(row[record.columns[0]]) and problem.reference != ""
+    query = next(row[name] for name in (*record.columns[:1], "problem", "Problem", "question") if name in row)
+    assert problem.query.endswith(query) and problem.reference != ""
     assert set(record.facets) <= set(problem.metadata)
     assert record.paper.rsplit("/", 1)[-1] in (repo / "docs" / "citations.md").read_text()
 
@@ -63,6 +65,41 @@ def test_every_item_of_the_real_test_sets_loads(name: str, n_items: int, shared_
     assert all(problem.query and problem.reference != "" for problem in problems)
     facets = BENCHMARKS[name].facets
     assert all(problem.metadata[facet] is not None for problem in problems for facet in facets)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_items", "answers"),
+    [
+        ("aime_2024", 30, r"\d{1,3}"),
+        ("aime_2025", 30, r"\d{1,3}"),
+        ("amc_2023", 40, r"-?\d+"),
+        ("minerva_math", 272, r"(?s).+"),
+        ("olymmath_en_easy", 100, r".+"),
+        ("olymmath_en_hard", 100, r".+"),
+    ],
+)
+def test_competitions_load_from_local_files(name: str, n_items: int, answers: str, shared_data: Path) -> None:
+    problems = load(name, data_dir=shared_data / "competitions")
+    assert len(problems) == n_items == len({problem.id for problem in problems})
+    assert all(re.fullmatch(answers, problem.reference) for problem in problems)
+    tolerances = {problem.tolerance for problem in problems}
+    assert tolerances == ({0.01, None} if name == "minerva_math" else {None})
+
+
+def test_a_column_that_a_competition_lacks_is_named(tmp_path: Path) -> None:
+    (tmp_path / "aime24.jsonl").write_text('{"ID": "I-1", "Problem": "What is 1 + 1?"}\n')
+    with pytest.raises(DataError, match=r"AIME 2024: a row without the column answer or .* \(it has ID, Problem\)"):
+        load("aime_2024", data_dir=tmp_path, verify=False)
+
+
+@pytest.mark.parametrize(("answer", "correct"), [("29.6", True), ("29.8", False), ("29.4 m/s", True)])
+def test_minerva_s_quantities_may_differ_by_a_hundredth(answer: str, correct: bool) -> None:
+    from dart_tasks.grading import equal
+
+    record = BENCHMARKS["minerva_math"]
+    query, reference, tolerance, _ = record.parse({"question": "How fast is it, in m/s?", "answer": "29.4"})
+    assert equal(reference, answer, record.name, query, tolerance) is correct
+    assert record.parse({"question": "?", "answer": "\\frac{v}{r}"})[2] is None
 
 
 def test_theoremqa_pictures_are_flagged(shared_data: Path) -> None:

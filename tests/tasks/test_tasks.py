@@ -469,3 +469,32 @@ def test_the_oracle_on_every_real_item(evaluate: Callable[..., dict[str, Any]], 
     run = evaluate(["dart_math_suite"], lambda doc, _: PHRASES[0].format(reference_text(doc)), metadata)
     scores = {name: values["acc,graded"] for name, values in run["results"].items()}
     assert min(scores.values()) == 1.0, scores
+
+
+def test_competitions_sample_several_responses_by_default(
+    evaluate: Callable[..., dict[str, Any]], shared_data: Path
+) -> None:
+    """Of two, one right: mean@16, pass@16 and maj@16 of AMC, and of Minerva 4, with errors over problems."""
+
+    def answer(doc: dict[str, Any], trial: int) -> str:
+        return f"#{trial} " + PHRASES[0].format(reference_text(doc) if trial % 2 else f"-{trial}0077")
+
+    metadata = {"data_dir": str(shared_data / "competitions")}
+    tasks = ["dart_math_amc_2023", "dart_math_minerva_math"]
+    run = evaluate(tasks, answer, metadata, limit=5)["results"]
+    for task, k in zip(tasks, (16, 4), strict=True):
+        assert run[task][f"mean@{k},graded"] == pytest.approx(0.5) and run[task][f"maj@{k},graded"] == 1.0
+        assert run[task][f"pass@{k},graded"] == 1.0 and run[task][f"mean@{k}_stderr,graded"] == 0.0
+    single = evaluate(tasks[:1], answer, {**metadata, "k": 1}, limit=5)["results"][tasks[0]]
+    assert "mean@16,graded" not in single and single["acc,graded"] == 0.0
+
+
+@pytest.mark.slow
+def test_the_oracle_on_every_competition_item(evaluate: Callable[..., dict[str, Any]], shared_data: Path) -> None:
+    """In a box, as competitions ask; but for formulas of Minerva that are written in no notation."""
+    names = ("aime_2024", "aime_2025", "amc_2023", "olymmath_en_easy", "olymmath_en_hard", "minerva_math")
+    tasks = [f"dart_math_{name}" for name in names]
+    metadata = {"data_dir": str(shared_data / "competitions"), "k": 1}
+    run = evaluate(tasks, lambda doc, _: f"So it is $\\boxed{{{reference_text(doc)}}}$.", metadata)
+    scores = {name: values["acc,graded"] for name, values in run["results"].items()}
+    assert min(scores.values()) == 1.0, scores

@@ -15,7 +15,9 @@ from dart_tasks.problems.record import GENERIC, Benchmark
 
 __all__ = ["BENCHMARKS", "NAMES", "SUITE"]
 
-_found = [import_module(f"{__name__}.{module.name}").BENCHMARK for module in iter_modules(__path__)]
+_found = [
+    import_module(f"{__name__}.{module.name}").BENCHMARK for module in iter_modules(__path__) if module.name[0] != "_"
+]
 
 BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
     {benchmark.name: benchmark for benchmark in sorted(_found, key=lambda benchmark: benchmark.place)}

@@ -24,7 +24,7 @@ BENCHMARK = Benchmark(
     name="math_500",
     title="MATH-500",
     place=7,
-    groups=(),
+    groups=("competition",),
     splits={"test": Split("math_500_test.jsonl", (500,), _TEST)},
     columns=("problem", "solution", "answer", "subject", "level", "unique_id"),
     parse=_parse,
@@ -32,4 +32,5 @@ BENCHMARK = Benchmark(
     licence="MIT",
     paper="https://arxiv.org/abs/2305.20050",
     facets=("level", "subject"),
+    k=4,
 )
