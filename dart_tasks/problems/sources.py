@@ -11,7 +11,6 @@ import hashlib
 import logging
 import os
 import tempfile
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,8 @@ def pinned_file(source: FileSource, title: str, otherwise: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dart-math-suite" / source.sha256
     if cache.is_file() and hashlib.sha256(cache.read_bytes()).hexdigest() == source.sha256:
         return cache
+    import urllib.request  # only here: the grader reads the benchmarks' policies, and is to be imported quickly
+
     try:
         with urllib.request.urlopen(source.url, timeout=_TIMEOUT_S) as response:
             content = response.read()
