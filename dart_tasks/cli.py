@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +23,26 @@ from dart_tasks.problems.benchmarks import NAMES
 
 if TYPE_CHECKING:
     from dart_tasks.grading import Case, Verdict
+    from dart_tasks.grading.verdict import Reasoning
 
 __all__ = ["main"]
 
 BENCHMARKS = click.Choice(NAMES)
+
+
+def _thoughts(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say what of a response is a thought."""
+    for option in (
+        click.option(
+            "--thought-opened", is_flag=True, help="Responses begin inside a thought that the chat template opened."
+        ),
+        click.option("--no-reasoning", is_flag=True, help="Nothing is a thought."),
+        click.option(
+            "--reasoning", nargs=2, metavar="OPEN CLOSE", help="Tags of a thought [default: <think> and its like]."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 class _PairByDefault(click.Group):
@@ -63,6 +79,7 @@ def dart_grade() -> None:
 @click.option("-b", "--benchmark", type=BENCHMARKS, default="generic", show_default=True, help="Whose policy applies.")
 @click.option("-q", "--question", help="The question's text: it settles whether order or a percent sign matters.")
 @click.option("--tolerance", type=float, help="Accepted error: absolute for olympiadbench, relative otherwise.")
+@_thoughts
 @click.option("--native", is_flag=True, help='REF is JSON (a native type): true, 3.5, "[1, 2]".')
 @click.option("--symbolic/--no-symbolic", default=True, show_default=True, help="Ask SymPy where a pair is undecided.")
 @click.option("--explain", is_flag=True, help="Say which answer was found, how, and why it is equal or not.")
@@ -75,6 +92,9 @@ def pair(
     benchmark: str,
     question: str | None,
     tolerance: float | None,
+    reasoning: tuple[str, str] | None,
+    no_reasoning: bool,
+    thought_opened: bool,
     native: bool,
     symbolic: bool,
     explain: bool,
@@ -86,12 +106,14 @@ def pair(
     dart-grade '\\frac{1}{2}' 0.5
     dart-grade '1, 2' 'x = 2 or x = 1' --explain
     dart-grade --native '[1, 2]' '(1, 2)' -b theoremqa
+    dart-grade 5 '<r>7?</r> The answer is 5.' --reasoning '<r>' '</r>'
     """
     from dart_tasks.grading import grade
 
     try:
         expected = json.loads(reference) if native else reference
-        verdict = grade(answer, expected, benchmark, question, tolerance, symbolic=symbolic)
+        tags: Reasoning = None if no_reasoning else reasoning or "auto"
+        verdict = grade(answer, expected, benchmark, question, tolerance, None, symbolic, tags, thought_opened)
     except json.JSONDecodeError as error:
         raise click.BadParameter(f"REF is not JSON ({error}); leave out --native for text") from None
     except ValueError as error:
@@ -123,6 +145,7 @@ def pair(
     "--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds per case."
 )
 @click.option("--symbolic/--no-symbolic", default=True, show_default=True, help="Ask SymPy where a pair is undecided.")
+@_thoughts
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def file(
     path: Path,
@@ -131,6 +154,9 @@ def file(
     workers: int | None,
     timeout_s: float,
     symbolic: bool,
+    reasoning: tuple[str, str] | None,
+    no_reasoning: bool,
+    thought_opened: bool,
     as_json: bool,
 ) -> None:
     """Judge every response of FILE: a pool of ours, lm-eval's samples_*.jsonl, or rows with response and reference.
@@ -147,7 +173,11 @@ def file(
     try:
         out_file = replacing(verdicts) if verdicts else nullcontext()
         with out_file as out, GradingPool(workers, timeout_s) as pool, _progress(as_json) as advance:
-            cases = ((identity, replace(case, symbolic=symbolic)) for identity, case in read_cases(path, benchmark))
+            tags: Reasoning = None if no_reasoning else reasoning or "auto"
+            cases = (
+                (name, replace(case, symbolic=symbolic, reasoning=tags, thought_opened=thought_opened))
+                for name, case in read_cases(path, benchmark)
+            )
             for (identity, kind), verdict in pool.map(_tagged(cases)):
                 summary.add(kind, verdict)
                 advance()
@@ -166,9 +196,7 @@ def file(
 @click.option(
     "-b", "--benchmark", type=BENCHMARKS, default="generic", show_default=True, help="Where a case names none."
 )
-@click.option("--reasoning", nargs=2, metavar="OPEN CLOSE", help="Tags of a thought [default: <think> and its like].")
-@click.option("--no-reasoning", is_flag=True, help="Nothing is a thought.")
-@click.option("--thought-opened", is_flag=True, help="Responses begin inside a thought that the chat template opened.")
+@_thoughts
 @click.option("--reward-truncated", is_flag=True, help="A cut response may be right, if it had stated its answer.")
 @click.option("--reward-implicit", is_flag=True, help="An answer need not be stated: the last number counts too.")
 @click.option("--symbolic/--no-symbolic", default=True, show_default=True, help="Ask SymPy where a pair is undecided.")

@@ -25,4 +25,4 @@ __all__ = [
     "readable",
 ]
 
-GRADER_VERSION = "1.2"
+GRADER_VERSION = "2.0"

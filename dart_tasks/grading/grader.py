@@ -16,7 +16,8 @@ from dart_tasks.grading.compare.equality import same, unlabelled
 from dart_tasks.grading.compare.evaluate import Budget, UndefinedError, self_check
 from dart_tasks.grading.compare.shapes import noncommuting_names
 from dart_tasks.grading.compare.undecided import is_undecided
-from dart_tasks.grading.extract import clean, ends_in, find_answer
+from dart_tasks.grading.extract.cues import ends_in, find
+from dart_tasks.grading.extract.unwrap import clean
 from dart_tasks.grading.parse.notation import bare
 from dart_tasks.grading.parse.phrases import (
     choice_letter,
@@ -27,11 +28,11 @@ from dart_tasks.grading.parse.phrases import (
     text_key,
     truth_value,
 )
-from dart_tasks.grading.parse.readings import Reading, native, read
+from dart_tasks.grading.parse.readings import Reading, is_value, native, read
 from dart_tasks.grading.parse.tree import Based, Node, Quotient, Relation
 from dart_tasks.grading.policy import Rules, policy_of, rules_for
 from dart_tasks.grading.question import hints
-from dart_tasks.grading.verdict import Case, Reference, Verdict
+from dart_tasks.grading.verdict import Case, Reasoning, Reference, Verdict
 from dart_tasks.grading.vote import classes
 
 __all__ = ["equal", "equivalence_classes", "extract", "grade", "judge", "readable", "settled"]
@@ -51,6 +52,8 @@ def grade(
     tolerance: float | str | None = None,
     finish_reason: str | None = None,
     symbolic: bool = True,
+    reasoning: Reasoning = "auto",
+    thought_opened: bool = False,
 ) -> Verdict:
     """Judge a response against a reference answer. Bounded in time and memory; never raises for any response.
 
@@ -62,11 +65,14 @@ def grade(
         finish_reason: ``"length"`` marks a truncated response, wrong unless it already stated its answer.
         symbolic: ask computer algebra where the fast comparison leaves a pair undecided (an integral, a product of
             matrices, an inequality to be solved). It runs in one helper process that all calls share.
+        reasoning: which part of a response is a thought, and so no answer: ``"auto"``: between the usual tags; ``(open,
+            close)``: between these; None: nothing.
+        thought_opened: the prompt ended with the opening tag, so a response without the closing one is unfinished.
 
     Raises:
         ValueError: an unknown benchmark, or a tolerance that is no number.
     """
-    case = Case(response, reference, benchmark, question, tolerance, finish_reason, symbolic)
+    case = Case(response, reference, benchmark, question, tolerance, finish_reason, symbolic, reasoning, thought_opened)
     verdict = judge(case)
     if "undecided" not in verdict.flags:
         return verdict
@@ -80,7 +86,7 @@ def judge(case: Case) -> Verdict:
     rules = rules_for(case.benchmark, case.reference, case.question, case.tolerance, _asked(case.question))
     response, reference, finish_reason = case.response, case.reference, case.finish_reason
     try:
-        found = find_answer(response)
+        found = find(response, is_value, case.question, case.reasoning, case.thought_opened)
     except Exception as error:  # a fault of ours must cost one case, visibly, not a run
         return Verdict(False, "", "none", False, f"extraction failed: {type(error).__name__}", ("error",))
     flags: tuple[str, ...] = ("truncated",) if finish_reason == "length" else ()
@@ -88,15 +94,18 @@ def judge(case: Case) -> Verdict:
         return Verdict(False, "", "none", False, "ends inside a thought", (*flags, "unfinished_thinking"))
     if flags and not found.explicit:
         return Verdict(False, found.answer, found.source, False, "truncated before it stated an answer", flags)
-    if found.source == "none":
-        return Verdict(False, "", "none", False, "no answer found", flags)
-    correct, reason = _judge(reference, found.answer, rules)
+    correct, reason = False, "no answer found"
+    if found.answer:
+        correct, reason = _judge(reference, found.answer, rules)
+    if not correct and found.sentence:
+        correct, reason = max((correct, reason), _judge(reference, found.sentence, rules), key=lambda judged: judged[0])
     # Of a reference of several sentences the answer found is a part, so the whole is sought where it was stated.
-    is_part = not correct and isinstance(reference, str) and len(reference) > len(found.answer)
-    if is_part and found.source not in ("boxed", "answer_tag") and ends_in(response, str(reference)):
-        return Verdict(True, str(reference), found.source, True, "same text", flags)
+    is_part = isinstance(reference, str) and len(reference) > len(found.answer)
+    may_end_in = is_part and not (correct and found.explicit) and found.source not in ("json", "boxed", "answer_tag")
+    if may_end_in and ends_in(response, str(reference), is_value, case.reasoning, case.thought_opened):
+        return Verdict(True, str(reference), "answer_is", True, "same text", flags)
     flags += ("error",) if reason.startswith("comparison failed") else ()
-    if not correct and case.symbolic and _undecided(reference, found.answer, rules):
+    if not correct and found.answer and case.symbolic and _undecided(reference, found.answer, rules):
         flags += ("undecided",)
     return Verdict(correct, found.answer, found.source, found.explicit, reason, flags)
 
@@ -124,10 +133,10 @@ def _undecided(reference: Reference, answer: str, rules: Rules) -> list[tuple[No
     ]
 
 
-def extract(response: str, benchmark: str = "generic") -> str:
+def extract(response: str, benchmark: str = "generic", question: str | None = None) -> str:
     """The text of the answer that a response gives, empty if there is none."""
     policy_of(benchmark)
-    return find_answer(response).answer
+    return find(response, is_value, question, "auto", False).answer
 
 
 def equal(

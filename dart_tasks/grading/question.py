@@ -23,7 +23,10 @@ _BASE = re.compile(r"\bbases?\b|_\{?\d")
 _PERCENT = re.compile(r"\bper\s?cent")
 _MATRICES = re.compile(r"[^.?!]*\bmatri(?:x|ces)\b[^.?!]*", re.IGNORECASE)
 _CAPITAL = re.compile(r"(?<![A-Za-z\\])[A-Z](?![A-Za-z])")
-_OPTIONS = re.compile(r"(?m)^\s*(?:\\text(?:bf)?\{)?\(?B[.):]\s*\}?\s*\S")
+_OPTIONS = re.compile(
+    r"^\s*(?:\\text(?:bf)?\{)?\(?B[.):：、．]\s*\}?\s*\S|(?s:(?:^|\s)A[.):：、．]\s*\S.*?\sB[.):：、．]\s*\S.*?\sC[.):：、．])",
+    re.MULTILINE,
+)
 _FORMULA = r"(?:\$\$?(?P<dollars>[^$]{1,600})\$|\\\[(?P<display>.{1,600}?)\\\]|\\\((?P<inline>.{1,600}?)\\\))"
 _ASKS = re.compile(  # "Find the smallest value of $n$", "What are the lengths of $AB$ and $CD$"
     r"\b(?:find|compute|calculate|determine|evaluate|simplify|give|enter|solve\b[^.?!$]{0,40}?\bfor|for which|for what"

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-__all__ = ["Case", "Reference", "Verdict"]
+__all__ = ["Case", "Reasoning", "Reference", "Verdict"]
 
 Reference: TypeAlias = str | int | float | bool | Sequence[object]
+Reasoning: TypeAlias = tuple[str, str] | Literal["auto"] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,9 @@ class Verdict:
     Attributes:
         correct: whether the answer equals the reference.
         answer: the extracted text.
-        source: the cue it was found by: boxed, hashes, final_answer, answer_is, whole, last_formula, last_number, none.
-        explicit: the response states it as its answer (the first four sources), rather than it being merely last.
+        source: the cue it was found by: json, boxed, hashes, answer_tag, final_answer, answer_is; whole, output,
+            last_formula, last_number, last_sentence, none.
+        explicit: the response states it as its answer (the first six sources), rather than it being merely last.
         reason: why it is equal or not, in a few words.
         flags: what went wrong around it: truncated, unfinished_thinking (the response ends inside a thought), undecided
             (computer algebra did not end in time, or cannot tell), timeout, memory, crashed, error.
@@ -68,3 +70,5 @@ class Case:
     tolerance: float | str | None = None
     finish_reason: str | None = None
     symbolic: bool = True
+    reasoning: Reasoning = "auto"
+    thought_opened: bool = False

@@ -18,7 +18,7 @@ from dart_tasks.problems.record import HubSource
 
 __all__ = ["VERSION", "main", "task_files", "with_tables"]
 
-VERSION = 3
+VERSION = 4
 """Of the tasks: raised with any change of prompts or grader, as scores of two versions are not to be compared."""
 
 _CHECKOUT = Path(__file__).resolve().parents[2]

@@ -98,3 +98,23 @@ def test_a_bad_row_is_named(tmp_path: Path) -> None:
     done = dart_grade("file", str(path), "--workers", "1")
     assert done.returncode == 1
     assert done.stderr.strip().endswith("line 1: no reference in the row (it has: response)")
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ([], 0),
+        (["--no-reasoning"], 0),
+        (["--reasoning", "<r>", "</r>"], 3),
+        (["--thought-opened"], 3),
+        (["--reasoning", "<r>"], 2),
+    ],
+)
+def test_reasoning_is_an_option(options: list[str], status: int, tmp_path: Path) -> None:
+    response = "The answer is 5. <r>But perhaps"
+    assert dart_grade("5", response, *options).returncode == status
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text(json.dumps({"response": response, "reference": "5"}) + "\n")
+    done = dart_grade("file", str(pool), "--json", *options)
+    assert done.returncode == (status if status == 2 else 0)
+    assert status == 2 or json.loads(done.stdout)["correct"] == (status == 0)

@@ -6,13 +6,14 @@ import pytest
 
 from dart_tasks.grading import extract, grade
 from dart_tasks.grading.extract import find_answer
+from dart_tasks.grading.verdict import Reasoning
 
 CASES = [
     # boxes
     (r"Thus the answer is $\boxed{4}$.", "4", "boxed"),
     (r"Thus \[ \boxed{\frac{1}{2}} \]", r"\frac{1}{2}", "boxed"),
     (r"We get $\boxed{7}$ first. Then $\boxed{9}$.", "9", "boxed"),
-    (r"so $x = \boxed{1}$ and $y = \boxed{2}$", "2", "boxed"),
+    (r"so $x = \boxed{1}$ and $y = \boxed{2}$", "1, 2", "boxed"),
     (r"The solutions are $\boxed{1}$ and $\boxed{2}$.", "1, 2", "boxed"),
     (r"$\boxed{1}, \boxed{2}, \boxed{3}$", "1, 2, 3", "boxed"),
     (r"$\boxed{5}$. I repeat: $\boxed{5}$", "5", "boxed"),
@@ -25,7 +26,7 @@ CASES = [
     (r"the answer is $\boxed{\frac{1}{2}$.", r"\frac{1}{2}", "boxed"),
     (r"\boxed{} The answer is 6.", "6", "answer_is"),
     (r"\boxed{\boxed{3}}", "3", "boxed"),
-    (r"\boxed{\text{The answer is } 5}", r"\text{The answer is } 5", "boxed"),
+    (r"\boxed{\text{The answer is } 5}", "5", "boxed"),
     (r"**Final Answer:** $\boxed{12}$", "12", "boxed"),
     # hashes
     ("2 + 2 = 4\n#### 4", "4", "hashes"),
@@ -186,3 +187,116 @@ def test_a_closed_thought_is_finished(response: str) -> None:
 def test_a_dollar_sign_before_an_amount_is_money(response: str, answer: str) -> None:
     assert grade(response, answer).correct
     assert not grade(response, "3").correct
+
+
+# What stands in a longer text is found as it is alone: (response, question, answer, explicit)
+LONGER = (
+    "Let us see what is given.\nThere are 7 boxes of $a = 3$ pens, so there are $7 \\cdot 3 = 21$ to begin with.\n\n"
+)
+OPTIONS = "Which one? (A) 3 (B) 4 (C) 5 (D) 6"
+KINDS = [
+    ("He has $50 and pays $20, so $50 - $20 = $30 is left.\nA: 30", None, "30", True),
+    ("Therefore, 120 - 80 = 40 girls are not in it.", "How many girls are not in it?", "40", False),
+    ("So 40 girls are in none of the 3 clubs.", "How many girls are in none?", "40", False),
+    ("So 80 of the 200 girls are not in it.", "How many girls are not in it?", "80", False),
+    ("So he ran 4 + 5 = 9 miles in the 40 minutes.", "How far did he run?", "9", False),
+    ("That leaves her with $60 at the end.", "How much is left?", "60", False),
+    ("395 * 66 = <<395*66=26070>>26070 bottles", None, "26070", False),
+    ("✅ **42**", None, "42", False),
+    ("Answer: Joan gave Tim 13 shells.", None, "13", True),
+    ("Answer: The price of a bag after 36 months is $92.", "What is its price?", "92", True),
+    ("Thus $x <= 2$ is our answer.", None, "x \\le 2", True),
+    ("Multiplying by $6$ gives $5x=30$ and $x=6$.", None, "6", False),
+    ("The answer is:\n\n- 42", None, "42", True),
+    ("The answers are:\n- $x=2$\n- $x=5$", None, "2, 5", True),
+    ("Hence the statement is True.", "Is it true or false?", "True", False),
+    ("It is not true.", "Is it true or false?", "False", False),
+    ("That corresponds to option B.", OPTIONS, "B", False),
+    ("\\boxed{4}. **Answer: B**", OPTIONS, "B", True),
+    ("\\boxed{4}. **Answer: B**", OPTIONS, "4", True),
+    ("So she makes #### 18 dollars every day at the market.", None, "18", True),
+    ("#### Step 3: Add them\nSo that is 12.", None, "12", False),
+    ('{"answer": 18, "reasoning": "9 * 2 = 18 of 20"}', None, "18", True),
+    ('{"reasoning": "so it is $\\frac{1}{2}$", "answer": "\\frac{1}{2}"}', None, "1/2", True),
+    ('```json\n{"answer": [2, 5]}\n```', None, "2, 5", True),
+    ("<answer>Joan gave Tim 13 shells.</answer>", None, "13", True),
+    ("<solution>9 * 2 = 18, so she makes $18 of it.</solution>", None, "18", True),
+    ("<answer>13<answer>", None, "13", True),
+    ("答案：2根号3", None, "2\\sqrt{3}", True),
+    ("【答案】13", None, "13", True),
+    ("$\\boxed{10^n=10^{60}\\text{, so }n=60.}$", None, "60", True),
+    ("So $x=\\boxed{3}$ or $x=\\boxed{-3}$.", None, "3, -3", True),
+    ("\\boxed{B, D}", OPTIONS, "BD", True),
+    ("The answer is -36.\nThis answer is correct.", None, "-36", True),
+    ("$\\boxed{5}$\n\n**Problem 2.** What is $2+2$? It is $\\boxed{4}$.", None, "5", True),
+    ("$\\boxed{5}$, and with the last one it is $\\boxed{4}$.", None, "4", True),
+    ("```python\nprint(17 + 4)\n```\n```output\n21\n```", None, "21", False),
+]
+
+
+@pytest.mark.parametrize(("response", "question", "answer", "explicit"), KINDS)
+def test_kinds_of_documents(response: str, question: str | None, answer: str, explicit: bool) -> None:
+    for before in ("", LONGER):
+        verdict = grade(before + response, answer, question=question)
+        assert (verdict.correct, verdict.explicit) == (True, explicit), (before, verdict)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "The answer is more than 18.",
+        "The answer is between 15 and 18.",
+        "The answer is 18 or 20.",
+        "18 is not the answer.",
+        "The answer is 20 because 18 + 2 = 20.",
+        "\\boxed{\\text{not } 18}",
+        "\\boxed{18, 20}",
+        "Answer:\n- 18\n- 20",
+        '{"answer": "20", "reasoning": "18 + 2"}',
+        "<answer>20</answer> and not 18",
+        "#### 20\nwhich is 2 more than 18",
+        "So she makes 20 dollars out of 18 eggs.",
+        "The student's answer is 18. It is 20 instead.",
+        "Let us now work out what 18 is for.",
+        "The answer is 20.\n\nQ: What is 9 * 2?\nA: The answer is 18.",
+    ],
+)
+def test_a_value_in_passing_is_not_the_answer(response: str) -> None:
+    for before in ("", LONGER):
+        assert not grade(before + response, "18", question="How many dollars does she make?").correct
+
+
+def test_a_text_that_breaks_off_at_a_cue_ends_in_no_reference() -> None:
+    assert not grade("We think it over. " * 20 + "The answer is", "They are linearly independent, as $a = 0$.").correct
+
+
+@pytest.mark.parametrize(
+    ("response", "reasoning", "opened", "answer"),
+    [
+        ("<think>6</think> The answer is 7.", "auto", False, "7"),
+        ("<think>6</think> The answer is 7.", None, False, "7"),
+        ("The answer is 7. <r>The answer is 6.</r>", ("<r>", "</r>"), False, "7"),
+        ("<r>The answer is 6", ("<r>", "</r>"), False, ""),
+        ("<think>The answer is 6", ("<r>", "</r>"), False, "6"),
+        ("<think>The answer is 6", None, False, "6"),
+        ("The answer is 6, or not?</think> The answer is 7.", "auto", True, "7"),
+        ("The answer is 6, or not?</think> The answer is 7.", "auto", False, "7"),
+        ("The answer is 6", "auto", True, ""),
+        ("The answer is 6", "auto", False, "6"),
+        ("<think>\n<think>5</think>The answer is 7.", "auto", False, "7"),
+        ("<think>5</think>So<think>6</think>The answer is 7.", "auto", False, "7"),
+        ("The answer is 7.<think>6</think>", "auto", False, "7"),
+        (
+            "<|channel|>analysis<|message|>5?<|end|><|start|>assistant<|channel|>final<|message|>It is 7.",
+            "auto",
+            False,
+            "7",
+        ),
+        ("<|channel|>analysis<|message|>The answer is 5", "auto", False, ""),
+        ("analysisMaybe 5.assistantfinalIt is 7.", "auto", False, "7"),
+        ("The tag `<think>` is not used. The answer is 7.", "auto", False, "7"),
+    ],
+)
+def test_reasoning(response: str, reasoning: Reasoning, opened: bool, answer: str) -> None:
+    found = find_answer(response, None, reasoning, opened)
+    assert (found.answer, found.unfinished) == (answer, not answer)

@@ -14,7 +14,16 @@ from typing import cast
 from dart_tasks.grading.parse.compounds import compound
 from dart_tasks.grading.parse.grammar import parse
 from dart_tasks.grading.parse.notation import bare, rewritten, variants
-from dart_tasks.grading.parse.phrases import number_in_sentence, spelt_fraction, spelt_number, text_key
+from dart_tasks.grading.parse.phrases import (
+    choice_letter,
+    choice_letters,
+    clock_time,
+    number_in_sentence,
+    spelt_fraction,
+    spelt_number,
+    text_key,
+    truth_value,
+)
 from dart_tasks.grading.parse.tokens import MAX_CHARACTERS, MAX_NUMBER_CHARACTERS, plain, tokenize
 from dart_tasks.grading.parse.tree import (
     OPAQUE,
@@ -34,7 +43,7 @@ from dart_tasks.grading.parse.tree import (
 )
 from dart_tasks.grading.parse.units import NUMBER_WORDS, canonical_unit, is_unit, makes_another_value
 
-__all__ = ["Reading", "native", "read"]
+__all__ = ["Reading", "is_value", "native", "read"]
 
 Native = str | int | float | bool | list[object] | tuple[object, ...] | None
 
@@ -85,6 +94,8 @@ _SENTENCE = re.compile(
     r"^[^$]*\b(?:is|are|has|have|equals?|by|length|area|value|about|at|to)\s*:?\s*\$([^$]+)\$\s*\.?\s*$", re.IGNORECASE
 )
 MAX_REMEMBERED = 400  # characters: references and short answers come again and again
+_NOTATION = re.compile(r"[\d\\$^_=<>√π∞]")
+_PROSE_START = re.compile(r"(?:an?|the|in|as|so|if|we|to|be|by|of|it|is|no|on|or)\s+[A-Za-z]{2,}", re.IGNORECASE)
 _REALS_EXCEPT = re.compile(
     r"[Aa]ll (?:real numbers|reals)(?: [a-z])? (?:except|excluding|other than)(?: for)? (?:[a-z] ?= ?)?(.{1,60})"
 )
@@ -293,3 +304,18 @@ def _from_number(value: int | float) -> Reading:
         return Reading(text, (_literal(text) if "e" not in text else Number(Fraction(text), None, 0),))
     except ValueError:  # inf, nan
         return read(text)
+
+
+def is_value(text: str) -> bool:
+    """Whether an answer can be compared as it stands: as mathematics, a truth value, a choice, a time."""
+    if len(text) > 4_000:
+        return False
+    reading = read(text)
+    if reading.nodes:
+        return not _PROSE_START.match(text) and (len(text.split()) < 4 or _NOTATION.search(text) is not None)
+    return (
+        truth_value(text) is not None
+        or choice_letter(text) is not None
+        or choice_letters(text) is not None
+        or clock_time(text) is not None
+    )

@@ -1,0 +1,79 @@
+"""What a question asks for: a number of something, money, a percentage, a truth value, an equation.
+
+"How many more girls than boys are there?" counts girls.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+__all__ = ["Asked", "asked_by", "stem"]
+
+_COUNTED = re.compile(r"\b(?:how many|the number of|total number of)\s+((?:[a-zA-Z-]+[ ,]+){1,6})", re.IGNORECASE)
+_NOT_NOUNS = frozenset("more fewer less total additional extra other different whole the such".split())
+_NO_LONGER_NOUNS = re.compile(
+    r"\b(?:do|does|did|are|is|will|were|was|can|could|has|have|had|would|should|must|might|may|there|in|to|on|at|for|he"
+    r"|she|they|it|we|you|with|an?|from|between|that|which|who|after|before|if|when|by|less|greater)\b.*",
+    re.IGNORECASE,
+)
+_MONEY_ASKED = re.compile(
+    r"\bhow much (?!time|longer|more time|water|weight|does \w+ weigh)|\b(?:cost|price|pay|paid|earn|profit|spend"
+    r"|spent|money"
+    r"|dollars?|salary|revenue|income|wage|owe|save)s?\b",
+    re.IGNORECASE,
+)
+_PERCENT_ASKED = re.compile(r"\bwhat (?:\w+ ){0,3}per\s?cent|\bpercentage of\b|\bhow many per\s?cent", re.IGNORECASE)
+_ASKS_TRUTH = re.compile(
+    r"(?:^|[.?!,:;$]\s+|\n)(?:is|are|does|do|did|can|could|will|would|has|have|was|were|must|should)\s|true or false"
+    r"|\bfalse\b|\byes or no\b|\bwhether\b|\bthen the statement\b|是否",
+    re.IGNORECASE,
+)
+_ASKS_EQUATION = re.compile(
+    r"\b(?:find|what is|determine|write|give|state|enter)\b[^.?]{0,40}\bequation\b(?![^.?]*[Ff]ind)", re.I
+)
+_ASKS_NUMBER = re.compile(
+    r"\bhow (?:many|much|long|far|old)\b|\bwhat (?:is|are) the\b|\bfind\b|\bcompute\b|\bcalculate\b", re.I
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for.
+
+    Attributes:
+        nouns: the stems of the words that are counted: "how many more girls" counts ``girl``.
+    """
+
+    nouns: tuple[str, ...] = ()
+    money: bool = False
+    percent: bool = False
+    truth: bool = False
+    number: bool = False
+    equation: bool = False
+
+
+@lru_cache(maxsize=256)
+def asked_by(question: str | None) -> Asked:
+    """What the end of the question asks for."""
+    if question is None:
+        return Asked()
+    last = question[-600:]
+    nouns: list[str] = []
+    for phrase in _COUNTED.findall(last):
+        head, _, other = _NO_LONGER_NOUNS.sub("", phrase).lower().replace(",", " ").partition(" of ")
+        nouns += [word for word in (*head.split()[-2:], *other.split()[:2]) if word not in _NOT_NOUNS]
+    return Asked(
+        tuple(stem(noun) for noun in nouns),
+        bool(_MONEY_ASKED.search(last)) and not nouns,
+        bool(_PERCENT_ASKED.search(last.rpartition(".")[2] or last)),
+        bool(_ASKS_TRUTH.search(question)),
+        bool(_ASKS_NUMBER.search(question)),
+        bool(_ASKS_EQUATION.search(last)),
+    )
+
+
+def stem(word: str) -> str:
+    """A word without its plural."""
+    return re.sub(r"(?:ies|es|s|y)$", "", word) if len(word) > 3 else word

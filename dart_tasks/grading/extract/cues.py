@@ -1,0 +1,553 @@
+"""Ranked cues over a document's blocks: the first that yields something readable gives the answer.
+
+1. Marks around an answer: JSON, boxes, ``####``, tags; of several, the one that ends last.
+2. Sentences that name the answer: "The answer is 5", "Answer: 5", "# Answer", "5 is our answer", "答案是5".
+3. What is merely last, never explicit: a response of one line, printed output, the last sentence with a value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from dart_tasks.grading.extract.document import (
+    DISPLAY,
+    FORMULA,
+    MAX_TAIL,
+    Block,
+    Document,
+    IsValue,
+    prepared,
+)
+from dart_tasks.grading.extract.dollars import MONEY
+from dart_tasks.grading.extract.prose import (
+    MAX_CLAUSE,
+    MAX_SENTENCE,
+    NO_ANSWER,
+    NONE,
+    Extraction,
+    lists_names,
+    read_clause,
+    read_marked,
+    stated_answer,
+    unboxed,
+    value_in,
+)
+from dart_tasks.grading.extract.unwrap import MAX_ANSWER, clean
+from dart_tasks.grading.extract.visible import visible
+from dart_tasks.grading.parse.phrases import choice_letter, choice_letters
+from dart_tasks.grading.question import hints
+from dart_tasks.grading.verdict import Reasoning
+
+__all__ = ["ends_in", "find"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """An extraction and where its mark stands."""
+
+    start: int
+    end: int
+    found: Extraction
+
+
+def _last_mark(document: Document) -> _Mark | None:
+    """The mark that ends last."""
+    marks = [mark for find in (_json, _boxed, _hashes, _tagged) if (mark := find(document)) is not None]
+    return max(marks, key=lambda mark: mark.end) if marks else None
+
+
+MAX_MARKS = 32  # of each kind, looked at from the end
+_JSON_FIELD = re.compile(
+    r"[{,\n]\s*[\"'“](?:final[ _-]?|correct[ _-]?|the[ _])?(?:answer|ans|option|choice|答案|最终答案)[\"'”]\s*[:：]\s*",
+    re.IGNORECASE,
+)
+_STRING_END = re.compile(r"(?<!\\)[\"'”`]+(?=\s*(?:[,}\]\n]|$))")
+_JSON_ESCAPE = re.compile(r"\\(\\|\"|/|n(?![a-z])|u([0-9a-fA-F]{4}))")
+_OBJECT_END = re.compile(r"\}\s*(?:```|$)|\n```")
+
+
+def _json(document: Document) -> _Mark | None:
+    """The ``answer`` field of a JSON object, before or after its reasoning, also of one that no parser would take."""
+    text = document.text
+    if "{" not in text:
+        return None
+    for field in reversed(list(_JSON_FIELD.finditer(text))[-MAX_MARKS:]):
+        content = _json_value(text, field.end())
+        found = read_marked(content, "json", document)
+        if found is not None:
+            end = _OBJECT_END.search(text, field.end())
+            sentence = f"[{found.answer}]" if text[field.end()] == "[" else found.sentence
+            return _Mark(field.start(), end.start() if end else len(text), replace(found, sentence=sentence))
+    return None
+
+
+def _json_value(text: str, start: int) -> str:
+    if text[start : start + 1] in "\"'“" and start < len(text):
+        end = _STRING_END.search(text, start + 1, start + MAX_CLAUSE)
+        content = text[start + 1 : end.start() if end else start + MAX_CLAUSE]
+        return _JSON_ESCAPE.sub(_unescaped, content)
+    if text[start : start + 1] == "[":
+        inside = text[start + 1 : start + MAX_CLAUSE].partition("]")[0]
+        return ", ".join(clean(item) for item in inside.split(",")) if "[" not in inside else f"[{inside}]"
+    if text[start : start + 1] == "{":
+        inside = text[start + 1 : start + MAX_CLAUSE].partition("}")[0]
+        return ", ".join(" = ".join(clean(side) for side in item.split(":", 1)) for item in inside.split(","))
+    return re.split(r"[,}\n]", text[start : start + MAX_CLAUSE], maxsplit=1)[0]
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return chr(int(escape[2], 16)) if escape[2] else "\n" if escape[1] == "n" else escape[1]
+
+
+_BETWEEN_BOXES = re.compile(
+    r"[\s$,;.&，、；]*(?:\\quad\s*)*(?:(?:\\text\s*\{\s*)?(?:and|or|和|或|且)\s*\}?)?[\s$,;&]*(?:\\[()\[\]]|\\quad|\\q?quad"
+    r"|\s|\$)*"
+    r"(?:(?:[-*]\s+)?\$?(?:\\[a-zA-Z]+\s?|[a-zA-Z](?![a-zA-Z]))(?:[^=\n,，;$]{0,40})=\s*)?",
+    re.IGNORECASE,
+)
+_MINUS_BEFORE = re.compile(r"[$=(\[]\s*[-−]\s*$")
+
+
+def _boxed(document: Document) -> _Mark | None:
+    """The last filled box; boxes with only commas, "and", "or" and names between them are one answer."""
+    text = document.text
+    boxes = [box for box in document.boxes if box.content]
+    while boxes:
+        last = boxes[-1]
+        joined = [_signed(text, last)]
+        start = last.start
+        for before in reversed(boxes[:-1]):
+            if before.end > start or start - before.end > 80 or not _BETWEEN_BOXES.fullmatch(text, before.end, start):
+                break
+            between = text[before.end : start]
+            content = _signed(text, before)
+            if content in joined or ("\n\n" in between and not re.search(r"\b(?:and|or)\b|或|和", between)):
+                break
+            joined.insert(0, content)
+            start = before.start
+        found = read_marked(", ".join(joined), "boxed", document)
+        if found is not None:
+            return _Mark(start, last.end, found)
+        boxes.pop()
+    return None
+
+
+def _signed(text: str, box: Block) -> str:
+    minus = _MINUS_BEFORE.search(text, max(0, box.start - 8), box.start)  # x = -\boxed{5}
+    return f"-({box.content})" if minus else box.content
+
+
+_HASHES = re.compile(r"####[ \t]*(?!#)(?:(?:the )?(?:final )?answer(?: is)?:?)?[ \t]*([^\s#][^\n]*)", re.IGNORECASE)
+_STEP = re.compile(
+    r"\*{0,2}(?:step|part|case|method|approach|solution|conclusion|problem|verification|note)\b"
+    r"|\*{0,2}\d{1,2}[.)]\s+\*{0,2}[A-Za-z]",
+    re.I,
+)
+_OPENED = re.compile(r"\\begin\{|\$\$|\\\[")
+_FIRST_VALUE = re.compile(rf"[-−]?[{MONEY}$€£]?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?(?=[\s.]|$)")
+
+
+def _hashes(document: Document) -> _Mark | None:
+    """``#### 18``, as GSM8K's solutions end, also in the middle of a sentence; not a heading."""
+    if "####" not in document.text:
+        return None
+    for hashes in reversed(list(_HASHES.finditer(document.text))[-MAX_MARKS:]):
+        line = hashes[1] + _rest_of_formula(document.text, hashes.start(1), hashes.end(1))
+        text = clean(unboxed(line))
+        if not text or _STEP.match(text):
+            continue
+        first = _FIRST_VALUE.match(text)
+        if document.is_value(text) or "\\begin" in text:
+            found = stated_answer(text, "hashes")
+        elif first:
+            found = stated_answer(clean(first[0]), "hashes", text)
+        elif _is_heading(document.text, hashes):
+            continue
+        else:
+            found = stated_answer(value_in(text, document, bounds=False) or text, "hashes", text)
+        return _Mark(hashes.start(), hashes.end(), found)
+    return None
+
+
+def _is_heading(text: str, hashes: re.Match[str]) -> bool:
+    """Whether ``#### words`` is a heading: no sentence, with text below it or headings of other ranks above it."""
+    if re.search(r"[.!]\s|[=$]", hashes[1]):
+        return False
+    return bool(text[hashes.end() :].strip()) or bool(re.search(r"(?m)^#{1,3} ", text[: hashes.start()]))
+
+
+def _rest_of_formula(text: str, start: int, end: int) -> str:
+    """What follows a line in which a matrix or a displayed formula is left open, to the end of that formula's line."""
+    if end - start > MAX_CLAUSE or not _OPENED.search(DISPLAY.sub("", text[start:end])):
+        return ""
+    for formula in DISPLAY.finditer(text, start, start + MAX_CLAUSE):
+        if formula.end() > end:
+            return text[end : formula.end()] + text[formula.end() :].partition("\n")[0]
+    return ""
+
+
+_TAG = re.compile(
+    r"<(?P<name>(?:final_?|correct_?)?answer|solution|final|ans|result)(?:\s[^<>\n]{0,100})?>"
+    r"|</(?P<end>(?:final_?|correct_?)?answer|solution|final|ans|result)\s*>?"
+    r"|\[(?P<bracket>/?)(?:ANSWER|FINAL ANSWER|SOLUTION)\]",
+    re.IGNORECASE,
+)
+
+
+def _tagged(document: Document) -> _Mark | None:
+    """``<answer>...</answer>`` and its like, closed or not; a _whole solution inside is read as a document."""
+    text = document.text
+    if "<" not in text and "[" not in text:
+        return None
+    tags = list(_TAG.finditer(text))[-MAX_MARKS:]
+    for index in range(len(tags) - 1, -1, -1):
+        tag = tags[index]
+        closing = tag["end"] or tag["bracket"]
+        if closing and index and not (tags[index - 1]["end"] or tags[index - 1]["bracket"]):
+            continue
+        if closing:  # without an opening one: the line before it, from a closing one that stands for it
+            start, end = text.rfind("\n", 0, tag.start()) + 1, tag.start()
+            start = max(start, tags[index - 1].end()) if index else start
+            continue_at = tag.end()
+        else:
+            start = tag.end()
+            end = tags[index + 1].start() if index + 1 < len(tags) else len(text)
+            continue_at = tags[index + 1].end() if index + 1 < len(tags) else len(text)
+        content = text[start:end].strip()
+        if not closing and index + 1 == len(tags):
+            content = content.partition("\n\n")[0]
+        if not content or content in ("...", "…"):
+            continue
+        found = _in_tag(content, document)
+        if found is not None:
+            return _Mark(tag.start(), continue_at, found)
+    return None
+
+
+def _in_tag(content: str, document: Document) -> Extraction | None:
+    inner = document.part(content)
+    mark = _last_mark(inner)
+    explicit = mark.found if mark else (_stated(inner) if "\n" in content or ". " in content else None)
+    if explicit is not None:
+        return replace(explicit, source="answer_tag")
+    if "\n" in content.strip() or ". " in content:
+        value = clean(content)
+        if not document.is_value(value):
+            last = _concluded(inner)
+            return replace(last, source="answer_tag", explicit=True, sentence=value[:MAX_ANSWER]) if last else None
+    return read_marked(content, "answer_tag", document)
+
+
+MAX_STATEMENTS = 32  # looked at, from the end
+_STATED = re.compile(
+    r"""(?:\b(?:answer|ans|solution)s?\b
+      |(?<=correct\ )(?:option|choice)\b|(?<=right\ )(?:option|choice)\b)[*_\s`]{0,6}
+    (?:\([^()\n]{1,40}\)[*_\s]{0,4})?
+    (?:(?:to|for|of)\ (?:the|this|our|your)\ [^.\n:$]{1,60}?[*_\ ]{1,4}(?=is\b|are\b)
+      |(?:to|for|of)\ (?:the|this|our)\ (?:given\ |original\ )?(?:question|problem|equation|expression)[*_ ]{0,4}(?=:))?
+    (?:(?:is|are|was|will\ be|would\ be|must\ be|should\ be|equals?|becomes|=)(?![A-Za-z])[*_ ]{0,4}
+       (?:therefore|thus|then|simply|just|indeed|given\ by|as\ follows|equal\ to)?[*_ ]{0,4}[:：]?
+    |[*_ ]{0,4}[:：]|=|\ +[-–—]\ )[*_ \t]*
+    |(?m:^)[ \t#>*_-]*(?:Output|A|Ans|Answer)[*_ ]{0,4}(?:[:：]|->|→|=>)[*_ \t]*
+    |(?m:^)[ \t]*(?:\#{1,6}[ \t]*|\*\*)(?:\d+[.)]\s*)?(?:final\ |the\ )?answers?[*_: ]{0,6}(?=\n)
+    |[【\[]\s*(?:最终)?答案\s*[】\]][*_:： \t]*|(?:最终)?(?:答案|答)\s*(?:应该|应)?(?:是|为|选|：|:)+[*_ \t]*[：:]?
+    |故选\s*[：:]?|因此选\s*[：:]?|应选\s*[：:]?""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_NOT_STATED = re.compile(
+    r"\b(?:intermediate|partial|previous|incorrect|wrong|that|(?:check|verify) (?:the|our|your|this|my)"
+    r"|student'?s?)\s*$",
+    re.IGNORECASE,
+)
+_SUPPOSED = re.compile(
+    r"\b(?:if|suppose|assume|assuming|whether|(?:might|may|could) think|some say|common mistake)\b[^.!?]*$"
+    r"|\b(?:incorrect|wrong|naive|guess|guess that|guess the|guess that the|intermediate|partial)\s*$",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(
+    r"not (?!(?:an? [a-z]+|defined|possible|continuous|differentiable|invertible|enough information)$)", re.IGNORECASE
+)
+_FINAL_BEFORE = re.compile(r"\bfinal[ *_]{0,4}$", re.IGNORECASE)
+_AFTERWARDS = re.compile(
+    r"\b(?:is|are|as|for|be)\s+(?:therefore\s+|thus\s+)?(?:(?:our|the|my|your)\s+)"
+    r"(?:final\s+|correct\s+|required\s+|desired\s+)?(?:answer|solution)\s*(?:[.!]|$|\n)",
+    re.IGNORECASE,
+)
+_DIGIT = re.compile(r"\d")
+_TAKEN_BACK = re.compile(
+    r"\bHowever\b|\b(?:But|but) wait\b|\bWait\b|\bmy mistake\b|\bmade (?:a|an) (?:mistake|error)\b"
+)
+_COLON = re.compile(r"[:：】\]]|->|→|=>")
+
+
+def _stated(document: Document) -> Extraction | None:
+    """The last sentence that names the answer: "The answer is 5", "Answer: 5", "答案是5", "# Answer"."""
+    text = document.text
+    words: Extraction | None = None
+    tried = 0
+    for match in reversed(list(_STATED.finditer(text))):
+        before = text[max(0, match.start() - 60) : match.start()]
+        if NO_ANSWER.match(text, match.end()) or _SUPPOSED.search(before) or _NOT_STATED.search(before):
+            continue
+        tried += 1
+        if tried > MAX_STATEMENTS:
+            break
+        behind = text[match.end() : match.end() + MAX_CLAUSE]
+        colon = behind.startswith("\n") or bool(_COLON.search(match[0]))
+        answer, sentence, readable, stop = read_clause(behind, document, colon)
+        if not answer or (_DENIED.match(answer) and not colon):
+            continue
+        is_a = match[0].strip(" \t#>*_-:：").lower() == "a"  # A: Let us think
+        if is_a and not re.search(r"[\d\\]", answer) and not document.is_value(answer):
+            continue
+        if _DIGIT.search(text, match.end() + stop + 1) and (
+            match[0][:8].lower() == "solution" or _TAKEN_BACK.search(text, match.end() + stop)
+        ):
+            continue  # one of a step, or taken back
+        final = "final" in match[0].lower() or _FINAL_BEFORE.search(before)
+        found = Extraction(answer[:MAX_ANSWER], "final_answer" if final else "answer_is", True, sentence[:MAX_ANSWER])
+        if readable:
+            return found
+        words = words or (None if NO_ANSWER.match(answer) else found)
+    for match in reversed(list(_AFTERWARDS.finditer(text[-MAX_TAIL:]))[-4:]):
+        line = match.string[: match.start()].rpartition("\n")[2]
+        part = re.split(r"[,;]\s|\bthat\b|\.\s", line)[-1]
+        if value := value_in(part, document, bounds=False):
+            return Extraction(value, "answer_is", True, clean(part))
+    return words if words and len(words.answer) <= 200 else None
+
+
+_CONNECTIVE = re.compile(
+    r"^(?:so|thus|hence|therefore|then|finally)\b[, ]+(?:we (?:have|get|find)(?: that)? )?", re.IGNORECASE
+)
+_NO_CONCLUSION = re.compile(
+    r"\W*(?:check|verif|note\b|let me know|let us know|i hope|hope this|feel free|if you|please|would you|do you"
+    r"|remember"
+    r"|is there|to (?:verify|check|confirm)\b|(?:we|you) can (?:check|verify|confirm)|double-check|indeed\b"
+    r"|alternatively"
+    r"|\(.{4,}\)\W*$)",
+    re.IGNORECASE,
+)
+_INTENTION = re.compile(
+    r"\W*(?:to (?:find|solve|determine|calculate|compute)\b"
+    r"|(?:now,? |next,? |first,? )?(?:let['’]?s|let us|we (?:need|want|have|will|should|are going) (?:now )?to)\b).*"
+    r"|.*\?\W*",
+    re.IGNORECASE | re.DOTALL,
+)
+_AFTERTHOUGHT = re.compile(
+    r"\n[ \t]*(?:(?:#{1,6}[ \t]*|\*\*|\()"
+    r"(?:Explanation|Verif\w+|Check\w*|Notes?|Reasoning|Why|Alternative|Additional|Remark)\b"
+    r"|(?:Explanation|Verif\w+|Check\w*|Notes?|Reasoning|Remark|验证|检验|注)\s*[:：])",
+    re.IGNORECASE,
+)
+_SENTENCES = re.compile(
+    r"(?<=[.!?])(?<!Mr\.)(?<!Mrs\.)(?<!Ms\.)(?<!Dr\.)(?<!St\.)[*_]{0,2}\s+(?=[A-Z*_#\"“(\[$\\✅])|[。！？\n]"
+)
+_UNABLE = re.compile(
+    r"\bcan(?:not|'t| not) be (?:solved|determined|answered|found)|\b(?:not enough|insufficient) information"
+    r"|\bunable to",
+    re.IGNORECASE,
+)
+_NO_TEXT = re.compile(r"[\ud800-\udfff\u202a-\u202e]")  # broken, or shown in another order than written
+_INEQUALITY = re.compile(r"(?!.*[A-Za-z]{3})[^<>≤≥]{1,20}[<>≤≥].{1,30}")
+# typed plainly: 5 + 2√3
+_EXPRESSION = re.compile(r"(?=.*[√π^*/+(]|.*[\d)][a-eiknp-z](?![a-z]))(?!.*[A-Za-z]{2})(?=.*\d).{1,60}")
+_SAYS = re.compile(
+    r".*(?:\b(?:is|are|be|equals?|equal to|gives|get|have|to be)\b\s*:?|[=≈:：])\s*", re.IGNORECASE | re.DOTALL
+)
+
+
+def _whole(document: Document) -> Extraction | None:
+    """A response of one short line."""
+    line = document.text.strip()
+    if not line or "\n" in line or len(line) > 300:
+        return None
+    line = _CONNECTIVE.sub("", line)
+    answer = clean(line)
+    several = answer.count("=") > 1 and re.search(r"[,;]\s", answer)  # 2 * 3 = 6, and 6 + 1 = 7
+    if "\\equiv" in answer or (several and not lists_names(answer)):
+        return None
+    if document.is_value(answer) or (len(answer.split()) <= 8 and not value_in(line, document)):
+        return Extraction(answer, "whole", False)
+    return None
+
+
+def _printed(document: Document) -> Extraction | None:
+    """What a program _printed, where the response ends with that."""
+    line = document.output.rpartition("\n")[2]
+    return Extraction(clean(line), "output", False) if line.strip() else None
+
+
+def _concluded(document: Document) -> Extraction | None:
+    """The value in the last sentence or formula that has one."""
+    tail = document.text[-MAX_TAIL:]
+    if _NO_TEXT.search(tail):
+        return None
+    if tail.count("```") % 2 and (before := tail.rpartition("```")[0]).strip():
+        tail = before  # JSON or a program that was begun
+    for afterthought in _AFTERTHOUGHT.finditer(tail):
+        if re.search(r"\d", tail[: afterthought.start()]):
+            tail = tail[: afterthought.start()]
+            break
+    ends = [0]
+    pieces: list[tuple[str, bool]] = []
+    for display in DISPLAY.finditer(tail):
+        pieces.append((tail[ends[-1] : display.start()], False))
+        pieces.append((display[0], True))
+        ends.append(display.end())
+    pieces.append((tail[ends[-1] :], False))
+    begins_at_end = True
+    for piece, is_display in reversed(pieces):
+        for sentence in (piece,) if is_display else reversed(_sentences(piece)):
+            if not sentence.strip() or _NO_CONCLUSION.match(sentence):
+                continue
+            if len(sentence) > MAX_SENTENCE:
+                return None  # a model that no longer says anything
+            if "=" not in sentence and _INTENTION.fullmatch(sentence):
+                if begins_at_end and "?" not in sentence:
+                    return None  # it ends before it gets anywhere
+                continue
+            begins_at_end = False
+            if _UNABLE.search(sentence):
+                return Extraction(clean(sentence)[:MAX_ANSWER], "last_sentence", False)
+            found = _in_last(sentence, document)
+            if found is not None:
+                return found
+    return None
+
+
+def _in_last(sentence: str, document: Document) -> Extraction | None:
+    sentence = _CONNECTIVE.sub("", sentence.strip())
+    says = _SAYS.match(sentence)
+    said = clean(sentence[says.end() :] if says else sentence)
+    inequality = clean(sentence)
+    if len(inequality) < 40 and _INEQUALITY.fullmatch(inequality) and document.is_value(inequality):
+        return Extraction(inequality, "last_formula", False)
+    value = (
+        said if _EXPRESSION.fullmatch(said) and document.is_value(said) else value_in(sentence, document, bounds=True)
+    )
+    if not value:
+        return None
+    from_formula = any(value in formula[0] for formula in FORMULA.finditer(sentence))
+    return Extraction(value[:MAX_ANSWER], "last_formula" if from_formula else "last_number", False, clean(sentence))
+
+
+def _sentences(text: str) -> list[str]:
+    masked = FORMULA.sub(_masked, text)
+    ends = [0, *(end.end() for end in _SENTENCES.finditer(masked)), len(text)]
+    return [text[start:end] for start, end in pairwise(ends)]
+
+
+def _masked(formula: re.Match[str]) -> str:
+    """Nothing in a formula ends a sentence but a full stop at its end."""
+    inside = formula[0].rstrip("$]) \\")
+    return "x" * (len(formula[0]) - 1) + ("." if inside.endswith(".") else "x")
+
+
+_RETRACTED = re.compile(r"\b(?:wait|actually|mistake|incorrect|wrong|not (?:a )?valid|correction)\b", re.IGNORECASE)
+
+
+def _marked(document: Document) -> Extraction | None:
+    """The last of the marks, unless what follows takes it back; beside options, with the letter named after it."""
+    mark = _last_mark(document)
+    if mark is None:
+        return None
+    found = mark.found
+    after = document.part(document.text[mark.end :])
+    if _RETRACTED.search(after.text):
+        return _stated(after) or replace(found, explicit=False)
+    if hints(document.question).choices and choice_letter(found.answer) is None and not choice_letters(found.answer):
+        named = _stated(after)
+        letter = choice_letter(named.answer) if named else None
+        if letter:
+            return replace(found, answer=f"({letter}) {found.answer}")
+    return found
+
+
+def _is_stated(document: Document) -> bool:
+    """Whether a text states an answer explicitly."""
+    return _last_mark(document) is not None or _stated(document) is not None
+
+
+CUES: tuple[Callable[[Document], Extraction | None], ...] = (_marked, _stated, _whole, _printed, _concluded)
+
+
+# -- the whole response
+
+MAX_RESPONSE = 200_000  # characters kept, from the end
+MAX_CUTS = 8
+
+_RUN_ON = re.compile(
+    r"(?m)^[ \t]*(?:#{1,6}\s*(?:Instruction|Response|Input|Question|Problem|Query|Exercise|Example|Task)\b"
+    r"|[*\[<(]{0,2}(?:(?:Next|New|Another|Sample|Similar)\s+)?"
+    r"(?:Question|Problem|Exercise|Example|User|Human|Q|Instruction|Input|Task|Query|问题|题目|例题?)"
+    r"\s?#?\d{0,3}[*\])>]{0,2}\s*[:：.][*\s]"
+    r"|[*\[<(]{1,2}(?:Question|Problem|Exercise|Example)\s?#?\d{0,3}[*\])>]{1,2}\s)"
+    r"|\nBelow is an instruction that"
+    r"|\n\s*\n(?=[A-Z][^\n]{40,800}\?\s*\n)(?=[^\n]*\b(?:[Hh]ow (?:many|much|long|old|far)|[Ww]hat (?:is|are|was)"
+    r"|[Ff]ind)\b)"
+)
+_HOPE = re.compile(r"\s*I hope it is correct\.?\s*$", re.IGNORECASE)
+
+
+def find(
+    response: str, is_value: IsValue, question: str | None, reasoning: Reasoning, thought_opened: bool
+) -> Extraction:
+    """The answer that a response states, or the best guess at it; never raises for a string.
+
+    Args:
+        is_value: whether an answer's text can be compared as it stands.
+        question: the query's text; of a sentence's values it tells which one is asked for.
+        reasoning: ``"auto"``, the tags ``(open, close)`` of thoughts, or None where nothing is a thought.
+        thought_opened: the prompt ended with the opening tag, so that the response starts inside a thought.
+    """
+    seen = visible(response, reasoning, thought_opened)
+    if seen.unfinished:
+        return replace(NONE, unfinished=True)
+    document = _own(Document(prepared(seen.text[-MAX_RESPONSE:]), is_value, question))
+    for cue in CUES:
+        found = cue(document)
+        if found is not None and found.answer:
+            return replace(
+                found,
+                answer=found.answer.replace(MONEY, "$"),
+                sentence=found.sentence.replace(MONEY, "$"),
+                explicit=found.explicit and not seen.only_thought,
+            )
+    return NONE
+
+
+def _own(document: Document) -> Document:
+    """The document up to where it runs on into a next problem; a problem repeated before any answer is no run-on."""
+    text = document.text
+    cut = _RUN_ON.search(text, 1)
+    for _ in range(MAX_CUTS):
+        if cut is None:
+            return document
+        before = document.part(text[: cut.start()])
+        if _is_stated(before):
+            return before
+        cut = _RUN_ON.search(text, cut.end())
+    return document
+
+
+def ends_in(response: str, answer: str, is_value: IsValue, reasoning: Reasoning, thought_opened: bool) -> bool:
+    """Whether a response ends with a cue (not a box) and then this answer, word for word.
+
+    It finds answers of several sentences, of which :func:`find` takes the first sentence or the last formula.
+    """
+    seen = visible(response, reasoning, thought_opened)
+    said = _own(Document(prepared(seen.text[-MAX_RESPONSE:]), is_value)).text
+    text, wanted = (" ".join(part.replace(MONEY, "$").split()).rstrip("$. ") for part in (_HOPE.sub("", said), answer))
+    wanted = wanted.lstrip("$ ")
+    if not wanted or not text.endswith(wanted):
+        return False
+    before = text.removesuffix(wanted).rstrip("$ ")[-200:]
+    if before.endswith("####"):
+        return True
+    cues = deque(_STATED.finditer(before + " "), maxlen=1)
+    return bool(cues) and cues[0].end() >= len(before) and not _SUPPOSED.search(before[: cues[0].start()])

@@ -1,0 +1,161 @@
+"""A response's text as a document: blocks of the kinds in which answers stand, each kind found when it is asked for.
+
+====================  ================================================================
+code                  programs (blanked, for their numbers answer nothing) and outputs
+JSON                  the values of ``answer`` fields
+tag                   ``<answer>``, ``<solution>``, ``<final>``
+box                   ``\\boxed{...}``
+formula               inline and displayed
+amount                ``$5``, told from formulas once, for the whole text
+line                  heading, list item, table row, sentences
+====================  ================================================================
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+from dart_tasks.grading.extract.dollars import mark_money
+from dart_tasks.grading.extract.unwrap import BOX, box_at
+
+__all__ = ["DISPLAY", "FORMULA", "MAX_TAIL", "Block", "Document", "IsValue", "formula_content", "prepared"]
+
+IsValue: TypeAlias = Callable[[str], bool]
+MAX_TAIL = 8_000  # characters, from the end, in which what is merely last is sought
+MAX_BOXES = 64  # looked at, from the end
+MAX_FORMULA = 3_000
+
+_SPACE = re.compile(r"\s{2,}")
+_QUOTE = re.compile(r"(?<=\n)>[ \t]+(?=\S)")
+_ANNOTATION = re.compile(r"<<([^<>\n]{0,200})>>(?=(\s?[$\d.-])?)")  # GSM8K's calculator: 2*3=<<2*3=6>>6
+_TWO_BACKSLASHES = re.compile(
+    r"(?<!\\)\\\\(?=(?:[dt]?frac|sqrt|boxed|text|mathrm|begin|end|pi|left|right|cdot|times|infty|theta|alpha"
+    r"|beta)(?![a-z]))"
+)
+_DRAWING = re.compile(r"\[asy\].*?(?:\[/asy\]|\Z)", re.DOTALL)
+_WORD_BOX = re.compile(r"(?<![A-Za-z\\])boxed\{([^{}]{1,200})\}")  # no box without its backslash
+_CHINESE_PERCENT = re.compile(r"百分之(\d+(?:\.\d+)?)")
+_CHINESE_FRACTION = re.compile(r"(\d+)分之(\d+)")
+_FENCE = re.compile(r"```[ \t]*([A-Za-z+]*)[^\n]{0,80}\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
+_PROGRAM = re.compile(
+    r"(?m)^[ \t]*(?:import |from \w+ import|def |print\(|for \w+ in |return |#include|\w+ = [^\n]{1,200}$)"
+)
+_INLINE = r"(?<!\\)\$(?:[^$\n\\]|\\[^\n]){1,2000}\$|\\\((?:.{1,2000}?)\\\)"
+_ENVIRONMENTS = r"align|aligned|gather|gathered|equation|eqnarray|cases|array|[pbvBV]?matrix|split|multline"
+DISPLAY = re.compile(
+    rf"\$\$.{{1,{MAX_FORMULA}}}?\$\$|\\\[.{{1,{MAX_FORMULA}}}?\\\]"
+    rf"|\\begin\{{((?:{_ENVIRONMENTS})\*?)\}}.{{1,{MAX_FORMULA}}}?\\end\{{\1\}}",
+    re.DOTALL,
+)
+FORMULA = re.compile(rf"{DISPLAY.pattern}|{_INLINE}", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A piece of a document: its kind, where it stands, what it holds."""
+
+    kind: str
+    start: int
+    end: int
+    content: str
+
+
+def _shorter(match: re.Match[str]) -> str:
+    return "\n\n" if match[0].count("\n") > 1 else "\n" if "\n" in match[0] else " "
+
+
+def _annotated(match: re.Match[str]) -> str:
+    return "" if match[1] is None or match[2] else match[1].rpartition("=")[2]
+
+
+def _without_program(match: re.Match[str]) -> str:
+    language, content = match[1].lower(), match[2]
+    if language in ("json", "output", "text", "plaintext", "latex", "markdown", "math", "tex"):
+        return match[0]
+    if language or _PROGRAM.search(content):
+        return "\n\n"
+    return match[0]
+
+
+def prepared(text: str) -> str:
+    """The text with shorter gaps, without quotation marks of mail, calculator annotations and programs, and with
+    dollar signs told apart."""
+    text = _SPACE.sub(_shorter, _QUOTE.sub("", text))  # so that no pattern meets a long run of spaces
+    if "<<" in text:
+        text = _ANNOTATION.sub(_annotated, text)
+    if "\\\\" in text:
+        text = _TWO_BACKSLASHES.sub(r"\\", text)
+    if "```" in text:
+        text = _FENCE.sub(_without_program, text)
+    if "[asy]" in text:
+        text = _DRAWING.sub("\n\n", text)
+    if "boxed{" in text:
+        text = _WORD_BOX.sub(r"\1", text)
+    if "分之" in text or "根号" in text:
+        text = _CHINESE_FRACTION.sub(r"\2/\1", _CHINESE_PERCENT.sub(r"\1%", text)).replace("根号", "√")
+    return mark_money(text.replace("₤", "£"))
+
+
+class Document:
+    """A text, prepared, and its blocks."""
+
+    def __init__(self, text: str, is_value: IsValue, question: str | None = None) -> None:
+        """``is_value`` says whether an answer's text can be compared as it stands."""
+        self.text = text
+        self.is_value = is_value
+        self.question = question
+
+    def part(self, text: str) -> Document:
+        """A part of the document's text, or of what stands in it, as a document."""
+        return Document(text, self.is_value, self.question)
+
+    @cached_property
+    def boxes(self) -> list[Block]:
+        """The last boxes, in order of appearance; a box inside another is part of it."""
+        blocks: list[Block] = []
+        end = 0
+        for macro in list(BOX.finditer(self.text))[-MAX_BOXES:]:
+            if macro.start() >= end:
+                end, content = box_at(self.text, macro.start(), macro.end())
+                blocks.append(Block("box", macro.start(), end, content.strip()))
+        return blocks
+
+    @cached_property
+    def output(self) -> str:
+        """What a program printed, if the response ends with that."""
+        fences = list(_FENCE.finditer(self.text[-MAX_TAIL:]))
+        if (
+            not fences
+            or fences[-1][1].lower() not in ("output", "text", "")
+            or fences[-1].end() < len(self.text[-MAX_TAIL:].rstrip())
+        ):
+            return ""
+        return fences[-1][2].strip()
+
+
+_LAST_SIDE = re.compile(r"(?<![<>!:\\])=")
+
+
+def formula_content(formula: str) -> str:
+    """A formula without its delimiters; of several aligned rows the last."""
+    content = formula.strip()
+    for opening, closing in (("$$", "$$"), ("$", "$"), ("\\[", "\\]"), ("\\(", "\\)")):
+        if content.startswith(opening) and content.endswith(closing) and len(content) >= len(opening) + len(closing):
+            content = content[len(opening) : len(content) - len(closing)].strip()
+            break
+    aligned = _ALIGNED.search(content)
+    if aligned:
+        rows = [row for row in aligned[2].split("\\\\") if row.strip()]
+        cells = rows[-1].split("&") if rows else [""]
+        content = " ".join(cell for cell in cells if not _REMARK.fullmatch(cell))
+    return content.strip().rstrip(".,;").removesuffix("\\").strip()
+
+
+_REMARK = re.compile(r"\s*\\text\w*\s*\{[^{}]*\}\s*[.,]?\s*")
+_ALIGNED = re.compile(
+    r"\\begin\{(align|aligned|gather|gathered|eqnarray|split|multline|equation)\*?\}(.*)\\end\{\1\*?\}", re.DOTALL
+)

@@ -1,0 +1,471 @@
+"""A sentence, a clause or what a mark encloses -> the answer in it.
+
+"So he scored 4 + 5 = 9 points in the 40 minutes." gives ``9`` where the question asks how many points: the value whose
+noun the question counts, else the last. "Hence the statement is false." gives ``False``; "That matches option D." gives
+``D`` where the question lists options.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dart_tasks.grading.extract.asked import Asked, asked_by, stem
+from dart_tasks.grading.extract.document import DISPLAY, FORMULA, Document, IsValue, formula_content
+from dart_tasks.grading.extract.dollars import MONEY
+from dart_tasks.grading.extract.unwrap import BOX, MAX_ANSWER, box_at, clean
+from dart_tasks.grading.parse.units import is_unit
+from dart_tasks.grading.question import hints
+
+__all__ = [
+    "MAX_CLAUSE",
+    "MAX_SENTENCE",
+    "NONE",
+    "NO_ANSWER",
+    "Extraction",
+    "lists_names",
+    "read_clause",
+    "read_marked",
+    "stated_answer",
+    "unboxed",
+    "value_in",
+]
+
+_CURRENCY = f"[{MONEY}$€£¥₹]"
+_NUMERAL = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
+_NUMBER = re.compile(
+    rf"(?<![A-Za-z\d_.^/\\{{])[-−]?\\?{_CURRENCY}?[-−]?{_NUMERAL}(?: \d+/\d+|/\d+(?![\d/])|(?::\d+)+)?"
+    rf"(?:\\?%|\ per\s?cent\b|\ ?[aApP]\.?[mM]\b\.?|{_CURRENCY}|(?:e|π|√\d+)(?![A-Za-z\d]))?(?![A-Za-z]*\d|_|\}})"
+)
+_BARE_TEX = re.compile(r"[-\d.]*\\(?:[dt]?frac|sqrt|pi|binom|infty)(?![A-Za-z])(?:[^\s,;。，]|,(?=\d))*")
+_WORDED = re.compile(
+    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen"
+    r"|eighteen|nineteen|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[- ](?:one|two|three|four|five"
+    r"|six|seven|eight"
+    r"|nine))?)\b",
+    re.IGNORECASE,
+)
+_SCALE = re.compile(r"\s+(?:(?:and\s+)?a\s+half|hundred|thousand|million|billion|trillion)s?\b", re.IGNORECASE)
+_OPERATOR_AFTER = re.compile(r"\s*(?:\w{1,15}\s*)?(?:[*×÷+=]|(?<=\s)[-/x–−](?=\s))\s*(?:[$＄(\d.\\]|frac|sqrt)")
+_SPACED_THOUSANDS = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
+_SIDES = re.compile(r"(?<![<>!:\\])=|\\(?:approx|equiv)(?![a-z])")
+_LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z]*\})")
+_BETWEEN = re.compile(r"\s*(?:,|;|、|,?\s*(?:and|or|和|或)\s*)\s*")
+_NAMED = re.compile(r"\\?[A-Za-z]+(?:_\w|_\{\w+\})?(?:\(\w\))?\s*=")
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """A value's text and where it stands."""
+
+    start: int
+    end: int
+    text: str
+    reduced: bool = False  # the last side of a computation
+
+
+def _values(sentence: str, asked: Asked, is_value: IsValue) -> list[_Value]:
+    """The values in a sentence, in order; the sides of a formula are parted where the last is what comes out."""
+    found: list[_Value] = []
+    start = 0
+    for formula in FORMULA.finditer(sentence):
+        found.extend(_numbers(sentence, start, formula.start(), is_value))
+        content = formula_content(formula[0])
+        *before, right = (clean(side) for side in _SIDES.split(content))
+        computed = bool(before) and (
+            len(before) > 1
+            or not _LETTER.search(before[0])
+            or not (asked.equation or _LETTER.search(right) or _NAMED.match(content))
+        )
+        value = next((side for side in ((right, content) if computed else (content, right)) if is_value(side)), "")
+        if value:
+            found.append(_Value(formula.start(), formula.end(), value, value != content))
+        start = formula.end()
+    found.extend(_numbers(sentence, start, len(sentence), is_value))
+    return _listed(sentence, found)
+
+
+def _worded(sentence: str) -> list[_Value]:
+    """The numbers in words, two to ninety-nine."""
+    return [_Value(word.start(), word.end(), word[0]) for word in _WORDED.finditer(sentence)]
+
+
+def _numbers(sentence: str, start: int, end: int, is_value: IsValue) -> list[_Value]:
+    found: list[_Value] = []
+    position = start
+    while position < end:
+        tex = _BARE_TEX.search(sentence, position, end) if "\\" in sentence else None
+        match = _NUMBER.search(sentence, position, end)
+        if tex is not None and (match is None or tex.start() <= match.start()):
+            if is_value(clean(tex[0])):
+                found.append(_Value(tex.start(), tex.end(), clean(tex[0])))
+            position = tex.end()
+            continue
+        if match is None:
+            break
+        position = match.end()
+        scale = _SCALE.match(sentence, position, end)
+        position = scale.end() if scale else position
+        if _OPERATOR_AFTER.match(sentence, position, end):
+            continue  # an operand: the value is what comes out
+        text = _SPACED_THOUSANDS.sub("", sentence[match.start() : position])
+        unit = re.match(r" ?([A-Za-z]{1,12})\b", sentence[position : position + 16])
+        if unit and unit[1] != "in" and is_unit(unit[1]):
+            text += unit[0]
+        found.append(_Value(match.start(), position, text.replace("−", "-")))
+    return found
+
+
+def _listed(sentence: str, values: list[_Value]) -> list[_Value]:
+    """Neighbours with only "and", "or" and commas between them, joined into one value: $x = 2$ and $x = 5$."""
+    joined: list[_Value] = []
+    for value in values:
+        previous = joined[-1] if joined else None
+        between = sentence[previous.end : value.start] if previous else ""
+        if (
+            previous is not None
+            and len(between) < 12
+            and _BETWEEN.fullmatch(between)
+            and not (value.reduced or previous.reduced)
+            and _is_item(previous.text)
+            and _is_item(value.text)
+        ):
+            glue = " or " if "or" in between else ", "
+            joined[-1] = _Value(previous.start, value.end, f"{previous.text}{glue}{value.text}")
+        else:
+            joined.append(value)
+    return joined
+
+
+def lists_names(text: str) -> bool:
+    """Whether every equation in a list gives a name its value: x = 1, y = 2."""
+    return all(_is_item(part.strip(" $")) for part in re.split(r"[,;]|\band\b", text))
+
+
+def _is_item(value: str) -> bool:
+    """Whether a value can stand in a list of answers: 5, x = 5; an equation to be solved cannot."""
+    return "=" not in value or _NAMED.match(value) is not None
+
+
+MAX_SENTENCE = 1_200  # characters; of a longer sentence the end is read
+_TAIL = re.compile(
+    r"""(?:[,;]|\s)\s*\(?(?:which|because|since|as\ (?:required|desired|we|the|it)|so\ (?:that|the|we)|where\ (?:we|the)
+    |when\ (?:we|the)|after\ (?!\S+\ (?:years?|months?|days?|weeks?|hours?|minutes?)\b)|given\ that
+    |and\ (?:the|this|that|we|it)|but|I\ hope|that\ is|i\.e
+    |(?<=[,;]\ )not|(?<=,\ )(?:so|as)|rather\ than|instead|based\ on)\b.*""",
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+)
+_REASON = re.compile(
+    r"(?<!\bso)(?<!\band)(?<!\bbut)[,;]?\s+\(?(?:because|since|(?<=, )as (?:we|the|it|required)|given that|rather than"
+    r"|instead of|(?<=[\d$)}%]\s)when\b|(?:and |which )?(?:we |you )?(?:can )?(?:be )?(?:verify|verified|checked"
+    r"|check))\b.*",
+    re.I | re.S,
+)
+_EMPHASIS = re.compile(r"\*\*([^*\n]{1,300})\*\*|__([^_\n]{1,300})__")
+_COMPUTED = re.compile(r"(?:[=≈≅]|\brounds? (?:up |down |off )?to)\s*$")
+_OF_AMOUNT = (  # "a total of 5" gives its value, "a book of 250 pages" does not
+    r"(?:total|sum|amount|number|profit|cost|price|average|mean|value|length|area|age|speed|distance|maximum|minimum"
+    r"|volume|perimeter|rate|ratio|difference|product|probability|score|loss|gain|result|answer|savings?|weight|height"
+    r"|width|radius"
+    r"|count|balance|remainder|quotient|discount|tip|fee|charge|salary|income|revenue|bill|payment|median|mode|range"
+    r"|term)s? "
+)
+_CIRCUMSTANCE = re.compile(
+    r"\b(?:in|after|per|every|each|within|than|out of|if|when|from|during|over|until|at)"
+    r"(?:\s+(?:the|those|these|this|all|only|her|his|their|its|first|last|next|other|a|total|of|remaining)){0,3}\s+$"
+    r"|\bfor"
+    rf"(?:\s+(?:the|those|these|all|each|every)){{0,2}}\s+$|\b(?!{_OF_AMOUNT})[a-z]+ of (?:the |all |these |those )?$",
+    re.IGNORECASE,
+)
+_BOUND = re.compile(
+    r"(?:\b(?:(?:more|less|fewer|greater|larger|smaller|higher|lower|rather|other)\s+than|at least|at most|over|under"
+    r"|above"
+    r"|below|between|either|exceeds?)\s+(?:\w+\s+)?|(?<![=-])[<>≤≥]=?\s*)$",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(r"(?:\bnot|n't(?: be)?)\s+(?:\w+\s+)?$", re.IGNORECASE)
+_DENIED_AFTER = re.compile(r"\W{0,3}\s*(?:is|are|was|would be)(?:n't| (?:not|wrong|incorrect))\b", re.IGNORECASE)
+_HEDGE = re.compile(r"\b(?:or|unless|maybe|perhaps|possibly|(?:not|n't) (?:be )?sure)\b", re.IGNORECASE)
+_THERE_ARE = re.compile(
+    r"\bthere (?:are|is|were|will be|would be)(?: (?:a total of|only|exactly|still|now|thus|therefore))? $",
+    re.IGNORECASE,
+)
+_TRUTH = re.compile(
+    r"^\W*(?P<whole>true|false|yes|no)\W*$|^\W*(?P<opens>yes|no|true|false)\s*[,.:;—–]"
+    r"|\b(?:is|are|be|was|as|=|:)\s+(?:therefore |thus |indeed |hence |also |always |actually |in fact |necessarily )?"
+    r"[*_\"'`(\\a-z{]{0,9}?(?P<no>not )?(?P<ends>true|false)"
+    r"(?=\W*$|[*_}]*[,;]?\s+(?:as|since|because|by|which|and)\b)"
+    r"|\b(?:statement|claim|assertion|proposition|conjecture)\s+is\s+(?P<not>not |in)?(?:correct|valid)\W*$"
+    r"|\bit is (?P<that>true|false) that\b|\banswer\W+(?:is|:)\W+(?P<said>yes|no)\b",
+    re.IGNORECASE,
+)
+_LETTERS = re.compile(
+    r"(?:\b(?i:options?|choices?|answers?|alternatives?)\b|选项?|答案)[*_ ]*(?:is|are|:|：|为|是)?[\s*_]*"
+    r"[$(\\a-z{]*(?P<named>[A-J](?:\s*(?:,|、|and|和|&)\s*[A-J])*)(?![A-Za-z'])"
+    r"|\((?P<bracketed>[A-Ja-j])\)|\*\*(?P<bold>[A-J]{1,5}(?:\s*[,、，]\s*[A-J])*)(?![A-Za-z])"
+    r"|(?:^|\b(?:is|are|be|choose|select|pick)\s+|[选为是：]\s*)(?P<last>[A-J](?:\s*(?:,|、|and|和|&)\s*[A-J])*"
+    r"|[A-J]{2,5})[.。)]?\s*$"
+    r"|(?:^|\s)(?P<half>[A-J])\)"
+)
+
+
+def value_in(sentence: str, document: Document, bounds: bool = True) -> str:
+    """The value that a sentence gives as its answer; empty if it gives none.
+
+    Args:
+        bounds: whether a value after "at least", "more than", "between" may be the answer where nothing else is, and
+            one beside "or", "unless", "perhaps".
+    """
+    sentence = sentence[-MAX_SENTENCE:]
+    truth = _truth(sentence)
+    asked = asked_by(document.question)
+    if hints(document.question).choices and (letters := _letters(sentence, bounds)):
+        return letters
+    if not bounds and _HEDGE.search(sentence):
+        return ""
+    if truth and (asked.truth or not asked.number):
+        return truth
+    told = _REASON.sub("", sentence)
+    value = _best(told, document, bounds) or (_best(sentence, document, bounds) if told != sentence else "") or truth
+    return "" if hints(document.question).choices and re.fullmatch("[A-Za-z]", value) else value  # a name in passing
+
+
+def _truth(sentence: str) -> str:
+    found = _TRUTH.search(sentence)
+    if found is None:
+        return ""
+    word = (found["whole"] or found["opens"] or found["ends"] or found["that"] or found["said"] or "true").lower()
+    holds = word in ("true", "yes")
+    return "True" if holds is not bool(found["no"] or found["not"]) else "False"
+
+
+def _letters(sentence: str, last: bool) -> str:
+    """The letter, or letters, of the options that a sentence chooses: the last named, or else the only one."""
+    named = [next(filter(None, found.groups())).upper() for found in _LETTERS.finditer(sentence)]
+    return named[-1] if named and (last or len(set(named)) == 1) else ""
+
+
+def _best(sentence: str, document: Document, bounds: bool) -> str:
+    asked = asked_by(document.question)
+    values = _values(sentence, asked, document.is_value)
+    emphasised = [
+        value
+        for bold in _EMPHASIS.finditer(sentence)
+        for value in values
+        if bold.start() <= value.start and value.end <= bold.end()
+    ]
+    values = emphasised or values
+    if not values:
+        words = _worded(sentence)
+        values = _counted(sentence, words, asked) or ([] if bounds else words)
+    if not values:
+        return ""
+    depth = [sentence.count("(", 0, value.start) - sentence.count(")", 0, value.start) for value in values]
+    outside = [value for value, inside in zip(values, depth, strict=True) if inside <= 0]
+    values = outside or values
+    values = [
+        value for value in values if len(value.text) > 1 or not value.text.isalpha()
+    ] or values  # all $x$ with $x > 2$
+    values = [
+        value
+        for value in values
+        if not (
+            _DENIED.search(sentence, max(0, value.start - 30), value.start) or _DENIED_AFTER.match(sentence, value.end)
+        )
+    ]
+    free = [value for value in values if not _BOUND.search(sentence, max(0, value.start - 30), value.start)]
+    if not free and not bounds:
+        return ""
+    values = free or values
+    if not values:
+        return ""
+    counted = _counted(sentence, values, asked)
+    computed = [
+        value
+        for value in counted or values
+        if value.reduced or "=" in value.text or _COMPUTED.search(sentence, max(0, value.start - 20), value.start)
+    ]
+    main = [value for value in counted or values if not _is_circumstance(sentence, value)]
+    return (computed or main or counted or values)[-1].text
+
+
+def _is_circumstance(sentence: str, value: _Value) -> bool:
+    before = sentence[max(0, value.start - 40) : value.start]
+    found = _CIRCUMSTANCE.search(before)
+    return found is not None and not (value.text.startswith((MONEY, "$")) and found[0].lower().startswith("for"))
+
+
+def _counted(sentence: str, values: list[_Value], asked: Asked) -> list[_Value]:
+    """The values that are followed by the noun that the question counts."""
+    found: list[_Value] = []
+    for index, value in enumerate(values):
+        limit = values[index + 1].start if index + 1 < len(values) else len(sentence)
+        after = re.split(r"[.,;:!?()=/]", sentence[value.end : min(limit, value.end + 60)], maxsplit=1)[0]
+        words = [stem(word.strip("*_")) for word in after.lower().split()[:4]]
+        if (
+            (asked.percent and ("%" in value.text or words[:1] == ["percent"]))
+            or (asked.money and (MONEY in value.text or words[:1] in (["dollar"], ["cent"])))
+            or any(noun in words for noun in asked.nouns)
+            or (asked.nouns and _THERE_ARE.search(sentence, max(0, value.start - 40), value.start))
+        ):
+            of_them = index and re.fullmatch(
+                r"\W*(?:out )?of (?:the |all |these |those |her |his |their )*",
+                sentence[values[index - 1].end : value.start],
+            )
+            found.append(values[index - 1] if of_them else value)
+    return found
+
+
+MAX_CLAUSE = 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """An answer's text, the cue it was found by, and whether that cue states it explicitly.
+
+    Attributes:
+        sentence: where the answer is a part of a sentence, that sentence: a reference may be all of it.
+        unfinished: the response ends inside a thought.
+    """
+
+    answer: str
+    source: str
+    explicit: bool
+    sentence: str = ""
+    unfinished: bool = False
+
+
+NONE = Extraction("", "none", False)
+_LEAD = re.compile(
+    r"""^[\s:*_]*(?:(?:is|are|be|equals?|equal\ to|approximately|approx\.?|about|roughly|exactly|simply|clearly|just
+    |indeed|therefore|thus|given\ by|option|choice|that|therefore,|:|=)\s+)*""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_SENTENCE_END = re.compile(
+    r"\.(?=\s+[A-Z*#<\"(✅]|\s*\n|\s*$|\s+I hope)|\n\s*\n|(?<!\\)[!?](?=\s)|(?<=[^\\])\n(?![ \t]*[\\$\[])|[。！？]"
+)
+# A formula in TeX that may have lines of its own, as matrices do.
+_INLINE = re.compile(
+    r"\$(?=[^$]*\\)(?:(?!\.\s+[A-Z]|\n\s*\n)[^$])+\$|\\\((?:(?!\n\s*\n).){1,2000}?\\\)"
+    r"|\\begin\{(\w+\*?)\}.*?\\end\{\1\}",
+    re.DOTALL,
+)
+_HEDGED = re.compile(r"\bnot\s*$|n't\s*$", re.IGNORECASE)
+NO_ANSWER = re.compile(
+    r"(?:right|wrong|correct|incorrect|reasonable|clear|clearly|obvious|as follows|below|above|unique|valid|verified"
+    r"|consistent|already|given|provided|shown|found|obtained|ready|complete|the same|also|based|rounded|expected"
+    r"|simply"
+    r"|therefore|thus|here|json|let'?s|let us|we (?:need|have|can|must)|first|step|to (?:find|solve|get|determine)"
+    r"|in the (?:form|box)|an? \w+ number)\b",
+    re.IGNORECASE,
+)
+_GAP = re.compile(r"\s*\n")
+_ITEM = re.compile(r"[ \t]*(?:[-*+•–]|\(?\d{1,2}[.)]|\(?[a-h][.)])[ \t]+(\S[^\n]*)")
+_LABEL = re.compile(
+    r"^(?:\\(?:text|mathrm|textbf)\s*\{\s*)?(?:the )?(?:final )?(?:answer|ans|solution|result)s?\s*(?:is|are|:|=|：)"
+    r"\s*\}?\s*(?=\S)",
+    re.IGNORECASE,
+)
+_ASIDE = re.compile(
+    r"(?:\\[;,:! ]|\s)*\\text\s*\{\s*\(?(?:about|approximately|approx\.?|i\.e\.|or about|roughly)\b.*", re.I | re.S
+)
+_WORD = re.compile(r"\\text|(?<![\\A-Za-z])[A-Za-z]{2,}|[一-鿿]")
+_WORKED = re.compile(r"\\text\s*\{[^{}]{0,40}\b(?:so|thus|hence|therefore|gives|giving)\b[^{}]{0,20}\}", re.IGNORECASE)
+_CHOICE = re.compile(
+    r"\\(?:text|mathrm|mathbf)\w*\s*\{\s*\(?([A-Ja-j])\)?(?:[\s.:]*\}[\s\\;:,]*(?=\S)|(?<=\))\s+)(.*)$"
+)
+_PLACEHOLDERS = frozenset(("...", "…", "?", "answer", "your answer", "final answer", "answer here", "value", "null"))
+_WORKING_FOLLOWS = re.compile(r"=|\b(?:so|thus|hence|therefore)\b", re.IGNORECASE)
+
+
+def read_marked(content: str, source: str, document: Document) -> Extraction | None:
+    """The answer in what a mark encloses: a value, or a text, or a sentence with a value."""
+    content = unboxed(content)
+    text = clean(content)
+    if not text or text.lower() in _PLACEHOLDERS:
+        return None
+    if (choice := _CHOICE.match(text)) and (choice[2].endswith("}") or hints(document.question).choices):
+        return stated_answer(f"({choice[1]}) {choice[2].removesuffix('}')}".strip(), source, text)
+    if document.is_value(text) or "\\begin" in text:
+        return stated_answer(text, source)
+    for shorter in (_LABEL.sub("", text), _ASIDE.sub("", text), _WORKED.split(text)[-1]):
+        if shorter != text and document.is_value(clean(shorter)):
+            return stated_answer(clean(shorter), source, text)
+    value = value_in(_plain(text), document, bounds=False) if " " in text and _WORD.search(text) else ""
+    return stated_answer(value or text, source, text)
+
+
+def stated_answer(text: str, source: str, sentence: str = "") -> Extraction:
+    """An explicit extraction; a sentence that is no more than the answer is left out."""
+    return Extraction(text[:MAX_ANSWER], source, True, sentence[:MAX_ANSWER] if sentence != text else "")
+
+
+def unboxed(text: str) -> str:
+    """The text with boxes opened, as many as eight."""
+    macro = BOX.search(text)
+    for _ in range(8):
+        if macro is None:
+            break
+        end, content = box_at(text, macro.start(), macro.end())
+        text = f"{text[: macro.start()]}{content}{text[end:]}"
+        macro = BOX.search(text)
+    return text
+
+
+def _plain(text: str) -> str:
+    """TeX in which words are text, as a sentence with formulas."""
+    if "$" in text or "\\text" not in text:
+        return text
+    return " ".join(
+        part if index % 2 else f"${part.strip()}$" if part.strip(" \\,;:") else ""
+        for index, part in enumerate(re.split(r"\\text(?:bf|rm|it)?\s*\{([^{}]*)\}", text))
+    )
+
+
+def read_clause(text: str, document: Document, colon: bool) -> tuple[str, str, bool, int]:
+    """(answer, sentence, readable, end) behind "the answer is" or, with a colon, behind "Answer:"."""
+    stripped = text.lstrip(" \t\n*_:：`#")
+    offset = len(text) - len(stripped)
+    display = DISPLAY.match(stripped)
+    if display and not stripped.startswith("\\begin"):
+        return clean(formula_content(unboxed(display[0]))), "", True, offset + display.end()
+    if "\n" in text[:offset]:
+        items, listed_to = _items(text, document)
+        if items:
+            return items, "", True, listed_to
+    end = _SENTENCE_END.search(_INLINE.sub(lambda formula: f"${'x' * (len(formula[0]) - 2)}$", stripped))
+    whole = stripped[: end.start()] if end else stripped
+    stop = offset + len(whole)
+    if _HEDGED.search(whole):
+        return "", "", False, stop
+    if stripped[len(whole) : len(whole) + 1] != "$" and re.search(r"\d!$", whole) and "\\" not in whole:
+        whole = whole[:-1]  # an exclamation, outside of formulas
+    whole = _LEAD.sub("", unboxed(whole))
+    clause = _TAIL.sub("", whole)
+    answer = clean(clause)
+    words = len(re.findall(r"[A-Za-z]{2,}", FORMULA.sub(" ", clause)))
+    if document.is_value(answer) and (words <= 3 or "$" not in clause):
+        return answer, "", True, stop
+    rest = stripped[end.end() :].partition("\n\n")[0] if end else ""
+    if colon and rest.strip() and _WORKING_FOLLOWS.search(rest):
+        return "", "", False, stop  # a worked solution
+    if answer and len(answer) <= 60 and words <= 8 and not re.search(r"[\d$\\]", answer):
+        value = value_in(whole, document, bounds=False)
+        return value or answer, answer if value else "", bool(value) or not NO_ANSWER.match(answer), stop
+    value = value_in(whole, document, bounds=False)
+    return value or answer, clean(clause), bool(value), stop
+
+
+def _items(text: str, document: Document) -> tuple[str, int]:
+    """The values of the list that stands here, one after the other, and where it ends."""
+    position = len(text) - len(text.lstrip("\n *_:"))
+    position = text.rfind("\n", 0, position + 1) + 1 if text[position : position + 1] not in "*" else position
+    values: list[str] = []
+    item = _ITEM.match(text, position)
+    while item is not None and len(values) < 32:
+        value = clean(item[1])
+        values.append(value if document.is_value(value) else value_in(value, document))
+        position = item.end()
+        gap = _GAP.match(text, position)
+        item = _ITEM.match(text, gap.end()) if gap else None
+    return (", ".join(values) if all(values) else ""), position

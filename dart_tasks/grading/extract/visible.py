@@ -1,0 +1,96 @@
+"""What a response says aloud in its own turn: without thoughts, and up to the token that ends the turn.
+
+``<think>7? No.</think>It is 8.<|im_end|>`` says ``It is 8.``
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from dart_tasks.grading.verdict import Reasoning
+
+__all__ = ["Visible", "visible"]
+
+# Formats: DeepSeek-R1, Qwen3, GLM, MiniMax; Kimi; Magistral; OpenThinker; Command A; Apertus; gpt-oss; s1.
+_NAME = r"(?:[a-z]{1,12}:)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad|analysis|inner_monologue)"
+_CLOSES = (
+    rf"</\s*{_NAME}\s*>|◁/think▷|\[/THINK\]|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|inner_suffix\|>|<unused95>"
+    r"|<｜end▁of▁thinking｜>|<\|/think\|>|<\|channel\|>\s*final[^<>]{0,40}<\|message\|>|<\|im_start\|>answer\b"
+)
+_OPENS = (
+    rf"<{_NAME}(?:\s[^<>]{{0,100}})?>|◁think▷|\[THINK\]|<\|begin_of_thought\|>|<\|START_THINKING\|>|<\|inner_prefix\|>"
+    r"|<unused94>|<｜begin▁of▁thinking｜>|<\|think\|>|<\|channel\|>\s*(?:analysis|commentary)[^<>]{0,80}<\|message\|>"
+    r"|<\|im_start\|>think\b"
+)
+_HARMONY = re.compile(r"analysis(?=[A-Z])")  # gpt-oss, decoded without its special tokens
+_ENDS = (
+    r"<\|(?:im_end|im_start|endoftext|eot_id|end_of_text|start_header_id|user|end|return|end_of_solution)\|>"
+    r"|<(?:end_of_turn|start_of_turn|eos)>|</s>|<｜(?!(?:begin|end)▁of▁thinking)|\[INST\]"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """The text said aloud.
+
+    Attributes:
+        unfinished: the response ends inside a thought; the text is empty.
+        only_thought: nothing is said but thoughts; the text is that of the thoughts.
+    """
+
+    text: str
+    unfinished: bool = False
+    only_thought: bool = False
+
+
+@lru_cache(maxsize=16)
+def _marks(opening: str, closing: str) -> re.Pattern[str]:
+    return re.compile(rf"(?P<close>{closing})|(?P<open>{opening})|(?P<end>{_ENDS})", re.IGNORECASE)
+
+
+def visible(response: str, reasoning: Reasoning, thought_opened: bool) -> Visible:
+    """The part of a response that can state its answer.
+
+    Args:
+        reasoning: ``"auto"``: the usual tags of thoughts; ``(open, close)``: these only; None: nothing is a thought.
+        thought_opened: the prompt ended with the opening tag, so the response starts inside a thought.
+    """
+    if reasoning is None:
+        marks = _marks("(?!)", "(?!)")
+    elif reasoning == "auto":
+        marks = _marks(_OPENS, _CLOSES)
+    else:
+        marks = _marks(re.escape(reasoning[0]), re.escape(reasoning[1]))
+    if reasoning == "auto" and (harmony := _HARMONY.match(response)):
+        final = response.find("assistantfinal", harmony.end())
+        return Visible(response[final + len("assistantfinal") :]) if final >= 0 else Visible("", unfinished=True)
+    said: list[str] = []
+    thought = thought_opened  # whether we are inside one
+    before = ""  # what was said before a closing tag that nothing opened
+    start = 0
+    for mark in marks.finditer(response):
+        if response[mark.start() - 1 : mark.start()] == "`":  # it is spoken of
+            continue
+        if mark["open"]:
+            if not thought:
+                said.append(response[start : mark.start()])
+            thought = True
+        elif mark["close"]:
+            if not thought:  # the prompt opened the thought
+                before = "".join((*said, response[start : mark.start()]))
+                said.clear()
+            thought, start = False, mark.end()
+        elif not thought and ("".join(said) + response[start : mark.start()]).strip():
+            said.append(response[start : mark.start()])
+            start = len(response)
+            break
+        elif not thought:
+            start = mark.end()
+    if thought:
+        return Visible("", unfinished=True)
+    text = "".join((*said, response[start:]))
+    if text.strip():
+        return Visible(text)
+    return Visible(before or response, only_thought=True)
