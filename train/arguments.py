@@ -102,6 +102,9 @@ class Options:
     """Whether the export is uploaded, to the repository that ``training`` tells."""
     training: Mapping[str, Any]
     """``TrainingArguments`` by name: the recipe's, overridden by flags."""
+    export_checkpoint: Path | None
+    command: tuple[str, ...]
+    """The flags as they were given."""
     given: frozenset[str]
     """Names of ``training`` that were flags."""
 
@@ -112,6 +115,7 @@ _AS_GIVEN = (
     "load_in_4bit",
     "on_divergence",
     "export_dtype",
+    "export_checkpoint",
     "scores",
     "dry_run",
     "utilisation",
@@ -211,6 +215,12 @@ def _own_parser() -> argparse.ArgumentParser:
         choices=["bfloat16", "float16", "float32"],
         default="bfloat16",
         help="of the exported weights (%(default)s)",
+    )
+    add(
+        "export-checkpoint",
+        type=Path,
+        metavar="DIR",
+        help="train no more: export this checkpoint of the run to --output_dir (or: python -m train export DIR)",
     )
     add("licence", metavar="ID", help="licence for the model card (default: inherited from base model and data)")
     add("scores", type=Path, metavar="FILE", help="lm-eval results to put on the model card")
@@ -352,6 +362,8 @@ def parse(arguments: Sequence[str]) -> Options:
     for name, (harmless, reason) in _IMPOSSIBLE.items():
         if name in training and training[name] not in harmless:
             raise UsageError(f"--{name} {getattr(training[name], 'value', training[name])}: {reason}")
+    if own.export_checkpoint:
+        training["resume_from_checkpoint"] = str(own.export_checkpoint)
     push_to_hub = bool(training.pop("push_to_hub", False))  # ours: the Trainer would push checkpoints
     return Options(
         recipe=recipe,
@@ -366,6 +378,7 @@ def parse(arguments: Sequence[str]) -> Options:
         output_dir=flags.get("output_dir") or f"runs/{recipe.name}",
         push_to_hub=push_to_hub,
         training=training,
+        command=tuple(arguments),
         given=frozenset(flags),
         **{name: getattr(own, name) for name in _AS_GIVEN},
     )

@@ -139,8 +139,14 @@ def _train(this: _Run) -> int:
     trainer = _trainer(this, model)
     if this.main:
         shutil.rmtree(output_dir / STAGING, ignore_errors=True)  # what a killed run was writing
-        record = {"identity": identity, "recipe": dataclasses.asdict(options.recipe)}
-        write_atomically(output_dir / "run.json", json.dumps(record, indent=2))
+        if not options.export_checkpoint:
+            record = {
+                "identity": identity,
+                "recipe": dataclasses.asdict(options.recipe),
+                "command": options.command,
+                "folder": str(Path.cwd()),
+            }
+            write_atomically(output_dir / "run.json", json.dumps(record, indent=2))
     started = time.monotonic()
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     elapsed = time.monotonic() - started
@@ -152,7 +158,10 @@ def _train(this: _Run) -> int:
         return 128 + trainer.stopped_by
     exported = _export(this, trainer)
     if this.main:
-        show.summary(trainer, this.prepared, result, elapsed, output_dir)
+        if options.export_checkpoint:
+            show.line(f"exported {checkpoint} to {output_dir}")
+        else:
+            show.summary(trainer, this.prepared, result, elapsed, output_dir)
         shutil.rmtree(output_dir / STAGING, ignore_errors=True)
         if repository:
             upload(options, repository, exported)
@@ -204,6 +213,7 @@ def _trainer(this: _Run, model: Any) -> PackedTrainer:
         ),
         batching=this.batching,
         save_minutes=options.save_minutes,
+        no_more_steps=options.export_checkpoint is not None,
         on_divergence=options.on_divergence,
         flops_per_token=flops / int(prepared.lengths.sum()),
         peak_flops=peak_flops(device_name),

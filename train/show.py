@@ -147,6 +147,8 @@ class Progress(TrainerCallback):  # type: ignore[misc]
     def __init__(self) -> None:
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
+        self._started = (0.0, 0)
+        """When the first of this process's steps was done, and its number: the first one alone is slower."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if not state.is_world_process_zero or args.disable_tqdm or not sys.stdout.isatty():
@@ -162,6 +164,8 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         self._bar.start()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not self._started[1]:
+            self._started = time.monotonic(), state.global_step
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=state.global_step)
 
@@ -177,7 +181,16 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, log=text)
         else:
-            line(f"{time.strftime('%H:%M:%S')}  step {state.global_step}/{state.max_steps}  {text}")
+            left = self._left(state.global_step, state.max_steps)
+            line(f"{time.strftime('%H:%M:%S')}  step {state.global_step}/{state.max_steps}  {text}{left}")
+
+    def _left(self, step: int, steps: int) -> str:
+        """The time that is left, at the pace so far."""
+        since, first = self._started
+        if step <= first or step >= steps:
+            return ""
+        left_s = round((time.monotonic() - since) / (step - first) * (steps - step))
+        return f"  {left_s // 3600}:{left_s // 60 % 60:02}:{left_s % 60:02} left"
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._bar is not None:

@@ -40,6 +40,7 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         dataset: PackDataset,
         batching: Batching,
         save_minutes: float = 0,
+        no_more_steps: bool = False,
         on_divergence: OnDivergence = "stop",
         flops_per_token: float = 0.0,
         peak_flops: float | None = None,
@@ -50,6 +51,7 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         self.add_callback(self._in_time)
         self.add_callback(_WrappedProbe(self))
         self._packs = dataset
+        self._no_more_steps = no_more_steps
         self._batching = batching
         self._encoded = encoded
         self._guard = LossGuard(self.model.config.get_text_config().vocab_size)
@@ -100,7 +102,7 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
 
     def _run_epoch(self, *arguments: Any, **options: Any) -> None:
         # Resumed from its last step in the middle of an epoch, the Trainer would take one step more.
-        if self.state.global_step >= self.state.max_steps:
+        if self._no_more_steps or self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
             return
         super()._run_epoch(*arguments, **options)
