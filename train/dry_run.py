@@ -15,7 +15,17 @@ import numpy.typing as npt
 from train import show
 from train.arguments import Options
 from train.errors import UserError
-from train.estimate import PEAK_FLOPS, flops_per_epoch, memory_per_gpu, model_size
+from train.estimate import (
+    PEAK_FLOPS,
+    MemoryEstimate,
+    ModelSize,
+    Sharding,
+    adapter_memory_per_gpu,
+    adapter_parameters,
+    flops_per_epoch,
+    memory_per_gpu,
+    model_size,
+)
 from train.model import load_config, load_tokenizer
 from train.packing import pack_count
 from train.prepare import prepare
@@ -75,6 +85,19 @@ def _sizes(options: Options, model_name: str) -> tuple[Any, _Lengths, str]:
         return config, _assumed(options), f"{error}; the recipe's own figures are used"
 
 
+def _memory(
+    options: Options, config: Any, size: ModelSize, tokens: int, gpus: int, checkpointing: bool, bytes_per_value: int
+) -> list[tuple[str, MemoryEstimate]]:
+    """Memory per GPU by how the model is distributed."""
+    if options.lora:
+        adapter = adapter_parameters(config, options.lora.r)
+        kept = options.load_in_4bit
+        memory = adapter_memory_per_gpu(size, adapter, tokens, checkpointing, bytes_per_value, kept)
+        return [(f"ddp, LoRA{' in 4 bits' if kept else ''}", memory)]
+    kinds: tuple[tuple[Sharding, str], ...] = (("full", "fsdp2 or zero3"), ("none", "ddp"))
+    return [(name, memory_per_gpu(size, tokens, gpus, kind, checkpointing, bytes_per_value)) for kind, name in kinds]
+
+
 def dry_run(options: Options, model_name: str) -> int:
     """Print samples, packs, steps, memory and hours; the exit code.
 
@@ -115,8 +138,7 @@ def dry_run(options: Options, model_name: str) -> int:
         ("warm-up", f"{int(np.ceil(warm_up * total)) if warm_up < 1 else int(warm_up):,} steps"),
         ("FLOPs", f"{flops:.3g} an epoch, {flops * epochs:.3g} in all"),
     ]
-    for sharding, name in (("full", "fsdp2 or zero3"), ("none", "ddp")):
-        memory = memory_per_gpu(size, micro_tokens, gpus, sharding, checkpointing, 2 if half else 4)  # type: ignore[arg-type]
+    for name, memory in _memory(options, config, size, micro_tokens, gpus, checkpointing, 2 if half else 4):
         parts = ", ".join(
             f"{label} {value / _GIB:.3g}"
             for label, value in (

@@ -8,7 +8,17 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PEAK_FLOPS", "MemoryEstimate", "ModelSize", "flops_per_epoch", "memory_per_gpu", "model_size", "peak_flops"]
+__all__ = [
+    "PEAK_FLOPS",
+    "MemoryEstimate",
+    "ModelSize",
+    "adapter_memory_per_gpu",
+    "adapter_parameters",
+    "flops_per_epoch",
+    "memory_per_gpu",
+    "model_size",
+    "peak_flops",
+]
 
 PEAK_FLOPS = {
     "H200": 989e12,
@@ -99,6 +109,38 @@ class MemoryEstimate:
     def total(self) -> int:
         """All of it, without the allocator's and the communication library's own (a few GB)."""
         return self.states + self.gathered + self.activations + self.logits
+
+
+NF4_BYTES = 0.516
+"""Bytes of a weight in 4 bits with quantised scales (QLoRA, arXiv 2305.14314: 0.127 bits a weight for the scales)."""
+
+
+def adapter_parameters(config: Any, r: int) -> int:
+    """Parameters of a LoRA adapter of rank ``r`` beside every linear layer but the vocabulary projection."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    head = model.get_output_embeddings()
+    linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
+    return r * sum(layer.in_features + layer.out_features for layer in linear)
+
+
+def adapter_memory_per_gpu(
+    size: ModelSize, adapter: int, tokens: int, checkpointing: bool, bytes_per_value: int, in_4bit: bool
+) -> MemoryEstimate:
+    """Memory of a step of LoRA: one whole copy of the frozen weights per GPU, 16 bytes a parameter of the adapter.
+
+    Args:
+        adapter: its parameters.
+        in_4bit: the layers' weights are kept in 4 bits, and one layer at a time is held whole.
+    """
+    whole = memory_per_gpu(size, tokens, 1, "none", checkpointing, bytes_per_value)
+    kept = NF4_BYTES if in_4bit else bytes_per_value
+    frozen = int(kept * size.blocks) + bytes_per_value * (size.parameters - size.blocks)
+    layer = bytes_per_value * size.blocks // size.layers if in_4bit else 0
+    return MemoryEstimate(frozen + 16 * adapter, layer, whole.activations, whole.logits)
 
 
 def memory_per_gpu(

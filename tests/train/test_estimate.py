@@ -14,7 +14,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from train.attention import register
-from train.estimate import flops_per_epoch, memory_per_gpu, model_size
+from train.cards import page
+from train.estimate import adapter_memory_per_gpu, adapter_parameters, flops_per_epoch, memory_per_gpu, model_size
 from train.loss import install
 from train.sft import main
 
@@ -115,3 +116,44 @@ def test_the_papers_recipes_without_a_network(
         assert 2.5 < float(hours[2]) < 3.5
     assert int(memory[1]) < 76  # of a GPU's 80 GB
     assert "note: cannot load --model" in text and "the recipe's own figures are used" in text
+
+
+@pytest.mark.parametrize("in_4bit", [False, True], ids=["LoRA", "QLoRA"])
+def test_adapter_states_are_those_of_the_tensors(in_4bit: bool, build_model: Any, tmp_path: Path) -> None:
+    """With sizes at which the scales of weights in 4 bits are a small part, as they are in real models."""
+    from transformers import AutoModelForCausalLM
+
+    from train.lora import Lora, add_adapter, quantization
+
+    sizes = {"hidden_size": 256, "intermediate_size": 1024, "num_attention_heads": 4, "num_key_value_heads": 4}
+    folder = build_model(tmp_path / "m", vocab_size=1000, **sizes)
+    how: dict[str, Any] = {}
+    if in_4bit:
+        pytest.importorskip("bitsandbytes")
+        how = {"quantization_config": quantization(torch.float32), "device_map": {"": "cpu"}}
+    base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **how)
+    size, adapter = model_size(AutoModelForCausalLM.from_pretrained(folder).config), 0
+    model = add_adapter(base, Lora(8), 0)
+    real = 0
+    for parameter in model.parameters():
+        real += parameter.numel() * parameter.element_size() * (4 if parameter.requires_grad else 1)
+        adapter += parameter.numel() if parameter.requires_grad else 0
+        if (state := getattr(parameter, "quant_state", None)) is not None:
+            real += state.absmax.nbytes + state.state2.absmax.nbytes
+    assert adapter == adapter_parameters(base.config, 8)
+    estimate = adapter_memory_per_gpu(size, adapter, 100, False, 4, in_4bit).states
+    assert abs(estimate - real) < 0.01 * real
+
+
+def test_the_dry_run_of_an_adapter_counts_it(
+    tiny_llama: Path, sums: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    flags = ["--recipe", "demo", "--model", str(tiny_llama), "--data", str(sums), "--output_dir", str(tmp_path / "out")]
+    text = dry_run(capsys, *flags, "--lora", "r=8")
+    assert "memory per GPU, ddp, LoRA about" in text and "fsdp2" not in text
+    assert "LoRA in 4 bits about" in dry_run(capsys, *flags, "--lora", "r=8", "--load-in-4bit")
+
+
+def test_the_page_of_cards_is_what_the_estimate_says(repo: Path) -> None:
+    """Written anew by ``python -m train.cards > docs/cards.md``."""
+    assert (repo / "docs" / "cards.md").read_text(encoding="utf-8") == page()
