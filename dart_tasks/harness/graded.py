@@ -29,6 +29,7 @@ class GradedItem:
         majority: the vote, where there are several responses.
         identical: whether several responses are all the same text.
         truncated: which responses were probably cut off, where that was judged.
+        thought_tokens, answer_tokens: the lengths of each response's two parts, under the reasoning protocol.
     """
 
     verdicts: tuple[Verdict, ...]
@@ -36,6 +37,8 @@ class GradedItem:
     majority: Majority | None = None
     identical: bool | None = None
     truncated: tuple[bool, ...] | None = None
+    thought_tokens: tuple[int, ...] | None = None
+    answer_tokens: tuple[int, ...] | None = None
 
     def to_json(self) -> str:
         """The text that is logged; what is None is left out."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ModelLimits", "likely_truncated", "limits_from_model_args", "too_long", "uncheckable"]
+__all__ = ["ModelLimits", "likely_truncated", "limits_from_model_args", "room_beside", "too_long", "uncheckable"]
 
 _log = logging.getLogger(__name__)
 _SERVED_LENGTH = 2048  # lm-eval's default max_length of an API model
@@ -69,6 +69,11 @@ def uncheckable(model_args: Mapping[str, Any]) -> str | None:
         f"with tokenizer_backend={backend} lm-eval would cut prompts that do not fit, unseen: add "
         "tokenizer=DIR,tokenizer_backend=huggingface (lengths are then checked), or tokenized_requests=False"
     )
+
+
+def room_beside(prompts: Sequence[str], limits: ModelLimits) -> int | None:
+    """How many new tokens the model takes beside the longest prompt; None where its length is not known."""
+    return None if limits.max_length is None else limits.max_length - max(map(limits.count, prompts), default=0)
 
 
 def too_long(prompts: Sequence[str], limits: ModelLimits, max_new_tokens: int) -> str | None:

@@ -15,13 +15,14 @@ from dart_tasks.problems import BENCHMARKS, Problem, load, load_problem_file
 from dart_tasks.problems.record import GENERIC
 from dart_tasks.prompts import PromptTemplate, get_template
 
-__all__ = ["SettingsError", "TaskSettings", "check_sampling"]
+__all__ = ["REASONING_TOKENS", "SettingsError", "TaskSettings", "check_sampling"]
 
 CHAT = "chat"  # for template: the model's own
 MINI = "mini"  # for data_dir: our own items
 _EMBEDDED_HELDOUT = "embedded"
+REASONING_TOKENS = 32_768
 _ALIASES_OF_K = ("n", "repeats", "samples", "n_samples", "num_samples", "num_return_sequences", "best_of")
-_KEYS = ("benchmark", "problems", "data_dir", "verify", "template", "stop", "k", "temperature", "top_p")
+_KEYS = ("benchmark", "problems", "data_dir", "verify", "template", "stop", "k", "temperature", "top_p", "protocol")
 
 
 class SettingsError(ValueError):
@@ -39,6 +40,8 @@ class TaskSettings:
         template: the prompt template, or None for the model's own chat template.
         stop: strings at which a response must have ended.
         k: responses per item; more than one are sampled at ``temperature`` and ``top_p``.
+        reasoning: for models that think before they answer: sampled whatever k is, without stop strings, and with
+            as many new tokens as :data:`REASONING_TOKENS` or the context allow.
     """
 
     benchmark: str
@@ -50,10 +53,16 @@ class TaskSettings:
     k: int = 1
     temperature: float = 0.7
     top_p: float = 0.95
+    reasoning: bool = False
+
+    @property
+    def sampled(self) -> bool:
+        """Whether responses are sampled, rather than decoded greedily."""
+        return self.k > 1 or self.reasoning
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> TaskSettings:
-        """Read settings; keys: benchmark, problems, data_dir, verify, template, stop, k, temperature, top_p.
+        """Read settings from the keys that docs/evaluation.md lists.
 
         Raises:
             SettingsError: a value that makes no sense, or a key that is a misspelt one of these.
@@ -71,14 +80,23 @@ class TaskSettings:
             raise SettingsError(str(error)) from None
         except OSError as error:
             raise SettingsError(f"cannot read the template: {error.strerror}") from None
-        stop = metadata.get("stop", template.stop if template is not None else ())
+        if (protocol := _text(metadata, "protocol")) not in (None, "reasoning"):
+            raise SettingsError(f"unknown protocol {protocol!r}: the only one by name is reasoning")
+        reasoning = protocol is not None
+        if reasoning and metadata.get("think_end_token") is not None:
+            raise SettingsError(
+                "leave think_end_token out of --model_args: lm-eval would drop thoughts, and take one without an end "
+                "for an answer; the grader tells them apart"
+            )
+        stop = metadata.get("stop", template.stop if template is not None and not reasoning else ())
         if not isinstance(stop, list | tuple) or not all(isinstance(text, str) and text for text in stop):
             raise SettingsError(f'stop must be a list of texts, as ["### Instruction:"] (got {stop!r})')
         k = metadata.get("k", 1)
         if not isinstance(k, int) or isinstance(k, bool) or k < 1:
             raise SettingsError(f"k must be a whole number of at least 1 (got {k!r})")
-        temperature, top_p = _number(metadata, "temperature", 0.7), _number(metadata, "top_p", 0.95)
-        check_sampling(k, temperature, top_p)
+        temperature = _number(metadata, "temperature", 0.6 if reasoning else 0.7)
+        top_p = _number(metadata, "top_p", 0.95)
+        check_sampling(k > 1 or reasoning, temperature, top_p)
         return cls(
             benchmark=benchmark,
             problem_file=_text(metadata, "problems"),
@@ -89,6 +107,7 @@ class TaskSettings:
             k=k,
             temperature=temperature,
             top_p=top_p,
+            reasoning=reasoning,
         )
 
     def problems(self) -> list[Problem]:
@@ -107,15 +126,15 @@ class TaskSettings:
         return load(self.benchmark, data_dir=self.data_dir, verify=self.verify)
 
 
-def check_sampling(k: int, temperature: float, top_p: float) -> None:
-    """Refuse parameters with which k responses cannot be sampled.
+def check_sampling(sampled: bool, temperature: float, top_p: float) -> None:
+    """Refuse parameters with which nothing can be sampled, where it is to be.
 
     Raises:
         SettingsError: they cannot.
     """
-    if k > 1 and not temperature > 0:
-        raise SettingsError(f"temperature must be above 0 to sample {k} responses (got {temperature:g})")
-    if k > 1 and not 0 < top_p <= 1:
+    if sampled and not temperature > 0:
+        raise SettingsError(f"temperature must be above 0 to sample responses (got {temperature:g})")
+    if sampled and not 0 < top_p <= 1:
         raise SettingsError(f"top_p must be above 0 and at most 1 (got {top_p:g})")
 
 

@@ -6,6 +6,7 @@ line can change them without editing a file::
     lm_eval --model hf --model_args pretrained=DIR --tasks dart_math_suite
     lm_eval ... --metadata '{"template": "deepseekmath"}'            # or qwen-boxed, llama3, plain, or a file
     lm_eval ... --metadata '{"k": 8, "temperature": 0.7}'            # mean@8, maj@8, pass@2,4,8 in one run
+    lm_eval ... --apply_chat_template --metadata '{"protocol": "reasoning"}'      # of a _chat task: long thoughts
     lm_eval ... --metadata '{"data_dir": "benchmarks/"}'             # instead of the hub; or DART_MATH_DATA
     lm_eval --tasks dart_math_demo --metadata '{"problems": "mine.jsonl"}'
 """
@@ -30,14 +31,23 @@ from dart_tasks.files import DataError
 from dart_tasks.grading import GRADER_VERSION
 from dart_tasks.harness import fewshot
 from dart_tasks.harness.graded import FILTER, GradedItem
-from dart_tasks.harness.limits import ModelLimits, likely_truncated, limits_from_model_args, too_long, uncheckable
+from dart_tasks.harness.limits import (
+    ModelLimits,
+    likely_truncated,
+    limits_from_model_args,
+    room_beside,
+    too_long,
+    uncheckable,
+)
 from dart_tasks.harness.protocols import pass_at_k, pass_ks
-from dart_tasks.harness.settings import CHAT, MINI, SettingsError, TaskSettings, check_sampling
+from dart_tasks.harness.settings import CHAT, MINI, REASONING_TOKENS, SettingsError, TaskSettings, check_sampling
+from dart_tasks.harness.thoughts import OPENED_THOUGHT, split_thought
 from dart_tasks.problems import BENCHMARKS, Problem
 
 __all__ = ["DartMathTask", "TaskError", "documents", "facet_metrics"]
 
 _log = logging.getLogger(__name__)
+_LOWER_IS_BETTER = ("likely_truncated", "unfinished_thinking", "thought_tokens", "answer_tokens")
 _TOKEN_LIMIT_ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
 
 
@@ -136,7 +146,9 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
             )
         generation = dict(values.get("generation_kwargs") or {})
         generation["until"] = list(self.settings.stop)
-        if self.settings.k > 1:
+        if self.settings.reasoning:
+            generation["max_gen_toks"] = REASONING_TOKENS
+        if self.settings.sampled:
             # do_sample: without it lm-eval's response cache would return one text for all k.
             generation |= {
                 "do_sample": True,
@@ -238,11 +250,30 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
             apply_chat_template=apply_chat_template,
             **kwargs,
         )
-        max_new_tokens = generation["max_gen_toks"]
         limits = limits_from_model_args(self.config.metadata or {})
+        max_new_tokens = self._fit_context(limits, generation["max_gen_toks"])
         self._check_lengths(limits, max_new_tokens)
         self._groups = self._groups_in_scope(limit, samples)
         self._is_truncated = partial(likely_truncated, max_new_tokens=max_new_tokens, limits=limits)
+        self._count = limits.count_response if limits and self.settings.reasoning else None
+
+    def _fit_context(self, limits: ModelLimits | None, max_new_tokens: int) -> int:
+        """Under the reasoning protocol, whose default few contexts hold: the new tokens that there is room for."""
+        prompts = [instance.args[0] for instance in self._instances]
+        is_default = self.settings.reasoning and max_new_tokens == REASONING_TOKENS
+        if not is_default or limits is None or not all(isinstance(prompt, str) for prompt in prompts):
+            return max_new_tokens
+        room = room_beside(prompts, limits)
+        if room is None or not 0 < room < max_new_tokens:
+            return max_new_tokens
+        _log.warning(
+            "%s: %d new tokens instead of %d, as many as the context of %d leaves beside the longest prompt",
+            *(self.config.task, room, max_new_tokens, limits.max_length),
+        )
+        for instance in self._instances:
+            prompt, generation = instance.args
+            instance.arguments = (prompt, {**generation, "max_gen_toks": room})
+        return room
 
     def _check_generation(self, generation: dict[str, Any]) -> None:
         """Settle what ``--gen_kwargs`` left open: one name for the token limit, parameters that sample."""
@@ -253,10 +284,11 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
         limit = generation.setdefault("max_gen_toks", 2048)
         if not isinstance(limit, int) or limit < 1:
             _fail(task, f"--gen_kwargs max_gen_toks must be a whole number of at least 1 (got {limit!r})")
-        if k > 1 and not generation.get("do_sample"):
-            _fail(task, f"k = {k} needs sampling: leave do_sample=True")
+        sampled = self.settings.sampled
+        if sampled and not generation.get("do_sample"):
+            _fail(task, f"{f'k = {k}' if k > 1 else 'protocol reasoning'} needs sampling: leave do_sample=True")
         try:
-            check_sampling(k, float(generation.get("temperature", 1)), float(generation.get("top_p", 1)))
+            check_sampling(sampled, float(generation.get("temperature", 1)), float(generation.get("top_p", 1)))
         except (TypeError, ValueError) as error:
             _fail(task, str(error))
 
@@ -282,12 +314,23 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
             for instance in self._instances:
                 instance.filtered_resps[FILTER] = instance.resps
             return None
+        for instance in self._instances:  # a thought that the prompt opens is seen to be one only with its opening tag
+            if isinstance(instance.args[0], str) and (opened := OPENED_THOUGHT.search(instance.args[0])):
+                instance.resps = [opened[1] + text for text in instance.resps]
         result: list[Instance] | None = super().apply_filters()
         n_identical = 0
         for instance in self._instances:
             graded = GradedItem.from_json(instance.filtered_resps[FILTER])
             truncated = tuple(map(self._is_truncated, instance.resps))
-            instance.filtered_resps[FILTER] = replace(graded, truncated=truncated).to_json()
+            graded = replace(graded, truncated=truncated)
+            if self._count is not None:
+                parts = [split_thought(text) for text in instance.resps]
+                graded = replace(
+                    graded,
+                    thought_tokens=tuple(self._count(thought) for thought, _ in parts),
+                    answer_tokens=tuple(self._count(answer) for _, answer in parts),
+                )
+            instance.filtered_resps[FILTER] = graded.to_json()
             n_identical += bool(graded.identical)
         if self.settings.k > 1:
             self._identical_items = n_identical / len(self._instances)
@@ -326,6 +369,10 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
             scores["acc_relative_tolerance"] = sum(graded.loose) / n
         if graded.truncated is not None:
             scores["likely_truncated"] = sum(graded.truncated) / n
+        if self.settings.reasoning:
+            scores["unfinished_thinking"] = sum("unfinished_thinking" in v.flags for v in graded.verdicts) / n
+        if graded.thought_tokens is not None and graded.answer_tokens is not None:
+            scores |= {"thought_tokens": sum(graded.thought_tokens) / n, "answer_tokens": sum(graded.answer_tokens) / n}
         member = facet_metrics(doc, self.facets)
         return scores | {name: accuracy if name in member else None for name in self._groups}
 
@@ -334,12 +381,12 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
         if self._predict_only:
             return super().aggregation()  # type: ignore[no-any-return]
         k = self.settings.k
-        names = ["acc", "acc_relative_tolerance", "likely_truncated", f"mean@{k}"]
+        names = ["acc", "acc_relative_tolerance", f"mean@{k}", *_LOWER_IS_BETTER]
         sampled = [f"maj@{k}", *(f"pass@{number}" for number in pass_ks(k))]
         table: dict[str, Callable[..., float]] = dict.fromkeys(names, mean)
         table |= dict.fromkeys(sampled, _refused if self._sampling_failed else mean)
         return table | dict.fromkeys(self._groups, _mean_of_members)
 
     def higher_is_better(self) -> dict[str, bool]:
-        """Higher is better for all but the share of truncated responses."""
-        return {name: name != "likely_truncated" for name in self.aggregation()}
+        """Higher is better for all but shares of truncated responses and lengths."""
+        return {name: name not in _LOWER_IS_BETTER for name in self.aggregation()}

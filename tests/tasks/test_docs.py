@@ -37,6 +37,6 @@ def test_every_option_of_dart_report_is_documented(text: str) -> None:
 
 
 def test_every_setting_is_documented(text: str) -> None:
-    for key in ("template", "k", "temperature", "top_p", "data_dir", "verify", "problems"):
+    for key in ("template", "k", "temperature", "top_p", "data_dir", "verify", "problems", "protocol"):
         assert f"`{key}`" in text
     assert DATA_DIR_VARIABLE in text and "DART_MATH_NO_PLUGIN" in text

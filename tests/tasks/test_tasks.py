@@ -13,8 +13,9 @@ import pytest
 
 from dart_tasks.embedded import MODEL_DIR
 from dart_tasks.harness.fewshot import messages
-from dart_tasks.harness.graded import FILTER
+from dart_tasks.harness.graded import FILTER, GradedItem
 from dart_tasks.harness.task import TaskError
+from dart_tasks.harness.thoughts import split_thought
 from dart_tasks.problems import BENCHMARKS
 from dart_tasks.prompts import get_template
 from dart_tasks.report.results import read_runs
@@ -270,6 +271,91 @@ def test_cached_requests_of_another_template_are_not_used(build: Callable[..., A
     first = build("dart_math_mini_gsm8k", {"template": "alpaca"}, cache_requests=True)
     second = build("dart_math_mini_gsm8k", {"template": "plain"}, cache_requests=True)
     assert prompts(first) != prompts(second)
+
+
+# -- reasoning --------------------------------------------------------------------------------------------------------
+
+REASONING = {"protocol": "reasoning", "data_dir": "mini", "verify": False}
+
+
+def thinking(messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+    return f"{messages[-1]['content']}\n<think>\n"
+
+
+def test_the_reasoning_protocol_samples_without_stop_strings(build: Callable[..., Any]) -> None:
+    for name, metadata, options in (
+        ("dart_math_mini_gsm8k", {"protocol": "reasoning"}, {}),
+        ("dart_math_gsm8k_chat", REASONING, {"apply_chat_template": True, "chat_template": thinking}),
+    ):
+        assert build(name, metadata, **options).instances[0].args[1] == {
+            "do_sample": True,
+            "temperature": 0.6,
+            "top_p": 0.95,
+            "max_gen_toks": 32_768,
+            "until": [],
+        }
+
+
+def test_the_context_bounds_the_thought_and_no_prompt_is_cut(
+    build: Callable[..., Any], tiny_model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    metadata = {"protocol": "reasoning", "pretrained": str(tiny_model), "max_length": 2000}
+    task = build("dart_math_mini_gsm8k", metadata)
+    room = {instance.args[1]["max_gen_toks"] for instance in task.instances}
+    longest = max(len(prompt.encode()) for prompt in prompts(task)) + 1  # a token a byte, and BOS
+    assert room == {2000 - longest}
+    assert f"{2000 - longest} new tokens instead of 32768, as many as the context of 2000 leaves" in caplog.text
+    with pytest.raises(TaskError, match=r"prompts do not fit: .* use a model that takes longer inputs"):
+        build("dart_math_mini_gsm8k", {**metadata, "max_length": 100})
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"protocol": "thinking"}, "unknown protocol 'thinking'"),
+        ({"protocol": "reasoning", "think_end_token": "</think>"}, "leave think_end_token out of --model_args"),
+        ({"protocol": "reasoning", "temperature": 0}, "temperature must be above 0"),
+    ],
+)
+def test_reasoning_that_cannot_be_meant_is_refused(
+    metadata: dict[str, Any], message: str, build: Callable[..., Any]
+) -> None:
+    with pytest.raises(TaskError, match=message):
+        build("dart_math_mini_gsm8k", metadata)
+
+
+def test_a_thought_that_the_prompt_opened_counts_only_once_it_is_closed(
+    build: Callable[..., Any], tiny_model: Path
+) -> None:
+    metadata = {**REASONING, "pretrained": str(tiny_model), "max_length": 4096}
+    task = build("dart_math_gsm8k_chat", metadata, apply_chat_template=True, chat_template=thinking)
+    answer = "So it is \\boxed{{{}}}."
+    texts = (answer + " Check it", answer + "</think>The answer is \\boxed{{-7}}.", "Hm.</think>" + answer)
+    for index, instance in enumerate(task.instances):
+        instance.resps = [texts[index % 3].format(reference_text(instance.doc))]
+    task.apply_filters()
+    graded = [GradedItem.from_json(instance.filtered_resps[FILTER]) for instance in task.instances[:3]]
+    assert [item.verdicts[0].correct for item in graded] == [False, False, True]
+    assert [item.verdicts[0].flags for item in graded] == [("unfinished_thinking",), (), ()]
+    assert task.instances[2].resps[0].startswith("<think>Hm.</think>")
+    assert (graded[2].thought_tokens, graded[0].answer_tokens) == ((len("<think>Hm."),), (0,))
+    scores = task.process_results(task.instances[0].doc, [task.instances[0].filtered_resps[FILTER]])
+    assert (scores["acc"], scores["unfinished_thinking"], scores["answer_tokens"]) == (0.0, 1.0, 0.0)
+    assert task.higher_is_better()["unfinished_thinking"] is False
+
+
+@pytest.mark.parametrize(
+    ("response", "parts"),
+    [
+        ("<think>a</think>b", ("<think>a", "b")),
+        ("a</thinking>b", ("a", "b")),
+        ("<think>a", ("<think>a", "")),
+        ("[THINK]a[/THINK]b", ("[THINK]a", "b")),
+        ("a < b", ("", "a < b")),
+    ],
+)
+def test_thought_and_answer_are_told_apart(response: str, parts: tuple[str, str]) -> None:
+    assert split_thought(response) == parts
 
 
 # -- scores -----------------------------------------------------------------------------------------------------------
