@@ -159,7 +159,8 @@ def _own_parser() -> argparse.ArgumentParser:
         "data",
         action="append",
         metavar="SOURCE[,key=value...]",
-        help="folder, file, hub id, or hard/uniform (the paper's); keys: query, response, template, split; repeatable",
+        help="folder, file, hub id, or hard/uniform (the paper's); keys: query, response, template, split, weight "
+        "(times in an epoch); repeatable",
     )
     add("model", metavar="DIR_OR_ID", help="base model (default: the recipe's)")
     add("prompt-template", metavar="NAME_OR_FILE", help="template of sets that name none (default: the recipe's)")
@@ -311,7 +312,13 @@ def training_set(text: str, template: str = "alpaca") -> TrainingSet:
         get_template(values["template"])
     except ValueError as error:
         raise UsageError(f"--data {text}: {error}") from None
-    return TrainingSet(source, **values)
+    try:
+        weight = float(values.pop("weight", 1))
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise UsageError(f"--data {text}: weight must be a number above 0: how often a sample is in an epoch")
+    return TrainingSet(source, **values, weight=weight)
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:

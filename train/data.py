@@ -50,6 +50,8 @@ class TrainingSet:
     response: str = "response"
     template: str = "alpaca"
     split: str = "train"
+    weight: float = 1.0
+    """How often each of its samples is in an epoch, on average."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from train.mixture import Mixture
 from train.packing import Packing, epoch_packing
 from train.recipe import Batching
 
@@ -27,12 +28,14 @@ class PackDataset(torch.utils.data.Dataset[npt.NDArray[np.int64]]):
         capacity: int,
         seed: int,
         count: int,
+        mixture: Mixture | None = None,
     ) -> None:
         self.count = count
         self._lengths = lengths[kept]
         self._kept = kept
         self._capacity = capacity
         self._seed = seed
+        self._mixture = mixture
         self._epoch = -1
         self._packing: Packing | None = None
 
@@ -43,7 +46,9 @@ class PackDataset(torch.utils.data.Dataset[npt.NDArray[np.int64]]):
     def packing(self, epoch: int) -> Packing:
         """One epoch's packs, of indices into the kept samples (the last one asked for is remembered)."""
         if self._packing is None or epoch != self._epoch:
-            self._packing = epoch_packing(self._lengths, self._capacity, self._seed, epoch, self.count)
+            self._packing = epoch_packing(
+                self._lengths, self._capacity, self._seed, epoch, self.count, mixture=self._mixture
+            )
             self._epoch = epoch
         return self._packing
 

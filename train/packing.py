@@ -19,6 +19,8 @@ from hashlib import sha256
 import numpy as np
 import numpy.typing as npt
 
+from train.mixture import Mixture
+
 __all__ = ["Packing", "best_fit_decreasing", "epoch_packing", "fingerprint", "pack_count"]
 
 WINDOW = 50_000
@@ -84,10 +86,13 @@ def _generator(seed: int, epoch: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64([seed, epoch]))
 
 
-def _draw(lengths: npt.NDArray[np.integer], capacity: int, seed: int, epoch: int, window: int) -> list[IntArray]:
+def _draw(
+    lengths: npt.NDArray[np.integer], capacity: int, seed: int, epoch: int, window: int, mixture: Mixture | None
+) -> list[IntArray]:
     """The epoch's packs in training order, before they are brought to a whole number of steps."""
     generator = _generator(seed, epoch)
-    order = generator.permutation(len(lengths))
+    order = np.arange(len(lengths)) if mixture is None else mixture(epoch)
+    generator.shuffle(order)
     packs: list[IntArray] = []
     for start in range(0, len(order), window):
         chosen = order[start : start + window]
@@ -96,10 +101,16 @@ def _draw(lengths: npt.NDArray[np.integer], capacity: int, seed: int, epoch: int
 
 
 def pack_count(
-    lengths: npt.NDArray[np.integer], capacity: int, seed: int, epochs: int, multiple: int, window: int = WINDOW
+    lengths: npt.NDArray[np.integer],
+    capacity: int,
+    seed: int,
+    epochs: int,
+    multiple: int,
+    window: int = WINDOW,
+    mixture: Mixture | None = None,
 ) -> int:
     """Packs per epoch: the most that any of ``epochs`` needs, rounded up to a ``multiple`` (the global batch)."""
-    needed = max(len(_draw(lengths, capacity, seed, epoch, window)) for epoch in range(epochs))
+    needed = max(len(_draw(lengths, capacity, seed, epoch, window, mixture)) for epoch in range(epochs))
     return -(-needed // multiple) * multiple
 
 
@@ -124,13 +135,17 @@ def epoch_packing(
     epoch: int,
     count: int | None = None,
     window: int = WINDOW,
+    mixture: Mixture | None = None,
 ) -> Packing:
     """The packs of one epoch, exactly ``count`` of them if given (see :func:`pack_count`).
+
+    Args:
+        mixture: the samples of each epoch; without it, every one once.
 
     Raises:
         ValueError: a length is outside 1..capacity, or the epoch needs more than ``count`` packs.
     """
-    packs = _draw(lengths, capacity, seed, epoch, window)
+    packs = _draw(lengths, capacity, seed, epoch, window, mixture)
     if count is not None:
         if len(packs) > count:
             raise ValueError(f"epoch {epoch} needs {len(packs):,} packs, more than {count:,}")

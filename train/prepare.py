@@ -9,6 +9,7 @@ import numpy as np
 
 from train.arguments import Options
 from train.data import Encoded, encode
+from train.mixture import Mixture, mixture
 from train.packing import Packing, epoch_packing, pack_count
 from train.preflight import DataReport, check_data, check_tokenizer
 
@@ -27,16 +28,23 @@ class Prepared:
     """Packs per epoch."""
     epochs: int
     efficiency: float
+    mixture: Mixture | None
+    """The samples of each epoch where training sets have weights: indices into ``report.kept``."""
 
     @property
     def lengths(self) -> Any:
-        """Tokens of every sample that trains."""
-        return self.encoded.lengths[self.report.kept]
+        """Tokens of every sample of the first epoch."""
+        return self.encoded.lengths[self._first_epoch]
 
     @property
     def targets(self) -> Any:
-        """Target tokens of every sample that trains."""
-        return self.encoded.target_lengths[self.report.kept]
+        """Target tokens of every sample of the first epoch."""
+        return self.encoded.target_lengths[self._first_epoch]
+
+    @property
+    def _first_epoch(self) -> Any:
+        kept = self.report.kept
+        return kept if self.mixture is None else kept[self.mixture(0)]
 
 
 def seed_of_order(options: Options) -> int:
@@ -58,12 +66,15 @@ def prepare(options: Options, tokenizer: Any, config: Any, epochs: float, max_st
     encoded = encode(options.data, tokenizer, options.cache_dir)
     report = check_data(encoded, tokenizer, options.max_length, options.max_length_policy, positions)
     lengths = encoded.lengths[report.kept]
+    mixed = mixture(encoded.sets[report.kept], [training_set.weight for training_set in options.data], seed)
+    epoch_lengths = lengths if mixed is None else lengths[mixed(0)]
     if max_steps > 0:
-        fewest_packs = max(-(-int(lengths.sum()) // options.max_length), 1)
+        fewest_packs = max(-(-int(epoch_lengths.sum()) // options.max_length), 1)
         fewest_steps = -(-fewest_packs // options.global_batch)
         whole_epochs = -(-max_steps // fewest_steps)
     else:
         whole_epochs = max(int(np.ceil(epochs)), 1)
-    packs = pack_count(lengths, options.max_length, seed, whole_epochs, options.global_batch)
-    packing = epoch_packing(lengths, options.max_length, seed, 0, packs)
-    return Prepared(encoded, report, packing, packs, whole_epochs, packing.efficiency(lengths, options.max_length))
+    packs = pack_count(lengths, options.max_length, seed, whole_epochs, options.global_batch, mixture=mixed)
+    packing = epoch_packing(lengths, options.max_length, seed, 0, packs, mixture=mixed)
+    efficiency = packing.efficiency(lengths, options.max_length)
+    return Prepared(encoded, report, packing, packs, whole_epochs, efficiency, mixed)

@@ -209,7 +209,12 @@ def _trainer(this: _Run, model: Any) -> PackedTrainer:
         args=this.arguments,
         encoded=prepared.encoded,
         dataset=PackDataset(
-            prepared.encoded.lengths, prepared.report.kept, options.max_length, seed_of_order(options), prepared.packs
+            prepared.encoded.lengths,
+            prepared.report.kept,
+            options.max_length,
+            seed_of_order(options),
+            prepared.packs,
+            prepared.mixture,
         ),
         batching=this.batching,
         save_minutes=options.save_minutes,
