@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,9 @@ from synth import commands
 from synth.config import RunConfig, rows
 from synth.data import is_at_hand
 from synth.options import EXIT_SET_ASIDE, config_from_options, run_options
+
+if TYPE_CHECKING:
+    from synth.display import Display
 
 __all__ = ["command", "main"]
 
@@ -151,7 +154,8 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
         click.echo(f"{'queries':<12} {len(queries):,}")
         stop = threading.Event()
         display = LiveDisplay(queries, stdout_console()) if sys.stdout.isatty() else PlainDisplay(queries)
-        with _draining(stop), GradingPool(config.grade_workers, timeout_s=config.grade_timeout_s) as grader, display:
+        grading = GradingPool(config.grade_workers, timeout_s=config.grade_timeout_s)
+        with _draining(stop, display), grading as grader, display:
             report = synthesise(
                 config, run_dir, queries, make_engine, grader, GRADER_VERSION,
                 observer=display, stop=stop, say=click.echo,
@@ -180,11 +184,14 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
 
 
 @contextmanager
-def _draining(stop: threading.Event) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) asks the run to finish what is in flight; a second one ends it at once."""
+def _draining(stop: threading.Event, display: Display) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) asks the run to finish what is in flight; a second one ends it at once.
+
+    So does the first one before anything is in flight.
+    """
 
     def on_signal(number: int, frame: object) -> None:
-        if stop.is_set():
+        if stop.is_set() or not display.has_begun:
             raise KeyboardInterrupt
         stop.set()
         click.echo("stopping: finishing what is in flight (again to stop at once)", err=True)

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from synth.driver import Progress
     from synth.engines import SetAside
 
-__all__ = ["LiveDisplay", "PlainDisplay", "Snapshot", "group_name", "print_state", "set_aside_lines", "snapshot"]
+__all__ = [
+    "Display",
+    "LiveDisplay",
+    "PlainDisplay",
+    "Snapshot",
+    "group_name",
+    "print_state",
+    "set_aside_lines",
+    "snapshot",
+]
 
 _N_SET_ASIDE = 20
 
@@ -94,20 +103,22 @@ def duration(seconds: float) -> str:
     return f"{whole // 60}m{whole % 60:02d}s" if whole >= 60 else f"{whole}s"
 
 
-class _Display:
+class Display:
     """Common clock-keeping: when to show, rates, time left."""
 
     def __init__(self, queries: Sequence[Problem], every_s: float) -> None:
         self._queries = queries
         self._every_s = every_s
         self._started_s = self._shown_s = time.monotonic()
-        self._rate: tuple[float, int] | None = None
+        self._trouble = ""
+        self.has_begun = False
 
     def update(self, progress: Progress, scheduler: Scheduler, n_running: int, n_grading: int) -> None:
         """Show the state if it is time to."""
+        self.has_begun = True
         now = time.monotonic()
-        if now - self._shown_s >= self._every_s:
-            self._shown_s = now
+        if now - self._shown_s >= self._every_s or progress.trouble != self._trouble:
+            self._shown_s, self._trouble = now, progress.trouble
             self.show(
                 progress, snapshot(scheduler, self._queries), scheduler.expected_trials_left(), n_running, n_grading
             )
@@ -129,12 +140,14 @@ class _Display:
         ]
         if progress.n_trials:
             parts.append(f"about {duration(trials_left * elapsed / progress.n_trials)} left")
+        if progress.trouble:
+            parts.append(printable(progress.trouble))
         if progress.draining:
             parts.append("stopping: finishing what is in flight")
         return ", ".join(parts)
 
 
-class PlainDisplay(_Display):
+class PlainDisplay(Display):
     """A line every ``every_s`` seconds, for pipes and logs."""
 
     def __init__(self, queries: Sequence[Problem], every_s: float = 10.0) -> None:
@@ -155,7 +168,7 @@ class PlainDisplay(_Display):
         pass
 
 
-class LiveDisplay(_Display):
+class LiveDisplay(Display):
     """A table by difficulty that redraws itself."""
 
     def __init__(self, queries: Sequence[Problem], console: Console, every_s: float = 0.5) -> None:

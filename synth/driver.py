@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ __all__ = ["Driver", "Grader", "Observer", "Progress", "PromptMaker", "was_grade
 
 _UNGRADED = frozenset({"timeout", "memory", "crashed"})
 _POLL_S = 0.05
+_PATIENCE_S = 5.0  # with an engine that does not answer, once the run is to stop
 
 
 def was_graded(verdict: Verdict) -> bool:
@@ -52,6 +54,8 @@ class Progress:
     """Completions dropped because nothing of that identity was running: doubles, wrong ids, late ones."""
     set_aside: list[SetAside] = field(default_factory=list)
     draining: bool = False
+    trouble: str = ""
+    """What keeps the engine from answering now."""
 
 
 class Observer(Protocol):
@@ -109,6 +113,7 @@ class Driver:
         self._grading: set[TrialId] = set()
         self._verdicts: queue.SimpleQueue[tuple[Completion, int | None, Verdict]] = queue.SimpleQueue()
         self.progress = Progress()
+        self._answering_s = time.monotonic()
 
     def run(self, stop: threading.Event | None = None) -> None:
         """Until every query is settled; once ``stop`` is set, start nothing new and finish what is in flight.
@@ -225,6 +230,11 @@ class Driver:
 
     def _check_health(self) -> None:
         health = self._engine.health()
+        self.progress.trouble = health.trouble
+        if health.n_replicas or not self.progress.draining:
+            self._answering_s = time.monotonic()
+        elif time.monotonic() - self._answering_s > _PATIENCE_S:  # what is in flight will not come
+            self._abort(list(self._running))
         for trial in health.lost:
             if trial in self._running:  # else it has finished, or is no longer wanted
                 del self._running[trial]

@@ -52,6 +52,7 @@ class Health:
         ok: False once it cannot go on; ``message`` then says why, and where the same command would only fail again
             (``resumable`` False) what to change.
         n_replicas: replicas that can take trials now.
+        trouble: what keeps replicas from answering now, for the display.
         lost: trials whose replica died, to be sampled again under the same numbers (each loss reported once).
         set_aside: queries not to be tried again (each reported once); their trials in flight are dropped.
     """
@@ -62,6 +63,7 @@ class Health:
     set_aside: tuple[SetAside, ...] = ()
     message: str = ""
     resumable: bool = True
+    trouble: str = ""
 
 
 class Engine(Protocol):

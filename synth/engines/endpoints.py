@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 import re
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -33,6 +34,7 @@ __all__ = [
 _FIRST_REST_S = 0.25
 _LONGEST_REST_S = 60.0
 _RECHECK_S = 1.0
+_TROUBLE_S = 3.0
 _TOO_LONG = re.compile(r"too long|context|maximum.{0,20}length|longer than|reduce the (length|input)", re.IGNORECASE)
 _THOUGHTS = ("reasoning_content", "reasoning")  # as older and newer servers name it
 
@@ -141,6 +143,8 @@ class Endpoint:
         self.n_in_flight = 0
         self.n_failures = 0  # in a row, one for each rest
         self.rest_until_s = 0.0
+        self.failing_since_s = 0.0
+        self.last_failure = ""
 
     async def served_models(self, session: aiohttp.ClientSession) -> list[str]:
         """Names that ``GET /models`` lists; none where the server does not tell.
@@ -167,7 +171,10 @@ class Endpoint:
         path = "/chat/completions" if request.chat else "/completions"
         status, payload = await self._exchange(session, "POST", path, body)
         if status == 200:
-            return _completion(payload, request, self.number)
+            try:
+                return _completion(payload, request, self.number)
+            except FailedError as error:
+                raise FailedError(f"{self.root}: {error}") from None
         reason = f"{self.root}{path}: HTTP {status} {_message(payload)}".rstrip()
         if status == 429:
             raise BusyError(reason)
@@ -206,12 +213,20 @@ class Endpoint:
             return 0
         return 1 if self.n_failures else self.slots
 
+    def trouble(self) -> str:
+        """Why it has not answered for some seconds; empty where it has."""
+        lasting = self.n_failures and time.monotonic() - self.failing_since_s > _TROUBLE_S
+        return f"{self.last_failure}, trying again" if lasting else ""
+
     def succeeded(self) -> None:
         """A request went well."""
         self.n_failures = 0
 
-    def failed(self) -> None:
+    def failed(self, reason: str) -> None:
         """A request did not: rest. Failures during a rest are part of the one that caused it."""
+        self.last_failure = reason
+        if not self.n_failures:
+            self.failing_since_s = time.monotonic()
         if asyncio.get_running_loop().time() >= self.rest_until_s:
             longest = min(_LONGEST_REST_S, _FIRST_REST_S * 2**self.n_failures)
             self.n_failures += 1

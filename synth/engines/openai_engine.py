@@ -100,9 +100,11 @@ class OpenAIEngine:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="openai-engine", daemon=True)
         self._thread.start()
+        connecting = asyncio.run_coroutine_threadsafe(self._connect(), self._loop)
         try:
-            asyncio.run_coroutine_threadsafe(self._connect(), self._loop).result()
+            connecting.result()
         except BaseException:
+            connecting.cancel()
             self.close()
             raise
 
@@ -135,7 +137,8 @@ class OpenAIEngine:
         with self._lock:
             lost, self._lost = tuple(self._lost), []
             set_aside, self._set_aside = tuple(self._set_aside), []
-            return Health(not self._fatal, self._n_working(), lost, set_aside, self._fatal, self._resumable)
+            trouble = "; ".join(filter(None, (endpoint.trouble() for endpoint in self._endpoints)))
+            return Health(not self._fatal, self._n_working(), lost, set_aside, self._fatal, self._resumable, trouble)
 
     def close(self) -> None:
         if self._loop.is_closed():
@@ -165,9 +168,7 @@ class OpenAIEngine:
             outcomes = await asyncio.gather(*(self._check(endpoint) for endpoint in self._endpoints))
             for endpoint, failure in zip(self._endpoints, outcomes, strict=True):
                 if failure is not None:
-                    endpoint.failed()
-                    self._last_failure = self._masked(failure)
-                    _log.warning("%s", self._last_failure)
+                    self._note_failure(endpoint, failure, logging.WARNING)
             if not all(outcomes):
                 return
             if any(failure.forbidden for failure in outcomes if failure) or time.monotonic() > deadline_s:
@@ -249,10 +250,10 @@ class OpenAIEngine:
         self._losses.pop(request.id, None)
         self._finished.put(completion)
 
-    def _note_failure(self, endpoint: Endpoint, error: Exception) -> None:
-        endpoint.failed()
+    def _note_failure(self, endpoint: Endpoint, error: Exception, level: int = logging.INFO) -> None:
         self._last_failure = self._masked(error)
-        _log.info("%s", self._last_failure)
+        endpoint.failed(self._last_failure)
+        _log.log(level, "%s", self._last_failure)
 
     def _lose(self, trial: TrialId, reason: str) -> None:
         # Losses count against a trial only while others succeed: else it is the servers that fail.

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
+import signal
 import sqlite3
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -18,6 +22,7 @@ import pytest
 from aiohttp import web
 
 from synth.cli import main
+from synth.ledger import Ledger
 
 Rows = list[dict[str, Any]]
 
@@ -370,3 +375,49 @@ def test_a_run_of_an_older_grader_goes_on_after_it_is_graded_anew(
         f"problems/{i}": 2 for i in range(4)
     }
     assert all(row["answer"] == row["reference"] for row in rows(run_dir))
+
+
+# ---------------------------------------------------------------------- outages
+def stop_after(seconds: float) -> None:
+    threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+
+SLOW = [pytest.param(outage, marks=pytest.mark.slow) for outage in ("garbage", "null", "filtered", "500")]
+
+
+@pytest.mark.parametrize("outage", ["gone", *SLOW])
+def test_an_outage_is_named_and_a_signal_ends_the_run(
+    make_server: Any, dart_synth: Any, tmp_path: Path, outage: str
+) -> None:
+    """After six good answers nothing comes that could be used, and then the run is to stop."""
+    count = iter(range(10**6))
+
+    async def reply(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        if (number := next(count)) < 6:
+            return answer(body, f"Try {number}.")
+        bad = {
+            "garbage": web.json_response([]),
+            "null": completion({"messages": []}, None),
+            "500": web.Response(status=500),
+        }
+        if outage == "gone":
+            assert request.transport is not None
+            request.transport.close()
+        return bad.get(outage) or completion(body, "", "content_filter")
+
+    started_s = time.monotonic()
+    stop_after(6.0)
+    server = make_server(reply)
+    done = dart_synth(*options(server.url, tmp_path))
+    assert done.code == 130
+    assert time.monotonic() - started_s < 6.0 + 10.0
+    assert f"{server.url}/v1" in done.out and ", trying again" in done.out
+    with Ledger(tmp_path / "run", read_only=True) as ledger:
+        assert ledger.n_trials() == 6
+
+
+def test_a_signal_ends_a_run_that_no_server_has_answered_yet(dart_synth: Any, tmp_path: Path) -> None:
+    started_s = time.monotonic()
+    stop_after(3.0)
+    assert dart_synth(*options("http://127.0.0.1:9", tmp_path)).code == 130
+    assert time.monotonic() - started_s < 3.0 + 10.0
