@@ -178,7 +178,7 @@ class Endpoint:
         reason = f"{self.root}{path}: HTTP {status} {_message(payload)}".rstrip()
         if status == 429:
             raise BusyError(reason)
-        if status < 400 or status in (401, 403, 404, 405):
+        if status < 400 or status in (401, 402, 403, 404, 405):
             raise FailedError(reason, forbidden=True)
         if status >= 500 or status in (408, 409, 425):
             raise FailedError(reason)

@@ -12,6 +12,7 @@ import logging
 import os
 import queue
 import random
+import re
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -93,6 +94,7 @@ class OpenAIEngine:
         self._tasks: dict[TrialId, asyncio.Task[None]] = {}  # the loop's own, as all that follows
         self._losses: dict[TrialId, tuple[int, int]] = {}  # -> losses counted, successes of others at the last
         self._refused: set[int] = set()
+        self._fields: list[str] = []  # of a request
         self._answered: set[int] = set()  # queries with a completion
         self._n_succeeded = 0
         self._idle_or_success_s = time.monotonic()
@@ -172,9 +174,9 @@ class OpenAIEngine:
             if not all(outcomes):
                 return
             if any(failure.forbidden for failure in outcomes if failure) or time.monotonic() > deadline_s:
-                hint = f" (the key is read from {self._key_name}{'' if self._key else ', which is not set'})"
                 forbidden = any(failure.forbidden for failure in outcomes if failure)
-                raise EngineError(f"no endpoint can be used: {self._last_failure}{hint if forbidden else ''}")
+                hint = self._key_hint() if forbidden else ""
+                raise EngineError(f"no endpoint can be used: {self._last_failure}{hint}")
             await asyncio.sleep(2.0)
 
     async def _check(self, endpoint: Endpoint) -> FailedError | None:
@@ -214,6 +216,7 @@ class OpenAIEngine:
     async def _sample(self, request: Request) -> None:
         """Ask until a server answers, or enough attempts have failed; a server that is busy is no failed attempt."""
         body = request_body(self._model, self._settings, request, self._body)
+        self._fields = list(body)
         failed_at: list[Endpoint] = []
         while True:
             endpoint = await self._pool.acquire(failed_at)
@@ -226,8 +229,8 @@ class OpenAIEngine:
                 continue
             except FailedError as error:
                 self._note_failure(endpoint, error)
-                if error.forbidden and not self._n_succeeded:
-                    self._give_up(self._last_failure)
+                if error.forbidden and (not self._n_succeeded or all(e.n_failures >= 3 for e in self._endpoints)):
+                    self._give_up(f"{self._last_failure}{self._key_hint()}", resumable=False)
                 reason = str(error)
             except RefusedError as error:  # of a proxy perhaps, or a server in trouble, unless it is for the length
                 reason = str(error)
@@ -249,6 +252,9 @@ class OpenAIEngine:
         self._idle_or_success_s = time.monotonic()
         self._losses.pop(request.id, None)
         self._finished.put(completion)
+
+    def _key_hint(self) -> str:
+        return f" (the key is read from {self._key_name}{'' if self._key else ', which is not set'})"
 
     def _note_failure(self, endpoint: Endpoint, error: Exception, level: int = logging.INFO) -> None:
         self._last_failure = self._masked(error)
@@ -272,7 +278,9 @@ class OpenAIEngine:
         self._refused.add(query)
         n_refused, in_flight = len(self._refused), {trial.query for trial in self._tasks}
         if not self._n_succeeded and (n_refused >= _REFUSALS_AT_START or in_flight <= self._refused):
-            self._give_up(reason)
+            named = next((name for name in self._fields if re.search(rf"\b{name}\b", reason)), "FIELD")
+            hint = f" (--engine-arg {named}=null leaves out a field that a server does not know)"
+            self._give_up(reason + hint, resumable=False)
 
     def _put_aside(self, query: int, reason: str) -> None:
         with self._lock:

@@ -230,7 +230,26 @@ def test_settings_that_are_refused_end_the_run(
     done = dart_synth(*options(make_server(refuse).url, tmp_path, n_queries))
     assert done.code == 1
     (line,) = done.err.splitlines()
-    assert "HTTP 400 unknown field min_p" in line
+    assert "HTTP 400 unknown field min_p (--engine-arg min_p=null leaves out a field" in line
+    assert "same command" not in line
+
+
+@pytest.mark.parametrize("status", [401, 402, 403])
+@pytest.mark.parametrize("n_before", [0, 8])
+def test_a_key_that_is_not_accepted_is_named(
+    make_server: Any, dart_synth: Any, tmp_path: Path, status: int, n_before: int
+) -> None:
+    count = iter(range(10**6))
+
+    async def deny(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        number = next(count)
+        return answer(body, f"Try {number}.") if number < n_before else web.json_response({}, status=status)
+
+    done = dart_synth(*options(make_server(deny).url, tmp_path), "--api-key-env", "MY_KEY")
+    assert done.code == 1
+    (line,) = done.err.splitlines()
+    assert f"HTTP {status}" in line and "(the key is read from MY_KEY, which is not set)" in line
+    assert "same command" not in line
 
 
 # ---------------------------------------------------------------------- damage
