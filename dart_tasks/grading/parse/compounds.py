@@ -17,6 +17,7 @@ from dart_tasks.grading.parse.units import canonical_unit, conversion, is_unit
 __all__ = ["compound"]
 
 MAX_PARTS = 8
+_WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2}|\\(?:text|mathrm|mbox)|'|times|×|\dx|x\d")  # most answers have none
 _MEASURE = r"(\d{1,12}(?:\.\d{1,12})?) ?([A-Za-z.]{1,12})?"
 _BY = r" ?(?:x|×|times|by) ?"
 _DIMENSIONS = re.compile(rf"{_MEASURE}{_BY}{_MEASURE}(?:{_BY}{_MEASURE})?")
@@ -40,6 +41,8 @@ _NO_LABELS = frozenset(  # what denies, compares or tells
 
 def compound(text: str, read: Callable[[str], tuple[Node, ...]]) -> Node | None:
     """The tree of such an answer, whose values ``read`` reads; None for anything else."""
+    if not _WORDS.search(text):
+        return None
     words = bare(text)
     if len(words) <= 80:
         if match := _DIMENSIONS.fullmatch(words):
