@@ -34,7 +34,8 @@ _ASKS = re.compile(  # "Find the smallest value of $n$", "What are the lengths o
     r"(?:[\s,:]+(?:is|are|be|the|an?|all|exact|numerical|possible|positive|integer|real|complex|constants?|values?"
     r"|unknowns?|variables?|lengths?|measures?|size|magnitude|angles?|segments?|sides?|ordered|pairs?|triples?|tuple"
     r"|quantity|quantities|expressions?|following|determinant|vectors?|matrix|matrices|point|coordinates|coefficients?"
-    r"|largest|greatest|maximum|smallest|least|minimum|value|degrees|in|of|for|both|each|ratio)\b){0,9}[\s:,]*"
+    r"|largest|greatest|maximum|smallest|least|minimum|value|degrees|in|of|for|both|each|ratio)\b){0,9}(?:\s+(?:probability|inverse|function|polynomial|derivative|sum|product|integral|limit|number|distance"
+    r"|difference|area|volume))?[\s:,]*"
     + _FORMULA
     + r"(?P<more>(?:\s*(?:,|and|or|,\s*and)\s*"
     + re.sub(r"\?P<\w+>", "", _FORMULA)
@@ -48,7 +49,7 @@ _ROUNDS = re.compile(
     r"(?P<count>\d{1,2}|one|two|three|four|five|six)[- ](?:(?P<places>decimal places?|decimals|places after)"
     r"|(?:significant (?:figures?|digits?)|sig\.? ?figs?))"
     r"|(?:nearest|closest) (?P<unit>integer|whole number|unit|tenths?|hundredths?|thousandths?|ten-thousandth|ten"
-    r"|hundred|thousand|million|cent|dollar|degree|minute|second|hour|day|year|mile|foot|inch|meter|metre|centimeter|kilometer)"
+    r"|hundred|thousand|million|cent|dollar|degree|minute|second|hour|day|year|mile|foot|inch|percent|meter|metre|centimeter|kilometer)"
     r"\b(?! of (?:a|one) per ?cent)",
     re.IGNORECASE,
 )

@@ -219,6 +219,19 @@ DIFFERENT: dict[str, list[tuple[str, str]]] = {
         ("01:30:00", "01:45:00"),
         ("1:05", "1/5"),
     ],
+    "events, vectors and times": [
+        ("E(X^2)", "E(X)^2"),
+        ("E[XY]", "E[X]E[Y]"),
+        (r"P(A\cup B)", "P(A)+P(B)"),
+        (r"\mathbb{E}[X^2]", r"\mathbb{E}[X]^2"),
+        (r"\overrightarrow{AB}", r"\overrightarrow{BA}"),
+        (r"\overrightarrow{AB}", r"\overrightarrow{AC}"),
+        (r"7\bmod 3", "7"),
+        (r"x\bmod 3", r"x\bmod 5"),
+        ("12 noon", "12 midnight"),
+        (r"\lim_{x\to 0} f(x)", "f(0)"),
+        (r"\arctan 1", "45"),
+    ],
 }  # fmt: skip
 
 SAME: dict[str, list[tuple[str, str]]] = {
@@ -376,6 +389,17 @@ SAME: dict[str, list[tuple[str, str]]] = {
         ("2:3", "4:6"),
         ("10:15:20", "2:3:4"),
         ("2024-01-05", "2024-01-05"),
+    ],
+    "events, vectors and times": [
+        (r"\overrightarrow{AB}", r"-\overrightarrow{BA}"),
+        (r"\overrightarrow{AB}", r"\vec{AB}"),
+        (r"\overrightarrow{v}", "v"),
+        (r"7\bmod 3", "1"),
+        (r"\arctan 1", r"45^\circ"),
+        ("noon", "12 noon"),
+        ("c_1e^x + c_2e^{-x}", "Ae^{-x} + Be^x"),
+        ("P(A) = 0.3", "0.3"),
+        ("E(X) = 3.5", "7/2"),
     ],
 }  # fmt: skip
 

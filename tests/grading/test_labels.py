@@ -68,6 +68,20 @@ SAME = [  # question, reference, answer
     ("For which $a$ is it degenerate?", "1, -2", r"a = 1 \text{ or } a = -2"),
     ("Find the area of triangle $ABC$.", "6", "A = 6"),
     ("Find $AB$.", "6", "x = 6"),
+    ("Find $AB$.", "6", "|AB| = 6"),
+    ("Find the length of segment $AB$.", "6", r"\overline{AB} = 6\text{ cm}"),
+    ("Find $p+q$.", "11", "p = 4, q = 7, p+q = 11"),
+    ("Find the probability $P(A)$.", "1/3", r"P(A) = \frac13"),
+    ("Find $P(A|B)$.", "1/3", r"P(A|B) = \frac13"),
+    (r"Find $\frac{dy}{dx}$.", "2x", "y' = 2x"),
+    ("Find the inverse $f^{-1}(x)$.", "3x", "f^{-1}(x) = 3x"),
+    ("Find the coordinates of $P$.", "(1,2)", "P(1,2)"),
+    ("Find the coordinates of $P$.", "(1,2)", "P = (1,2)"),
+    ("Find the vertex.", "(1,2)", "V(1,2)"),
+    ("Find the area of the triangle.", "12", "[ABC] = 12"),
+    (r"Evaluate $\int_0^1 x\,dx$.", "1/2", r"\int_0^1 x\,dx = \frac12"),
+    ("Find $S_{10}$.", "12", "S_{10} = 12"),
+    (r"Find $\angle ABC$.", "40", r"\angle B = 40^\circ"),
 ]  # fmt: skip
 
 DIFFERENT = [
@@ -95,6 +109,19 @@ DIFFERENT = [
     ("Solve $x^2-x-20=0$ for $x$.", "x=-4,5", "y=-4,5"),
     ("Find the maximum and the minimum.", r"\text{max } 9, \text{min } -7", r"\text{max } -7, \text{min } 9"),
     ("For which $x$ is it defined?", r"x\ge 6", r"y\ge 6"),
+    ("Find $AB$.", "6", "BC = 6"),
+    (r"Find $\angle A$.", "40", r"\angle B = 40^\circ"),
+    ("Find $p+q$.", "11", "p = 11, q = 7, p+q = 18"),
+    ("Find the probability $P(A)$.", "1/3", r"P(B) = \frac13"),
+    ("Find the probability $P(A)$.", "1/3", r"P(\overline{A}) = \frac13"),
+    ("Find $P(A|B)$.", "1/3", r"P(B|A) = \frac13"),
+    (r"Find $\frac{dy}{dx}$.", "2x", r"\frac{d^2y}{dx^2} = 2x"),
+    ("Find $y''$.", "2", "y' = 2"),
+    ("Find the inverse $f^{-1}(x)$.", "3x", "f(x) = 3x"),
+    ("Find the coordinates of $P$.", "(1,2)", "Q = (1,2)"),
+    ("Find $S_{10}$.", "12", "S_9 = 12"),
+    ("Find $a_5$.", "12", "a_4 = 12"),
+    (r"Evaluate $\int_0^1 x\,dx$.", "1/2", r"\int_0^1 x\,dx = \frac13"),
 ]  # fmt: skip
 
 OPTIONS = "Which hold?\nA. $p$\nB. $q$\nC. $r$\nD. $s$"

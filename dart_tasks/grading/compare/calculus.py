@@ -71,6 +71,8 @@ class _Calculus(Evaluation):
                     raise UndefinedError("the integral does not converge")
                 return self.checked(found)
             case "limit", (body, Symbol(name=variable), target, Symbol(name=side)):
+                if any(isinstance(part, Call) and part.name == "apply" for part in walk(body)):
+                    raise UndefinedError("a function that is not known need not be continuous")
                 function, at = self.function_of(body, variable), self.bound(target)
                 found = [context.limit(function, at, direction) for direction in SIDES[side]]
                 near = [function(self.near(at, direction)) for direction in SIDES[side]]

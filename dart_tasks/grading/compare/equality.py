@@ -38,6 +38,7 @@ from dart_tasks.grading.compare.shapes import (
     is_vector,
     is_worded,
     items_of,
+    kind_of_name,
     noncommuting_names,
     renamings,
     rows_of,
@@ -109,13 +110,17 @@ class _Comparison:
                 return first
             if isinstance(first, Group) and isinstance(rest[0], Group):  # (y, x) = (1, 2)
                 return self._in_asked_order(dict(zip(first.items, rest[0].items, strict=False))) or answer
-            is_value = not isinstance(reference, Relation) and not is_label(first) and bool(free_symbols(first))
-            return None if is_value or self._names_another(first, reference) else answer
+            has_other_name = not is_label(first) and bool(free_symbols(first) or is_calculus(first))
+            is_value = has_other_name and not isinstance(reference, Relation)
+            return None if is_value or self._names_another(first, rest[0], reference) else answer
+        stated = [item for item in items_of(answer) or () if isinstance(item, Relation) and item.operators == ("=",)]
+        if len(asked) == 1 and items_of(reference) is None and len(stated) == len(items_of(answer) or ()):
+            values = [item.operands[1] for item in stated if self._is_asked(item.operands[0])]
+            if len(values) == 1:  # p = 4, q = 7, p + q = 11
+                return values[0]
         named = assignments(items_of(answer))
         if named is None or assignments(items_of(reference)):
             return answer
-        if len(asked) == 1 and asked[0] in named and items_of(reference) is None:
-            return named[asked[0]]
         return self._in_asked_order(named) or answer
 
     def _in_asked_order(self, named: dict[Node, Node]) -> Node | None:
@@ -125,23 +130,26 @@ class _Comparison:
         return Group("(", tuple(named[name] for name in names), ")") if set(names) == named.keys() else None
 
     def _is_asked(self, node: Node) -> bool:
+        if isinstance(node, Call) and node.name == "abs" and isinstance(node.arguments[0], Product):  # |AB|
+            node = node.arguments[0] if is_label(node.arguments[0]) else node
         names = free_symbols(node)
         return any(
             node == asked
             or (isinstance(node, Symbol) and isinstance(asked, Symbol) and same_name(node, asked))
-            or (_is_of_variables(node) and _is_of_variables(asked) and same_name(node, asked))
+            or (isinstance(node, Call) and is_label(node) and kind_of_name(node) == kind_of_name(asked))
             or (bool(names) and names == free_symbols(asked) and self.same_quantity(asked, node))
             for asked in self.rules.asked
         )
 
-    def _names_another(self, label: Node, reference: Node) -> bool:
-        """Whether a label is of a quantity that the question defines, where it asks for another one."""
-        if isinstance(label, Call) and label.name == "apply":  # f(2) where f(3) is asked for
-            return any(
-                isinstance(part, Call) and part.arguments[:1] == label.arguments[:1] and not free_symbols(part, label)
-                for asked in self.rules.asked
-                for part in walk(asked)
-            )
+    def _names_another(self, label: Node, value: Node, reference: Node) -> bool:
+        """Whether a label is of another quantity than the one that the question asks for."""
+        kind = kind_of_name(label)
+        for asked in self.rules.asked:
+            own = kind_of_name(asked)
+            if kind and own and kind[0] == own[0]:
+                return kind != own  # a_4 where a_5 is asked for
+            if isinstance(value, Group) and isinstance(asked, Symbol) and asked.name.isupper():
+                return isinstance(label, Symbol) and label.name.isupper()  # Q = (1, 2) where P is asked for
         if not isinstance(label, Symbol) or label.name in ("x", "y") or label.name in free_symbols(reference):
             return False
         return label.name in free_symbols(*self.rules.asked) or mentions(self.rules.question, label.name)
@@ -214,24 +222,30 @@ class _Comparison:
         if len(values) == 1:
             return values
         for before, after, operator in zip(values, values[1:], operators, strict=False):
-            if is_calculus(
-                before
-            ):  # \lim_{x \to 2} x^2 = 4: the question's expression, with the value that it is given
-                continue
-            is_rounded = any(isinstance(part, Number) and part.places for end in (before, after) for part in walk(end))
-            if operator == "=" and not (
-                self.same_quantity(before, after) or (is_rounded and self._roughly(before, after, Fraction(1, 1000)))
-            ):
-                return ()
-            if operator == "~" and not self._roughly(before, after, Fraction(1, 20)):
+            is_given = is_calculus(before)  # the question's limit or integral, with the value that it is given
+            is_same = is_given or self._rounds_to(before, after)
+            is_same = is_same or (self.same_quantity if operator == "=" else self._roughly)(before, after)
+            if not is_same:
                 return ()
         return (values[-1], *values[:-1])
 
-    def _roughly(self, left: Node, right: Node, share: Fraction) -> bool:
+    def _roughly(self, left: Node, right: Node) -> bool:
+        """Within a twentieth, where neither is a decimal: \\pi \\approx 22/7."""
+        if any(_literal(side) is not None for side in (left, right)):
+            return False
         try:
             a, b = (evaluate(without_unit(node), {}, self.budget) for node in (left, right))
-            return bool(abs(a - b) <= abs(a) * share.numerator / share.denominator)
-        except (UndefinedError, KeyError):
+            return bool(abs(a - b) * 20 <= abs(a))
+        except UndefinedError:
+            return False
+
+    def _rounds_to(self, left: Node, right: Node) -> bool:
+        """Whether a decimal at one end is the other end rounded or cut to its places."""
+        literals = [literal for side in (left, right) if (literal := _literal(side)) is not None]
+        try:
+            a, b = (evaluate(without_unit(node), {}, self.budget) for node in (left, right))
+            return any(abs(a - b) < 10.0 ** -(literal.places or 0) for literal in literals)
+        except UndefinedError:
             return False
 
     def _same_equation(self, left: Relation, right: Relation) -> bool:
@@ -439,7 +453,8 @@ class _Comparison:
         if left_unit != right_unit and (size := conversion(left_unit, right_unit)) is not None:
             return self._same_value(Product((a, Number(size))), b)
         if {left_unit, right_unit} in ({"degree", ""}, {"degree", "radian"}) and any(
-            part == Constant("pi") for part in walk(Sum((a, b)))
+            part == Constant("pi") or (isinstance(part, Call) and part.name.startswith("arc"))
+            for part in walk(Sum((a, b)))
         ):
             half_turn = Quotient(Constant("pi"), Number(Fraction(180)))
             a, b = (Product((v, half_turn)) if unit == "degree" else v for v, unit in ((a, left_unit), (b, right_unit)))
@@ -504,6 +519,7 @@ class _Comparison:
             return (
                 agree_everywhere(left, right, self.budget)
                 or any(agree_everywhere(left, renamed, self.budget) for renamed in renamings(left, right))
+                or any(agree_everywhere(renamed, right, self.budget) for renamed in renamings(right, left))
                 or self._same_antiderivative(left, right)
             )
         except UndefinedError:
@@ -521,9 +537,11 @@ def _is_condition(node: Node) -> bool:
     return node == OTHERWISE or all(isinstance(part, Relation) for part in parts)
 
 
-def _is_of_variables(node: Node) -> bool:
-    """``f(t)``, which is f(x) by another name; f(2) is not."""
-    return isinstance(node, Call) and node.name == "apply" and all(isinstance(part, Symbol) for part in node.arguments)
+def _literal(node: Node) -> Number | None:
+    """A number as written, without its sign and unit."""
+    node = without_unit(node)
+    node = node.argument if isinstance(node, Negative) else node
+    return node if isinstance(node, Number) and node.places is not None else None
 
 
 def _difference(equation: Relation) -> Node:

@@ -64,7 +64,7 @@ MAX_FACTORIAL = 3_000
 SERIES_TERMS = 16  # of an infinite series: two are compared by their terms
 MAX_TERMS = 200
 ROUNDING = frozenset(("floor", "ceil"))
-OF_INTEGERS = frozenset(("factorial", "doublefactorial", "binomial", "gcd", "lcm"))
+OF_INTEGERS = frozenset(("factorial", "doublefactorial", "binomial", "gcd", "lcm", "mod"))
 INTEGER_NAMES = frozenset("n m k j l i N".split())  # what rounds them is compared at integers
 NO_VALUES: Mapping[str, Fraction] = MappingProxyType({})
 
@@ -221,6 +221,8 @@ def _exact_call(name: str, values: list[Fraction]) -> Fraction | None:
             return Fraction(math.factorial(int(first)))
         case "binomial", 2 if integers and 0 <= values[1] <= first <= MAX_FACTORIAL:
             return Fraction(math.comb(int(first), int(values[1])))
+        case "mod", 2 if values[1]:
+            return first % values[1]
         case "min", _:
             return min(values)
         case "max", _:
@@ -483,6 +485,8 @@ class Evaluation:
                 self.check_gamma(*arguments)
                 self.budget.spend(60 + context.dps)
                 return context.binomial(first, arguments[1])
+            case ("mod", 2) if arguments[1] and all(self.is_real(value) for value in arguments):
+                return first.real - arguments[1].real * context.floor(first.real / arguments[1].real)
             case (("min" | "max"), _) if all(self.is_real(value) for value in arguments):
                 return (min if name == "min" else max)(value.real for value in arguments)
             case (("gcd" | "lcm"), _) if all(value == int(value) for value in arguments):

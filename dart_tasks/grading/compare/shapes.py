@@ -50,6 +50,7 @@ __all__ = [
     "is_vector",
     "is_worded",
     "items_of",
+    "kind_of_name",
     "noncommuting_names",
     "renamings",
     "rows_of",
@@ -63,6 +64,8 @@ __all__ = [
     "without_unit",
 ]
 
+_DERIVED = re.compile(r"(.+?)(?:'+|\^-1|\^)")  # f', f^-1, f^: of f
+_DERIVATIVE = re.compile(r"d(\d)([^/]+)/d.+")
 UNIT_VECTORS: tuple[Node, ...] = (Constant("i"), Symbol("j"), Symbol("k"))
 _CONSTANTS = re.compile(r"[cC](?:_\w+)?")
 _OTHER_CONSTANTS = re.compile(r"[cCkKABD](?:_\w+)?")
@@ -197,12 +200,37 @@ def is_label(node: Node) -> bool:
     match node:
         case Symbol() | Call(name="apply"):
             return True
+        case Group(opening="[", items=(Product() as figure,)):  # [ABC], an area
+            return is_label(figure)
         case Group(items=items):
             return all(isinstance(item, Symbol) for item in items)
         case Product(factors=letters):  # AB
             return all(isinstance(letter, Symbol) and letter.name.isupper() for letter in letters)
         case _:
             return False
+
+
+def kind_of_name(label: Node) -> tuple[str, object] | None:
+    """The kind of a name, and which of that kind it is: ``a_4`` is one of the a, ``y''`` one of y's derivatives."""
+    match label:
+        case Product(factors=letters) if is_label(label):
+            return "segment", frozenset(letters)
+        case Call(name="apply", arguments=(Symbol(name=name), *arguments)):
+            derived = _DERIVED.fullmatch(name)
+            by_name = all(isinstance(part, Symbol) and part.name.islower() for part in arguments)  # f(t) is f(x)
+            return (derived[1] if derived else name) + "(", (name, () if by_name else tuple(arguments))
+        case Symbol(name=name) if name.startswith("angle "):
+            points = name.removeprefix("angle ")
+            return "angle", points[len(points) // 2]
+        case Symbol(name=name) if fraction := _DERIVATIVE.fullmatch(name):
+            return fraction[2] + "'", int(fraction[1])
+        case Symbol(name=name) if name.endswith("'"):
+            base = name.rstrip("'")
+            return base + "'", len(name) - len(base)
+        case Symbol(name=name) if "_" in name and not name.startswith(OPAQUE):
+            return name.partition("_")[0] + "_", name
+        case _:
+            return None
 
 
 def is_worded(node: Node) -> bool:

@@ -88,6 +88,7 @@ _ENDS_ARGUMENT = FUNCTIONS | {"(", "[", "langle", "lfloor", "lceil", "lvert", "l
 _FUNCTION_NAMES = frozenset("f g F phi psi Phi Psi Gamma zeta".split())  # before a bracket, whatever it holds
 _APPLIED = frozenset("h G H P p q r u v y".split()) | _FUNCTION_NAMES  # before a bracket with a name or a number
 _APPLIED_TO_VARIABLES = frozenset("h G H P p q".split())  # h(x+1), but h(a+b) is a product
+_OF_EVENTS = frozenset(("E", "P", "V", "mathbb E", "mathbb P"))  # P(A + B), E[X^2]
 _VARIABLES = frozenset("x y z t n".split())
 _ARROWS = frozenset(("vec", "overrightarrow", "mathbf", "boldsymbol", "bm"))
 _VECTORS = frozenset("uvw")
@@ -404,11 +405,11 @@ class Grammar(Cursor):
             return self._angle(base)
         if isinstance(base, Group | Matrix) and exponent == Symbol("T"):
             return transposed(base)
-        if isinstance(base, Symbol) and self._is_applied(base.name):
+        if isinstance(base, Symbol) and self.is_applied(base.name):
             if is_minus_one(exponent):  # f^{-1}(x)
-                return self._application(f"{base.name}^-1")
+                return self.application(f"{base.name}^-1")
             if base.name in _FUNCTION_NAMES:  # f^{(n)}(x), f^2(x)
-                return self._application(f"{base.name}^", exponent)
+                return self.application(f"{base.name}^", exponent)
         node = counted(base, exponent) or Power(base, exponent)
         while self.accept("!"):
             node = Call("factorial", (node,))
@@ -470,6 +471,9 @@ class Grammar(Cursor):
             elif token.text == "%" and token.kind in ("symbol", "command"):
                 self.position += 1
                 value = Quantity(value, "%")
+            elif token.kind == "command" and token.text == "bmod":
+                self.position += 1
+                value = Call("mod", (value, self.primary()))
             elif token.kind == "command" and token.text in ("pmod", "mod"):
                 self.position += 1
                 modulus = self.argument()
@@ -497,7 +501,7 @@ class Grammar(Cursor):
                     raise UnreadableError(f"unknown command {token.text!r}")
                 return macro(self, token.text)
             case "word" if self.at_mark("(") and not self.peek().spaced:  # Cov(Z, W)
-                return self._application(token.text)
+                return self.application(token.text)
             case "symbol" if token.text in ("(", "["):
                 return self.group(token.text)
             case "symbol" if token.text == "{":
@@ -543,7 +547,7 @@ class Grammar(Cursor):
                 name += _PRIMES.get(self.next().text, "")
         if name in ("e", "i"):
             return Constant("e" if name == "e" else "i")
-        return self._application(name) if self._is_applied(name) else Symbol(name)
+        return self.application(name) if self.is_applied(name) else Symbol(name)
 
     def _subscript(self) -> str:
         token = self.next()
@@ -571,10 +575,12 @@ class Grammar(Cursor):
             end += 1
         return end + 1 - ahead if self.at_mark("}", end) else 0
 
-    def _is_applied(self, name: str) -> bool:
+    def is_applied(self, name: str) -> bool:
         """Whether a name before a bracket is a function's, not a factor."""
         letter = name.rstrip("'").partition("_")[0]
         if letter in _FUNCTION_NAMES and (self.at_mark("(") or self.at_mark("[")):
+            return True
+        if letter in _OF_EVENTS and (self.at_mark("(") or self.at_mark("[")) and self.peek(1).text.isupper():
             return True
         if letter not in _APPLIED or not self.at_mark("(") or self.peek().spaced:
             return False
@@ -606,7 +612,8 @@ class Grammar(Cursor):
             ahead += 1
         return found
 
-    def _application(self, name: str, *before: Node) -> Node:
+    def application(self, name: str, *before: Node) -> Node:
+        """A function's name with the bracket after it."""
         return Call("apply", (Symbol(name), *before, *self._bracketed()))
 
     def _bracketed(self) -> tuple[Node, ...]:

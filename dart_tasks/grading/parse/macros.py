@@ -226,6 +226,17 @@ def _accented(grammar: Grammar, name: str) -> Node:
     return Call("conjugate", (inner,)) if accent == "bar" else Call("apply", (Symbol(accent), inner))
 
 
+def _directed(grammar: Grammar, name: str) -> Node:
+    """``\\overrightarrow{AB}``, the opposite of that from B to A; a single letter's arrow is typography."""
+    inner = grammar.argument()
+    ends = inner.factors if isinstance(inner, Product) else ()
+    if len(ends) != 2 or not all(isinstance(end, Symbol) and end.name[0].isupper() for end in ends):
+        return grammar.symbol(inner.name) if isinstance(inner, Symbol) else inner
+    first, second = (end.name for end in ends if isinstance(end, Symbol))
+    vector = Symbol(f"vector {min(first, second)}{max(first, second)}")
+    return vector if first <= second else Negative(vector)
+
+
 def _style(grammar: Grammar, name: str) -> Node:
     inner = grammar.argument()
     return grammar.symbol(inner.name) if isinstance(inner, Symbol) else inner
@@ -233,7 +244,10 @@ def _style(grammar: Grammar, name: str) -> Node:
 
 def _blackboard(grammar: Grammar, name: str) -> Node:
     inner = grammar.argument()
-    return Symbol(f"mathbb {inner.name}") if isinstance(inner, Symbol) else inner
+    if not isinstance(inner, Symbol):
+        return inner
+    name = f"mathbb {inner.name}"
+    return grammar.application(name) if grammar.is_applied(name) else Symbol(name)
 
 
 def _money(grammar: Grammar, name: str) -> Node:
@@ -276,8 +290,9 @@ FACTORS = _table(
     (("imath", "jmath"), lambda grammar, name: grammar.symbol(name[0])),
     (_ACCENTS, _accented),
     (("mathbb",), _blackboard),
+    (("vec", "overrightarrow"), _directed),
     (
-        "mathbf mathrm mathit mathsf mathcal boldsymbol bm text textbf textit vec underline overrightarrow operatorname"
+        "mathbf mathrm mathit mathsf mathcal boldsymbol bm text textbf textit underline operatorname"
         " rm bf it tt boxed fbox ensuremath mathop".split(),
         _style,
     ),

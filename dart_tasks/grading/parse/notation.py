@@ -64,6 +64,8 @@ _LABEL = re.compile(
     r"|^[A-EMOPQ](?:'|_\d)?\s*(?=\(\s*[^(),]{1,30},[^()]{1,60}\)$)",
     re.IGNORECASE,
 )
+_NAMED_POINT = re.compile(r"^[A-Z](?:'|_\d)?\s*(\([^()]{1,60},[^()]{1,60}\))$")  # P(1,2), also a number of permutations
+_MEASURE_OF = re.compile(r"(?<![A-Za-z\\])m\s*\\(?:measured)?angle\b")
 _TENDS = re.compile(
     r"^(?:it )?(?:diverges|tends|goes|approaches) to\s+(?=\$?[-+−]?\s*(?:\\infty|∞|\w* ?infinity))", re.IGNORECASE
 )
@@ -113,6 +115,8 @@ def rewritten(text: str) -> str:
 
 def _in_latex(text: str) -> str:
     text = _CURRENCY.sub(r"\\$", _DONE.sub("", text))
+    if "angle" in text:
+        text = _MEASURE_OF.sub(r"\\angle", text)
     if "color" in text:
         text = _COLOUR.sub("", text)
     if "\\begin" in text:
@@ -149,6 +153,8 @@ def variants(text: str) -> list[str]:
         found.append(option[2])
     if text.endswith(")") and (again := _AGAIN.match(text)) is not None:
         found.append(f"{again[1]} or {again[2] or again[3]}")
+    if (named := _NAMED_POINT.match(text)) is not None:
+        found.append(named[1])
     return found
 
 

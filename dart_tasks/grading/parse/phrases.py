@@ -41,6 +41,7 @@ _TRUE = frozenset(("true", "yes", "correct"))
 _FALSE = frozenset(("false", "no", "incorrect"))
 _OPENS_WITH_TRUTH = re.compile(r"\W*(?:yes|no|true|false)\s*[.,;:!]")
 _ENDS_WITH_TRUTH = re.compile(r"\bis (true|false)\W*$")
+_TWELVE = re.compile(r"(?:12(?::00)? ?)?(noon|midnight)")
 _CLOCK = re.compile(r"(\d{1,2})(?::(\d\d))?\s*([ap])\.?\s*m\.?", re.IGNORECASE)
 _SUBJECT = r"(?:(?:series|sequence|integral|it) )?(?:is )?"  # articles are gone by then
 _OBJECT = r"(?:(?:limit|value|slope|expression|function|derivative|inverse|it) )?"
@@ -129,7 +130,10 @@ def listed_choices(text: str) -> frozenset[str] | None:
 def clock_time(text: str) -> tuple[int, int, str] | None:
     """(hour, minute, "a" or "p") of a time of day on the twelve-hour clock."""
     match = _CLOCK.fullmatch(bare(text).strip(" .")) if len(text) <= 60 else None
-    return (int(match[1]), int(match[2] or 0), match[3].lower()) if match else None
+    if match:
+        return int(match[1]), int(match[2] or 0), match[3].lower()
+    twelve = _TWELVE.fullmatch(bare(text).strip(" .").lower()) if len(text) <= 60 else None
+    return (12, 0, "p" if twelve[1] == "noon" else "a") if twelve else None
 
 
 def spelt_number(text: str) -> tuple[int, str] | None:

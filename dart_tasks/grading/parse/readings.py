@@ -136,7 +136,8 @@ def _read(text: str) -> Reading:
     base = _LABELS.sub("", text.strip())
     nodes: list[Node] = []
     shortened = rewritten(_CLAUSE.sub("", _ASIDE.sub("", base))) if len(base) <= MAX_CHARACTERS else base
-    for reading in (shortened, *(variants(shortened) if len(shortened) <= MAX_REMEMBERED else ())):
+    others = {text: None for form in (shortened, base) if len(form) <= MAX_REMEMBERED for text in variants(form)}
+    for reading in (shortened, *others):
         for candidate in _spellings(_without_stop(plain(reading).strip())):
             try:
                 nodes.extend(_trees(candidate))
@@ -178,12 +179,17 @@ def _spellings(text: str) -> list[str]:
     return [text]
 
 
+def _is_numeral(digits: str, base: int) -> bool:
+    """Whether all digits are below the base; ``S_{10}`` is a name."""
+    return all(int(digit, 36) < base for digit in digits if digit.isalnum())
+
+
 def _trees(text: str) -> list[Node]:
     if _DATE.fullmatch(text):
         raise UnreadableError("a date")
     based = _BASED.match(text) or ("base" in text and _IN_BASE.match(bare(text))) or None
-    if based:
-        base = NUMBER_WORDS.get(based[2]) or int(based[2])
+    base = NUMBER_WORDS.get(based[2]) or int(based[2]) if based else 0
+    if based and _is_numeral(based[1], base):
         return [Based(based[1].lstrip("0") or "0", base)]
     if _SPACED.match(text):
         items = tuple(_literal(item) for item in text.split())
