@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 _N_SET_ASIDE = 20
+_LEAST_TIMED = 20  # trials since the first ones; before, loading the model would count as slowness
 
 
 @dataclass(slots=True)
@@ -72,12 +73,11 @@ def snapshot(scheduler: Scheduler, queries: Sequence[Problem]) -> Snapshot:
     total = Group()
     for index, query in enumerate(queries):
         state = scheduler.state(index)
-        kept = min(state.n_distinct, state.quota) if state.quota is not None else state.n_distinct
         for group in (groups[group_name(query)], total):
             group.n_queries += 1
             group.n_settled += not scheduler.is_open(index)
             group.n_filled += state.status is Status.FILLED
-            group.n_kept += kept
+            group.n_kept += state.n_kept
             group.quota += state.quota or 0
             group.n_trials += state.n_finished
             group.n_correct += state.n_correct
@@ -111,6 +111,7 @@ class Display:
         self._every_s = every_s
         self._started_s = self._shown_s = time.monotonic()
         self._trouble = ""
+        self._first: tuple[float, int] | None = None  # when trials began to come, and how many there were
         self.has_begun = False
 
     def update(self, progress: Progress, scheduler: Scheduler, n_running: int, n_grading: int) -> None:
@@ -129,7 +130,8 @@ class Display:
 
     def speed(self, progress: Progress, state: Snapshot, trials_left: float) -> str:
         """Tokens/s, acceptance, duplicates, time-outs and time left, in one line."""
-        elapsed = max(1e-9, time.monotonic() - self._started_s)
+        now = time.monotonic()
+        elapsed = max(1e-9, now - self._started_s)
         total = state.total
         parts = [
             f"{progress.n_tokens / elapsed:,.0f} tokens/s",
@@ -138,8 +140,9 @@ class Display:
             f"duplicates {total.n_correct - total.n_distinct:,}",
             f"grader time-outs {total.n_ungraded:,}",
         ]
-        if progress.n_trials:
-            parts.append(f"about {duration(trials_left * elapsed / progress.n_trials)} left")
+        self._first = self._first or ((now, progress.n_trials) if progress.n_trials else None)
+        if self._first and (n_timed := progress.n_trials - self._first[1]) >= _LEAST_TIMED:
+            parts.append(f"about {duration(trials_left * (now - self._first[0]) / n_timed)} left")
         if progress.trouble:
             parts.append(printable(progress.trouble))
         if progress.draining:

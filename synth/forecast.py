@@ -133,6 +133,8 @@ class _Table:
         from synth.population import chance_filled, expected_trials, expected_trials_squared
 
         n, k, quota, _ = kinds.T[:, :, None]
+        within = np.minimum(n, cap)  # of a probe longer than the cap only its first trials would have run
+        n, k = within, np.floor(k * within / np.maximum(n, 1))
         need, left = np.maximum(0, quota - k), np.maximum(0, cap - n)
         runs = (need > 0) & (left > 0)
         need1, left1 = np.maximum(need, 1), np.maximum(left, 1)
@@ -141,7 +143,7 @@ class _Table:
         self._variance = np.maximum(0.0, second - self._mean**2)
         self._chance = np.where(need == 0, 1.0, np.where(runs, chance_filled(grid, need1, left1), 0.0))
         self._per_trial = grid * tokens_correct + (1 - grid) * tokens_wrong
-        self._grid = grid
+        self._grid, self._left = grid, np.where(runs, left, 0)
         self._probe_trials, self._probe_correct = n, np.minimum(k, quota)
         self._probe_tokens = k * tokens_correct + (n - k) * tokens_wrong
 
@@ -149,7 +151,8 @@ class _Table:
         """Samples, tokens, responses and filled queries of one possible run."""
         import numpy as np
 
-        further = members * self._mean + np.sqrt(members * self._variance) * rng.standard_normal(members.shape)
+        spread = np.sqrt(members * self._variance) * rng.standard_normal(members.shape)
+        further = np.clip(members * self._mean + spread, 0, members * self._left)
         samples = (members * self._probe_trials).sum() + further.sum()
         tokens = (members * self._probe_tokens).sum() + (further * self._per_trial).sum()
         responses = (members * self._probe_correct).sum() + (further * self._grid).sum()

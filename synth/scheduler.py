@@ -97,13 +97,17 @@ class QuerySpec(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class QueryState:
-    """A snapshot of one query. Counts cover finished trials; ``n_distinct`` counts correct ones without duplicates."""
+    """A snapshot of one query. Counts cover finished trials, surplus ones too.
+
+    ``n_distinct`` counts correct ones without duplicates, ``n_kept`` those of them that are accepted.
+    """
 
     status: Status
     quota: int | None
     n_finished: int
     n_correct: int
     n_distinct: int
+    n_kept: int
     n_ungraded: int
     n_in_flight: int
     n_decided: int
@@ -325,6 +329,9 @@ class Scheduler:
             n_finished=query.n_finished,
             n_correct=query.n_correct,
             n_distinct=len(query.first_by_key),
+            n_kept=len(query.accepted)
+            if query.accepted is not None
+            else min(len(query.first_by_key), query.quota or 0),
             n_ungraded=query.n_ungraded,
             n_in_flight=len(query.in_flight),
             n_decided=query.prefix,
@@ -369,13 +376,13 @@ class Scheduler:
         query.n_finished += 1
         query.n_correct += result.correct
         query.n_ungraded += not result.graded
+        if result.correct:
+            query.first_by_key[result.text_key] = min(number, query.first_by_key.get(result.text_key, number))
         if query.status not in _OPEN:
             return []  # surplus that finished before it could be aborted
         if number < query.probe:
             query.probe_correct += result.correct
             query.probe_graded += result.graded
-        if result.correct:
-            query.first_by_key[result.text_key] = min(number, query.first_by_key.get(result.text_key, number))
         query.beyond[number] = result.correct
         while query.status in _OPEN and query.prefix in query.beyond:
             query.prefix_correct += query.beyond.pop(query.prefix)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from itertools import groupby
@@ -279,6 +280,13 @@ def test_plan_from_a_run(run_dir: Path) -> None:
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "queries filled" in result.output
+
+
+def test_a_plan_never_forecasts_more_than_the_cap_allows(run_dir: Path) -> None:
+    """20 queries with 30 trials each, under a cap of 12."""
+    arguments = ["plan", "--run", str(run_dir), "--strategy", "uniform", "-k", "100", "--caps", "12"]
+    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert re.search(r"12 +240 \(240 to 240\)", result.output), result.output
 
 
 def test_report_is_one_page_with_everything_escaped(

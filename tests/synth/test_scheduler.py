@@ -194,3 +194,18 @@ def test_a_query_that_needs_nothing_is_done_at_once() -> None:
 def test_a_query_without_quota_needs_a_probe() -> None:
     with pytest.raises(ValueError, match="probe_trials"):
         Scheduler([QuerySpec()], 10)
+
+
+def test_surplus_is_counted_as_what_it_is() -> None:
+    """Four trials in flight for a quota of one: three are surplus, of which one repeats the first."""
+    scheduler = Scheduler([QuerySpec(quota=2)], 8)
+    first, second = scheduler.next_requests(2)
+    scheduler.on_result(first, TrialResult(True, 1))
+    scheduler.on_result(second, TrialResult(True, 2))
+    for number, key in ((2, 1), (3, 7), (4, 8)):
+        scheduler.on_result(TrialId(0, number), TrialResult(True, key))
+    restored = Scheduler([QuerySpec(quota=2)], 8)
+    for number, key in enumerate((1, 2, 1, 7, 8)):
+        restored.restore(TrialId(0, number), TrialResult(True, key))
+    for state in (scheduler.state(0), restored.state(0)):
+        assert (state.n_finished, state.n_correct, state.n_correct - state.n_distinct, state.n_kept) == (5, 5, 1, 2)
