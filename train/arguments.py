@@ -30,7 +30,8 @@ DEFAULT_RECIPE = "mistral-7b"
 DistributedName = Literal["no", "ddp", "fsdp", "deepspeed"]
 
 _OURS = "the order of packs is a function of the seed and the epoch"
-_NO_EVALUATION = "there is no evaluation during training: judge the exported model with lm_eval"
+_NO_EVALUATION = "there is no evaluation during training without --eval-data or --eval-split"
+_IF_EVALUATED = ("eval_on_start", "eval_strategy")
 _EXPORT_ALONE = "only the finished model is uploaded, never a checkpoint"
 _IMPOSSIBLE: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "auto_find_batch_size": (
@@ -44,7 +45,7 @@ _IMPOSSIBLE: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "hub_strategy": (("end",), _EXPORT_ALONE),
     "ignore_data_skip": ((False,), "a resumed run would train samples of the epoch twice"),
     "label_smoothing_factor": ((0, None), "the loss is plain cross-entropy"),
-    "load_best_model_at_end": ((False,), _NO_EVALUATION),
+    "load_best_model_at_end": ((False,), "the last weights are exported; --keep-best keeps the best checkpoint"),
     "save_only_model": ((False,), "a checkpoint without optimizer could not be resumed"),
     "train_sampling_strategy": (("random",), _OURS),
     "use_liger_kernel": ((False,), "it replaces the loss, which is ours"),
@@ -79,6 +80,11 @@ class Options:
 
     recipe: Recipe
     data: tuple[TrainingSet, ...]
+    eval_data: tuple[TrainingSet, ...]
+    """Data to measure the held-out loss on."""
+    eval_split: float
+    """Share of the queries of ``data`` that is held out instead."""
+    keep_best: bool
     model: str
     max_length: int
     max_length_policy: Literal["error", "drop"]
@@ -110,6 +116,8 @@ class Options:
 
 
 _AS_GIVEN = (
+    "eval_split",
+    "keep_best",
     "max_length_policy",
     "attention",
     "load_in_4bit",
@@ -162,6 +170,9 @@ def _own_parser() -> argparse.ArgumentParser:
         help="folder, file, hub id, or hard/uniform (the paper's); keys: query, response, template, split, weight "
         "(times in an epoch); repeatable",
     )
+    add("eval-data", action="append", metavar="SOURCE[,key=value...]", help="measure the held-out loss on this")
+    add("eval-split", type=float, default=0, metavar="SHARE", help="hold out this share of --data's queries for it")
+    add("keep-best", action="store_true", help="keep the checkpoint with the lowest held-out loss beside the newest")
     add("model", metavar="DIR_OR_ID", help="base model (default: the recipe's)")
     add("prompt-template", metavar="NAME_OR_FILE", help="template of sets that name none (default: the recipe's)")
     add("max-length", type=int, metavar="TOKENS", help="tokens per pack (default: the recipe's)")
@@ -361,13 +372,20 @@ def parse(arguments: Sequence[str]) -> Options:
         raise UsageError(f"--save-minutes must be 0 or more (got {save_minutes:g})")
     if own.save_minutes is None and flags.get("save_strategy") == "no":
         save_minutes = 0
+    if not 0 <= own.eval_split < 1:
+        raise UsageError(f"--eval-split must be from 0 to below 1 (got {own.eval_split:g})")
+    if own.eval_data and own.eval_split:
+        raise UsageError("give --eval-data or --eval-split, not both")
+    evaluated = bool(own.eval_data or own.eval_split)
+    if own.keep_best and not evaluated:
+        raise UsageError("--keep-best needs --eval-data or --eval-split")
     lora = None if own.lora is None else Lora.parse(own.lora)
     if own.load_in_4bit and not lora:
         raise UsageError("--load-in-4bit is for --lora: weights in 4 bits cannot be trained")
     training = {**_recipe_training(recipe), **flags}
     _check_numbers(training)
     for name, (harmless, reason) in _IMPOSSIBLE.items():
-        if name in training and training[name] not in harmless:
+        if name in training and training[name] not in harmless and not (evaluated and name in _IF_EVALUATED):
             raise UsageError(f"--{name} {getattr(training[name], 'value', training[name])}: {reason}")
     if own.export_checkpoint:
         training["resume_from_checkpoint"] = str(own.export_checkpoint)
@@ -375,6 +393,7 @@ def parse(arguments: Sequence[str]) -> Options:
     return Options(
         recipe=recipe,
         data=tuple(training_set(source, template) for source in sources),
+        eval_data=tuple(training_set(source, template) for source in own.eval_data or ()),
         model=own.model or recipe.model,
         max_length=max_length,
         lora=lora,
@@ -409,6 +428,7 @@ def training_arguments(options: Options, micro_batch: int, accumulation: int) ->
         "logging_nan_inf_filter": False,  # a NaN stops the run instead
         "remove_unused_columns": False,
         "ddp_find_unused_parameters": False,
+        "eval_strategy": "epoch" if options.eval_data or options.eval_split else "no",
         **options.training,
         "output_dir": options.output_dir,
         "per_device_train_batch_size": micro_batch,

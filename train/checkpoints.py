@@ -110,11 +110,11 @@ def latest_complete(output_dir: Path) -> tuple[Path | None, list[str]]:
     return None, skipped
 
 
-def rotate(output_dir: Path, keep: int | None, published: Path) -> None:
+def rotate(output_dir: Path, keep: int | None, published: Path, best: int | None = None) -> None:
     """Delete all but ``published``, just written, and the ``keep - 1`` whole checkpoints before it (None: keep all).
 
     Torn ones do not count (by their files' sizes: to read them at every save would cost as much as the save). Later
-    steps than the published one are of a course that the run has left.
+    steps than the published one are of a course that the run has left. The whole one of step ``best`` stays.
     """
     if not keep:
         return
@@ -122,7 +122,8 @@ def rotate(output_dir: Path, keep: int | None, published: Path) -> None:
     before = [checkpoint for checkpoint in later_first if _step(checkpoint) < _step(published)]
     whole = [checkpoint for checkpoint in before if not problem(checkpoint, contents=False)]
     for checkpoint in set(later_first) - set(whole[: keep - 1]):
-        _delete(checkpoint)
+        if checkpoint not in whole or _step(checkpoint) != best:
+            _delete(checkpoint)
 
 
 def _delete(checkpoint: Path) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from train.arguments import Options
 from train.data import Encoded, encode
+from train.errors import UserError
+from train.heldout import HeldOut, draw, held_out
 from train.mixture import Mixture, mixture
 from train.packing import Packing, epoch_packing, pack_count
 from train.preflight import DataReport, check_data, check_tokenizer
@@ -30,6 +32,7 @@ class Prepared:
     efficiency: float
     mixture: Mixture | None
     """The samples of each epoch where training sets have weights: indices into ``report.kept``."""
+    held_out: HeldOut | None
 
     @property
     def lengths(self) -> Any:
@@ -65,6 +68,18 @@ def prepare(options: Options, tokenizer: Any, config: Any, epochs: float, max_st
     check_tokenizer(tokenizer, text_config.vocab_size)
     encoded = encode(options.data, tokenizer, options.cache_dir)
     report = check_data(encoded, tokenizer, options.max_length, options.max_length_policy, positions)
+    held: HeldOut | None = None
+    if options.eval_split:
+        chosen = draw(encoded, report.kept, options.eval_split, seed)
+        held = held_out(encoded, report.kept[chosen], options.max_length)
+        report = replace(report, kept=report.kept[~chosen])
+    elif options.eval_data:
+        other = encode(options.eval_data, tokenizer, options.cache_dir)
+        kept = check_data(other, tokenizer, options.max_length, options.max_length_policy, positions).kept
+        held = held_out(other, kept, options.max_length)
+    if held is not None and not (len(held) and len(report.kept)):
+        missing = "train" if len(held) else "measure the held-out loss on"
+        raise UserError(f"--eval-split {options.eval_split:g} leaves no sample to {missing}")
     lengths = encoded.lengths[report.kept]
     mixed = mixture(encoded.sets[report.kept], [training_set.weight for training_set in options.data], seed)
     epoch_lengths = lengths if mixed is None else lengths[mixed(0)]
@@ -77,4 +92,4 @@ def prepare(options: Options, tokenizer: Any, config: Any, epochs: float, max_st
     packs = pack_count(lengths, options.max_length, seed, whole_epochs, options.global_batch, mixture=mixed)
     packing = epoch_packing(lengths, options.max_length, seed, 0, packs, mixture=mixed)
     efficiency = packing.efficiency(lengths, options.max_length)
-    return Prepared(encoded, report, packing, packs, whole_epochs, efficiency, mixed)
+    return Prepared(encoded, report, packing, packs, whole_epochs, efficiency, mixed, held)

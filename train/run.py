@@ -217,6 +217,8 @@ def _trainer(this: _Run, model: Any) -> PackedTrainer:
             prepared.mixture,
         ),
         batching=this.batching,
+        held_out=prepared.held_out,
+        keep_best=options.keep_best,
         save_minutes=options.save_minutes,
         no_more_steps=options.export_checkpoint is not None,
         on_divergence=options.on_divergence,

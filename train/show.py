@@ -68,7 +68,7 @@ def plan(
     attention: str,
 ) -> None:
     """The whole plan, resolved."""
-    report, lengths = prepared.report, prepared.lengths
+    report, lengths, held = prepared.report, prepared.lengths, prepared.held_out
     steps = prepared.packs // batching.global_batch
     total = arguments.max_steps if arguments.max_steps > 0 else math.ceil(steps * arguments.num_train_epochs)
     precision = "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "float32"
@@ -80,6 +80,11 @@ def plan(
             *(("data", f"{s.source} ({s.query} -> {s.response}, {s.template} prompt)") for s in options.data),
             ("samples", f"{len(lengths):,}" + (f" (left out: {report.reasons})" if report.left_out else "")),
             ("tokens", f"{int(lengths.sum()):,}, of which targets {int(prepared.targets.sum()):,}"),
+            *(
+                [("held out", f"{len(held):,} samples in {len(held.packs):,} packs")]
+                if (held := prepared.held_out)
+                else []
+            ),
             ("packs", f"{prepared.packs:,} of up to {options.max_length:,} tokens, {prepared.efficiency:.2%} full"),
             (
                 "step",
@@ -170,7 +175,13 @@ class Progress(TrainerCallback):  # type: ignore[misc]
             self._bar.update(self._task, completed=state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        if not state.is_world_process_zero or not logs or "loss" not in logs:
+        if not state.is_world_process_zero or not logs:
+            return
+        if "eval_loss" in logs:
+            by_set = {name[5:-5]: loss for name, loss in logs.items() if name.endswith("_loss") and name != "eval_loss"}
+            parts = "; ".join(f"{source} {loss:.4f}" for source, loss in by_set.items()) if len(by_set) > 1 else ""
+            line(f"step {state.global_step}/{state.max_steps}  held-out loss {logs['eval_loss']:.4f}  {parts}".rstrip())
+        if "loss" not in logs:
             return
         text = f"loss {logs['loss']:.4f}  lr {logs['learning_rate']:.2e}"
         if "grad_norm" in logs:
@@ -200,9 +211,11 @@ class Progress(TrainerCallback):  # type: ignore[misc]
 def summary(trainer: Any, prepared: Prepared, result: Any, elapsed_s: float, output_dir: Path) -> None:
     """What the run did."""
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    held = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     rows = [
         ("steps", f"{trainer.state.global_step:,}"),
         ("loss", f"{losses[0]:.4f} at first, {losses[-1]:.4f} at last" if losses else f"{result.training_loss:.4f}"),
+        *([("held-out loss", f"{held[0]:.4f} at first, {held[-1]:.4f} at last")] if held else []),
         ("target tokens", f"{trainer.target_tokens_seen:,} in {elapsed_s:,.1f} s"),
         ("target tokens/s", f"{trainer.target_tokens_seen / max(elapsed_s, 1e-9):,.0f}"),
         ("packing", f"{prepared.efficiency:.2%} full"),

@@ -20,6 +20,7 @@ from train.collate import Collator
 from train.data import Encoded
 from train.divergence import LossGuard, OnDivergence
 from train.errors import UserError
+from train.heldout import HeldOut, losses
 from train.loader import PackDataset, StepSampler
 from train.preflight import check_loss
 from train.recipe import Batching
@@ -39,6 +40,8 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         encoded: Encoded,
         dataset: PackDataset,
         batching: Batching,
+        held_out: HeldOut | None = None,
+        keep_best: bool = False,
         save_minutes: float = 0,
         no_more_steps: bool = False,
         on_divergence: OnDivergence = "stop",
@@ -46,7 +49,9 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         peak_flops: float | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(train_dataset=dataset, data_collator=Collator(encoded), **kwargs)
+        super().__init__(train_dataset=dataset, eval_dataset=held_out, data_collator=Collator(encoded), **kwargs)
+        self._held_out = held_out
+        self._keep_best = keep_best
         self._in_time = SaveInTime(60 * save_minutes)
         self.add_callback(self._in_time)
         self.add_callback(_WrappedProbe(self))
@@ -175,6 +180,19 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
             f"loss: {named}"
         )
 
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """The held-out loss, overall and by data set. With ``keep_best`` the lowest so far is saved as a checkpoint."""
+        assert self._held_out is not None
+        args, state = self.args, self.state
+        found = losses(self.model_wrapped, self._held_out, args.device, args.process_index, args.world_size)
+        metrics = {f"eval_{source}_loss" if source else "eval_loss": loss for source, loss in found.items()}
+        self.log(metrics)
+        self.control: Any = self.callback_handler.on_evaluate(args, state, self.control, metrics)
+        if self._keep_best and (state.best_metric is None or found[""] < state.best_metric):
+            state.best_metric, state.best_global_step = found[""], state.global_step  # of the checkpoint's own state
+            self.control.should_save = True
+        return metrics
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add throughput since the last log: target tokens/s over all ranks; MFU where the peak is known."""
         if "loss" in logs:
@@ -199,11 +217,12 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
             super()._save_checkpoint(model, trial)
         finally:
             self._staging = False
+            self.state.best_model_checkpoint = None  # where it was staged: the Trainer would look for it at the end
         self.accelerator.wait_for_everyone()  # every rank's random state is part of it
         if self.args.should_save:
             output_dir = Path(self.args.output_dir)
             published = publish(output_dir / STAGING / f"checkpoint-{self.state.global_step}", output_dir)
-            rotate(output_dir, self.args.save_total_limit, published)
+            rotate(output_dir, self.args.save_total_limit, published, self.state.best_global_step)
         self.accelerator.wait_for_everyone()
 
 
@@ -243,6 +262,7 @@ class SaveInTime(TrainerCallback):  # type: ignore[misc]
         self._due = ranks[-1] > 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        state.best_model_checkpoint = None  # a resumed state names the folder where it was staged
         self._saved_at = time.monotonic()
         for number in _SIGNALS:
             signal.signal(number, self._handle)
