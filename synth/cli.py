@@ -64,7 +64,8 @@ def command(context: click.Context, /, run_dir: Path | None, dry_run: bool, pres
 
 
 for _subcommand in (
-    commands.curate, commands.plan, commands.regrade, commands.report, commands.status, commands.temperature,
+    commands.curate, commands.plan, commands.regrade, commands.repair, commands.report, commands.status,
+    commands.temperature,
 ):  # fmt: skip
     command.add_command(_subcommand)
 

@@ -1,4 +1,4 @@
-"""The subcommands of ``dart-synth``: plan, curate, status, report, regrade, temperature."""
+"""The subcommands of ``dart-synth``: plan, curate, status, report, regrade, repair, temperature."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dart_tasks.console import first_line, printable, stdout_console
 from dart_tasks.files import DataError, write_atomically
 from synth.options import EXIT_SET_ASIDE, config_from_options, run_options
 
-__all__ = ["curate", "plan", "regrade", "report", "status", "temperature"]
+__all__ = ["curate", "plan", "regrade", "repair", "report", "status", "temperature"]
 
 
 # ---------------------------------------------------------------------- status
@@ -73,6 +73,23 @@ def regrade(run_dir: Path, apply: bool, grade_workers: int | None, grade_timeout
         shown = ", ".join(map(printable, names[:10])) + (", ..." if len(names) > 10 else "")
         click.echo(f"queries {what}: {len(names):,}{f' ({shown})' if names else ''}")
     click.echo("stored: the run's own command goes on from here" if apply else "nothing was stored: --apply does it")
+
+
+# ---------------------------------------------------------------------- repair
+@click.command(epilog="Example: dart-synth repair runs/demo")
+@click.argument("run_dir", metavar="RUN", type=click.Path(path_type=Path))
+def repair(run_dir: Path) -> None:
+    """Keep every sound row of a damaged ledger, so that the run can go on; the damaged one is kept beside it."""
+    from synth.ledger import LedgerError
+    from synth.repair import repair as save_what_is_sound
+
+    try:
+        saved = save_what_is_sound(run_dir)
+    except (LedgerError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{saved.n_kept:,} trials are sound and kept, {saved.n_lost:,} had changed and are sampled again; "
+               f"queries are from {saved.queries_from}")  # fmt: skip
+    click.echo(f"the damaged ledger is {run_dir / 'ledger.sqlite.damaged'}; the run's own command goes on from here")
 
 
 # ---------------------------------------------------------------------- temperature

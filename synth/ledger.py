@@ -41,6 +41,7 @@ __all__ = [
     "checksum",
     "damaged",
     "is_network_file_system",
+    "lock_run",
     "trial_id",
 ]
 
@@ -127,6 +128,14 @@ class PoolRow(NamedTuple):
     flags: str
     reasoning: str | None = None
 
+    def trial_record(self) -> Trial:
+        """As it was handed to the ledger; its text key is that of the response alone."""
+        return Trial(
+            TrialId(self.query, self.trial), self.response, self.n_tokens, self.finish_reason, self.answer,
+            bool(self.correct), bool(self.explicit), bool(self.graded), self.source, self.reason,
+            tuple(self.flags.split()), self.attempt, self.replica, self.seed, self.reasoning,
+        )  # fmt: skip
+
 
 def is_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
     """The type of the file system under ``path`` if it is a network one, else None (also where that cannot be told)."""
@@ -163,7 +172,7 @@ def _explain(error: Exception, run_dir: Path, doing: str = "write") -> str:
 
 def damaged(run_dir: Path, what: str) -> str:
     """The line that says what is wrong with a ledger; nothing is overwritten where it is said."""
-    return f"{run_dir / _FILE} is damaged ({what}): restore it, or start in a new --output"
+    return f"{run_dir / _FILE} is damaged ({what}): restore it, or start in a new --output; `dart-synth repair` helps"
 
 
 def checksum(*values: object) -> int:
@@ -172,17 +181,45 @@ def checksum(*values: object) -> int:
     return zlib.crc32("\0".join(map(str, values)).encode())
 
 
+def lock_run(run_dir: Path) -> int:
+    """Become the one writer of a run, until the descriptor is closed.
+
+    Raises:
+        LedgerError: another process is.
+    """
+    path = run_dir / _LOCK
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        owner = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+        os.close(descriptor)
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise LedgerError(f"{owner} is writing to {run_dir}: wait for it, or use another --output") from None
+        raise
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
+    return descriptor
+
+
 class Ledger:
     """A run's trials. One process writes; any number may read (``read_only=True``) at the same time.
 
-    ``create`` False: there must be a ledger with queries already.
+    ``create`` False: there must be a ledger with queries already. ``damaged_too``: open one that cannot be read in
+    full, for :meth:`salvage`.
 
     Raises:
         LedgerError: no such run, no permission, no space, damaged, or another process is writing.
     """
 
     def __init__(
-        self, run_dir: Path, *, read_only: bool = False, network: str | None = None, create: bool = True
+        self,
+        run_dir: Path,
+        *,
+        read_only: bool = False,
+        network: str | None = None,
+        create: bool = True,
+        damaged_too: bool = False,
     ) -> None:
         self._dir = run_dir
         self._read_only = read_only
@@ -194,13 +231,14 @@ class Ledger:
                 if not path.is_file():
                     raise LedgerError(f"no run in {run_dir} ({_FILE} is missing)")
                 self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
-                self._db.execute("SELECT count(*) FROM queries").fetchone()
+                if not damaged_too:
+                    self._db.execute("SELECT count(*) FROM queries").fetchone()
                 self._look()
                 return
             if not create and not _has_tables(path):
                 raise LedgerError(damaged(run_dir, "it is missing or empty, where manifest.json tells of a run"))
             run_dir.mkdir(parents=True, exist_ok=True)
-            self._lock_fd = self._lock(run_dir / _LOCK)
+            self._lock_fd = lock_run(run_dir)
             network = network or is_network_file_system(run_dir)
             self._db = self._connect(path, network)
             self._look()
@@ -344,6 +382,30 @@ class Ledger:
         """(attempt, start time in UTC, engine, seed) of every process that worked on the run."""
         return list(self._rows("SELECT attempt, started_at, engine, seed FROM attempts ORDER BY attempt"))
 
+    def salvage(self, query: int, max_trials: int) -> Iterator[PoolRow | None]:
+        """The trials of a query that can still be read: None for each that is not as it was recorded."""
+        read, where = self._db.execute, "FROM trials WHERE query = ?"
+        try:
+            numbers: Iterable[int] = [row[0] for row in read(f"SELECT trial {where} ORDER BY trial", (query,))]
+        except sqlite3.Error:
+            numbers = range(max_trials)  # one by one, then
+        for number in numbers:
+            try:
+                found = read(f"SELECT {self._trial_columns} {where} AND trial = ?", (query, number)).fetchone()
+                text = found and read(f"SELECT {self._text_columns} FROM texts WHERE id = ?", (found[11],)).fetchone()
+            except sqlite3.Error:
+                yield None
+                continue
+            if found is not None:
+                row, stored = found[:-1], found[-1]
+                sound = _is_row_sound(row, stored, max_trials) and text is not None
+                sound = sound and _is_as_recorded(row[11], text[:-1], text[-1], row[5])
+                yield PoolRow(*row[:11], *text[:-1]) if sound else None
+
+    def add_attempts(self, attempts: Iterable[tuple[int, str, str, int]]) -> None:
+        """Take over the attempts of another ledger."""
+        self._execute(("INSERT INTO attempts VALUES (?,?,?,?)", attempts))
+
     def n_trials(self) -> int:
         """Trials committed."""
         return int(next(self._rows("SELECT count(*) FROM trials"))[0])
@@ -369,27 +431,9 @@ class Ledger:
         """The rows of ``trials``, each verified."""
         n_queries = next(self._rows("SELECT count(*) FROM queries"))[0]
         for *row, stored in self._rows(f"SELECT {self._trial_columns} FROM trials ORDER BY query, trial"):
-            if stored is None:
-                sound = isinstance(row[7], str) and all(isinstance(value, int) for value in row[:7])
-            else:
-                sound = stored == checksum(*row)
-            if not sound or not 0 <= row[0] < (n_queries or 2**31) or not 0 <= row[1] < max_trials:
+            if not _is_row_sound(row, stored, max_trials) or not 0 <= row[0] < (n_queries or 2**31):
                 raise LedgerError(damaged(self._dir, f"the row of trial {row[1]} of query {row[0]} has changed"))
             yield row
-
-    def _lock(self, path: Path) -> int:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
-            os.close(descriptor)
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise LedgerError(f"{owner} is writing to {self._dir}: wait for it, or use another --output") from None
-            raise
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {os.uname().nodename}\n".encode(), 0)
-        return descriptor
 
     def _unlock(self) -> None:
         if self._lock_fd is not None:
@@ -483,6 +527,14 @@ def _texts(trial: Trial) -> tuple[str | None, ...]:
     thought = None if trial.reasoning is None else _storable(trial.reasoning)
     answer, reason = _storable(trial.answer), _storable(trial.reason)
     return _storable(trial.response), answer, trial.source, reason, " ".join(trial.flags), thought
+
+
+def _is_row_sound(row: Sequence[Any], stored: int | None, max_trials: int) -> bool:
+    if stored is None:
+        sound = isinstance(row[7], str) and all(isinstance(value, int) for value in row[:7])
+    else:
+        sound = stored == checksum(*row)
+    return sound and 0 <= row[1] < max_trials
 
 
 def _is_as_recorded(text_id: int, text: Sequence[Any], stored: int | None, key: int) -> bool:

@@ -10,11 +10,10 @@ from typing import Protocol
 
 from dart_tasks.grading import Case, Verdict
 from synth.driver import was_graded
-from synth.ledger import Ledger, LedgerError, PoolRow
+from synth.ledger import Ledger, LedgerError
 from synth.manifest import Manifest, config_of_manifest
 from synth.records import Trial
 from synth.run import Plan, build_plan
-from synth.scheduler import TrialId
 
 __all__ = ["Changes", "TrialGrader", "regrade"]
 
@@ -64,7 +63,7 @@ def regrade(
 
         def cases() -> Iterator[tuple[Trial, Case]]:
             for row in ledger.pool():
-                trial, query = _trial(row), queries[row.query]
+                trial, query = row.trial_record(), queries[row.query]
                 before.scheduler.restore(trial.id, trial.result(config.lenient_extraction))
                 yield trial, Case(row.response, query.reference, query.benchmark, query.query, None, row.finish_reason)
 
@@ -91,14 +90,6 @@ def regrade(
     return Changes(
         manifest.grader_version, n_trials, n_lost, n_gained,
         [names[i] for i in sorted(is_open - was_open)], [names[i] for i in sorted(was_open - is_open)],
-    )  # fmt: skip
-
-
-def _trial(row: PoolRow) -> Trial:
-    return Trial(
-        TrialId(row.query, row.trial), row.response, row.n_tokens, row.finish_reason, row.answer, bool(row.correct),
-        bool(row.explicit), bool(row.graded), row.source, row.reason, tuple(row.flags.split()), row.attempt,
-        row.replica, row.seed, row.reasoning,
     )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -334,6 +335,39 @@ def test_a_damaged_run_is_told_in_one_line_and_nothing_is_overwritten(
                     ["status", run_dir]):  # fmt: skip
         done = dart_synth(*command)
         assert done.code in (0, 1) and len(done.err.splitlines()) == done.code, done.err
+
+
+@pytest.mark.parametrize("damage", ["a response", "a verdict", "a text is gone", "a problem", "pages", 1, 2])
+def test_a_repaired_run_keeps_every_sound_row_and_goes_on(
+    make_server: Any, dart_synth: Any, tmp_path: Path, damage: str | int
+) -> None:
+    """A number stands for bytes at random offsets."""
+    count = iter(range(1000))
+
+    async def reply(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return answer(body, f"Try {next(count)}. " + "x" * 600)
+
+    server, run_dir = make_server(reply), tmp_path / "run"
+    given = options(server.url, tmp_path)
+    assert dart_synth(*given).code == 0
+    sound = {(row["query_id"], row["trial"]): row["response"] for row in rows(run_dir, "pool")}
+    if isinstance(damage, str):
+        DAMAGE[damage](run_dir)
+    else:
+        content, source = bytearray((run_dir / "ledger.sqlite").read_bytes()), random.Random(damage)
+        for _ in range(20):
+            content[source.randrange(4096, len(content))] ^= 1 << source.randrange(8)
+        (run_dir / "ledger.sqlite").write_bytes(content)
+    n_asked = len(server.bodies)
+    repaired = dart_synth("repair", run_dir)
+    assert repaired.code == 0, repaired.err
+    n_kept = int(re.match(r"(\d+) trials are sound", repaired.out).group(1))  # type: ignore[union-attr]
+    assert n_kept >= (15 if damage not in ("pages", 1, 2, 3) else 0)
+    assert dart_synth(*given).code == 0
+    assert len(server.bodies) - n_asked == 16 - n_kept
+    after = {(row["query_id"], row["trial"]): row["response"] for row in rows(run_dir, "pool")}
+    assert after.keys() == sound.keys()
+    assert sum(after[key] == sound[key] for key in sound) == n_kept
 
 
 def test_a_ledger_of_version_0_1_0_resumes_and_gets_checksums(
