@@ -21,20 +21,19 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from dart_tasks.grading import BENCHMARKS, Case, GradingPool, Reference, Verdict, grade, readable
+from dart_tasks.grading.extract.visible import opens_thought
+from dart_tasks.grading.verdict import Reasoning
 
 __all__ = ["Reward", "RewardOptions", "judge", "judge_async", "question_of", "sample"]
-
-Reasoning: TypeAlias = Literal["auto"] | tuple[str, str] | None
 
 MAX_RESPONSE = 2_000_000  # characters; the longest contexts of today's models are a quarter of it
 CHUNK = 1 << 25  # characters handed to the pool at a time, so that a batch's memory has a bound
 ATTEMPTS = 3  # workers that may die of a case
-AUTO_TAGS = ("think", "thinking", "thought", "reasoning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,6 @@ NO_REFERENCE = _unjudged("the reference cannot be judged")
 OVERDUE = Verdict(False, "", "none", False, "the batch ran out of time", ("overdue",))
 LOST = Verdict(False, "", "none", False, f"{ATTEMPTS} workers were lost with it", ("crashed",))
 TOO_LONG = Verdict(False, "", "none", False, f"longer than {MAX_RESPONSE:,} characters", ("too_long",))
-UNFINISHED = Verdict(False, "", "none", False, "the thought is unfinished", ("unfinished_thinking",))
 
 
 def sample(
@@ -160,13 +158,15 @@ def sample(
     if expected is None:
         return None
     return Case(
-        _opened(response, prompt, options) + response,
+        response,
         expected,
         _benchmark(benchmark, options),
         question if isinstance(question, str) else question_of(prompt),
         tolerance,
         finish_reason,
         options.symbolic,
+        options.reasoning,
+        options.thought_opened or opens_thought(_end_of(prompt), options.reasoning),
     )
 
 
@@ -229,31 +229,13 @@ def message_text(message: Mapping[str, Any]) -> str:
     return "".join(part.get("text") or "" for part in content if isinstance(part, Mapping))
 
 
-def _opened(response: str, prompt: object, options: RewardOptions) -> str:
-    """The tag of the thought in which a response begins because its prompt ended so; empty if it does not."""
-    tags = _tags(options.reasoning)
-    if options.thought_opened and tags:
-        return next((opening for opening, closing in tags if closing in response), tags[0][0])
-    if isinstance(prompt, Sequence) and not isinstance(prompt, str) and prompt and isinstance(prompt[-1], Mapping):
-        prompt = message_text(prompt[-1]) if prompt[-1].get("role") == "assistant" else ""  # a prefilled turn
-    end = prompt[-100:].rstrip() if isinstance(prompt, str) else ""
-    return next((opening for opening, _ in tags if end.endswith(opening)), "")
-
-
-def _tags(reasoning: Reasoning) -> tuple[tuple[str, str], ...]:
-    if reasoning == "auto":
-        return tuple((f"<{name}>", f"</{name}>") for name in AUTO_TAGS)
-    return () if reasoning is None else (reasoning,)
-
-
-def _after_thought(response: str, reasoning: Reasoning) -> str | None:
-    """What follows the last finished thought; None if a thought is unfinished."""
-    for opening, closing in _tags(reasoning):
-        after = response.rpartition(closing)[2]
-        if opening in after:
-            return None
-        response = after
-    return response
+def _end_of(prompt: object) -> str:
+    """The text with which a prompt ends, as far as it is known: of messages, that of a prefilled turn."""
+    if isinstance(prompt, str):
+        return prompt
+    if isinstance(prompt, Sequence) and prompt and isinstance(prompt[-1], Mapping):
+        return message_text(prompt[-1]) if prompt[-1].get("role") == "assistant" else ""
+    return ""
 
 
 def _benchmark(name: str | None, options: RewardOptions) -> str:
@@ -300,14 +282,8 @@ def _steps(
     started: list[Future[Verdict]] = []
     try:
         for chunk in _chunks(cases):
-            verdicts: dict[int, Verdict] = {}
-            waiting: dict[int, Case] = {}
-            for index, case in chunk:
-                prepared = _prepared(case, options)
-                if isinstance(prepared, Case):
-                    waiting[index] = prepared
-                else:
-                    verdicts[index] = prepared
+            verdicts = {index: TOO_LONG for index, case in chunk if len(case.response) > MAX_RESPONSE}
+            waiting = {index: case for index, case in chunk if index not in verdicts}
             for _ in range(ATTEMPTS):  # a case whose worker died gets another: it may not have been at fault
                 left_s = deadline_s - time.monotonic()
                 if not waiting or left_s <= 0:
@@ -337,14 +313,6 @@ def _chunks(cases: Sequence[Case | None]) -> Iterator[list[tuple[int, Case]]]:
                 chunk, size = [], 0
     if chunk:
         yield chunk
-
-
-def _prepared(case: Case, options: RewardOptions) -> Case | Verdict:
-    """The case as the grader is to see it, or its verdict where there is nothing to grade."""
-    if len(case.response) > MAX_RESPONSE:
-        return TOO_LONG
-    answered = _after_thought(case.response, options.reasoning)
-    return UNFINISHED if answered is None else replace(case, response=answered)
 
 
 def _outcome(future: Future[Verdict]) -> Verdict:

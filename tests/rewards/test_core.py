@@ -73,6 +73,7 @@ def test_a_reference_that_cannot_be_judged_gives_no_reward(reference: object) ->
         (r"<think>It is \boxed{5}.</think>\boxed{4}", {}, 1.0),
         (r"<think>It is \boxed{4}.</think>I do not know.", {}, 0.0),
         (r"<think>It is \boxed{4}.", {}, 0.0),
+        (r"<think>It is \boxed{4}.", {"reasoning": None}, 1.0),
         (r"<think>a</think><think>It is \boxed{4}.", {}, 0.0),
         (r"<think>a <think>b</think> c</think>\boxed{4}", {}, 1.0),
         (r"[T]\boxed{5}[/T]\boxed{4}", {"reasoning": ("[T]", "[/T]")}, 1.0),

@@ -79,7 +79,8 @@ def test_grading_and_rewards_import_nothing_heavy() -> None:
     assert ended.stdout.strip() == "[]"
 
 
-def test_the_grader_imports_nothing_that_only_downloads_need() -> None:
-    code = "import sys, dart_tasks.grading; print(sorted({'urllib.request', 'http.client'} & sys.modules.keys()))"
+def test_the_grader_imports_nothing_that_only_downloads_or_processes_need() -> None:
+    needless = "{'urllib.request', 'http.client', 'tempfile', 'subprocess', 'concurrent.futures', 'platform'}"
+    code = f"import sys, dart_tasks.grading; print(sorted({needless} & sys.modules.keys()))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "[]"

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from dart_tasks.grading.verdict import Reasoning
 
-__all__ = ["Visible", "visible"]
+__all__ = ["Visible", "opens_thought", "visible"]
 
 # Formats: DeepSeek-R1, Qwen3, GLM, MiniMax; Kimi; Magistral; OpenThinker; Command A; Apertus; gpt-oss; s1.
 _NAME = r"(?:[a-z]{1,12}:)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad|analysis|inner_monologue)"
@@ -48,6 +48,14 @@ class Visible:
 @lru_cache(maxsize=16)
 def _marks(opening: str, closing: str) -> re.Pattern[str]:
     return re.compile(rf"(?P<close>{closing})|(?P<open>{opening})|(?P<end>{_ENDS})", re.IGNORECASE)
+
+
+def opens_thought(prompt: str, reasoning: Reasoning) -> bool:
+    """Whether a prompt ends with the tag that opens a thought, so that the response begins inside one."""
+    if reasoning is None:
+        return False
+    opening = _OPENS if reasoning == "auto" else re.escape(reasoning[0])
+    return re.search(rf"(?:{opening})\s*\Z", prompt[-200:], re.IGNORECASE) is not None
 
 
 def visible(response: str, reasoning: Reasoning, thought_opened: bool) -> Visible:
