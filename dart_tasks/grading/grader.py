@@ -31,7 +31,7 @@ from dart_tasks.grading.parse.phrases import (
 from dart_tasks.grading.parse.readings import Reading, is_value, native, read
 from dart_tasks.grading.parse.tree import Based, Node, Quotient, Relation
 from dart_tasks.grading.policy import Rules, policy_of, rules_for
-from dart_tasks.grading.question import hints
+from dart_tasks.grading.question import asked_of
 from dart_tasks.grading.verdict import Case, Reasoning, Reference, Verdict
 from dart_tasks.grading.vote import classes
 
@@ -83,7 +83,7 @@ def grade(
 
 def judge(case: Case) -> Verdict:
     """The verdict of the fast comparison; wrong and "undecided" where :func:`settled` may find it right."""
-    rules = rules_for(case.benchmark, case.reference, case.question, case.tolerance, _asked(case.question))
+    rules = rules_for(case.benchmark, case.reference, case.question, case.tolerance)
     response, reference, finish_reason = case.response, case.reference, case.finish_reason
     try:
         found = find(response, is_value, case.question, case.reasoning, case.thought_opened)
@@ -114,7 +114,7 @@ def settled(case: Case, verdict: Verdict) -> Verdict:
     """A verdict that was undecided, by computer algebra in this process and in its own time; see the worker."""
     from dart_tasks.grading.compare.symbolic import decide
 
-    rules = rules_for(case.benchmark, case.reference, case.question, case.tolerance, _asked(case.question))
+    rules = rules_for(case.benchmark, case.reference, case.question, case.tolerance)
     pairs = _undecided(case.reference, verdict.answer, rules)
     flags = tuple(flag for flag in verdict.flags if flag != "undecided")
     opinions = [decide(left, right, rules.noncommuting | noncommuting_names(left, right)) for left, right in pairs]
@@ -127,6 +127,7 @@ def _undecided(reference: Reference, answer: str, rules: Rules) -> list[tuple[No
     """The readings of reference and answer that computer algebra may yet find equal."""
     expected: Reading = native(reference)  # type: ignore[arg-type]
     pairs = product(expected.nodes, read(clean(answer)).nodes)
+    rules = _with_asked(rules, answer)
     named = ((left, unlabelled(left, right, rules, Budget())) for left, right in pairs)
     return [
         (left, right) for left, right in named if right is not None and is_undecided(left, right, rules.noncommuting)
@@ -148,7 +149,7 @@ def equal(
     symbolic: bool = True,
 ) -> bool:
     """Whether an answer's text equals the reference under the benchmark's policy; arguments as for :func:`grade`."""
-    rules = rules_for(benchmark, reference, question, tolerance, _asked(question))
+    rules = rules_for(benchmark, reference, question, tolerance)
     if _judge(reference, answer, rules)[0]:
         return True
     in_box = f"\\boxed{{{answer}}}"  # what is undecided is mathematics, whose braces match
@@ -173,7 +174,7 @@ def readable(reference: Reference) -> bool:
 def _asked(question: str | None) -> tuple[Node, ...]:
     """The expressions that a question asks for, where they can be read; a ratio as a quotient."""
     found = []
-    for text in hints(question).asked:
+    for text in asked_of(question):
         node = next(iter(read(text).nodes), None)
         if isinstance(node, Relation) and node.operators == (":",):
             node = Quotient(*node.operands)
@@ -184,7 +185,7 @@ def _asked(question: str | None) -> tuple[Node, ...]:
 
 def _values_of_asked(answer: str, question: str | None) -> Iterator[str]:
     """What stands after "E =" in an answer, for an asked E that may not be readable: ``P(X=2) = \\frac38``."""
-    asked = hints(question).asked
+    asked = asked_of(question)
     if len(asked) == 1:
         wanted = _formula_key(asked[0])
         for equals in _EQUALS.finditer(answer):
@@ -199,12 +200,17 @@ def _formula_key(text: str) -> str:
 def _names_another_formula(answer: str, question: str | None) -> bool:
     """``\\det B = 5`` where one formula is asked for: a name that is no words must be that."""
     name, equals, _ = answer.partition("=")
-    return len(hints(question).asked) == 1 and bool(equals) and not _WORDS.fullmatch(bare(name))
+    return len(asked_of(question)) == 1 and bool(equals) and not _WORDS.fullmatch(bare(name))
+
+
+def _with_asked(rules: Rules, answer: str) -> Rules:
+    """The rules with what the question asks for, beside an answer that names anything."""
+    return replace(rules, asked=_asked(rules.question)) if _EQUALS.search(answer) else rules
 
 
 def _judge(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str]:
     try:
-        return _compare(reference, answer, rules)
+        return _compare(reference, answer, _with_asked(rules, answer))
     except UndefinedError as error:
         return False, f"not decided: {error}"
     except Exception as error:  # see grade
@@ -216,7 +222,7 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
     answer = clean(answer)
     if not answer:
         return False, "empty answer"
-    if answer in (expected.text.strip(), clean(expected.text)):
+    if answer == expected.text.strip() or answer == clean(expected.text):
         return True, "same text"
     truth = truth_value(expected.text)
     if truth is not None and not (

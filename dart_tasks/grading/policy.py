@@ -54,14 +54,8 @@ class Rules:
     digits: int | None = None
 
 
-def rules_for(
-    benchmark: str,
-    reference: Reference,
-    question: str | None,
-    tolerance: float | str | None,
-    asked: tuple[Node, ...] = (),
-) -> Rules:
-    """The rules for one case; arguments as for :func:`dart_tasks.grading.grade`, and what the question asks for.
+def rules_for(benchmark: str, reference: Reference, question: str | None, tolerance: float | str | None) -> Rules:
+    """The rules for one case; arguments as for :func:`dart_tasks.grading.grade`.
 
     Raises:
         ValueError: an unknown benchmark, or a tolerance that is no number.
@@ -85,7 +79,6 @@ def rules_for(
         choices=said.choices,
         noncommuting=said.noncommuting,
         question=question,
-        asked=asked,
         places=said.places,
         digits=said.digits,
     )

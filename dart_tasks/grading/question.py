@@ -1,6 +1,6 @@
 """What a question says about its answer's form: which expression it asks for, in which order, rounded to what.
 
->>> hints("Let $m$ and $n$ be coprime with $m/n = 12/30$. Find $m+n$.").asked
+>>> asked_of("Let $m$ and $n$ be coprime with $m/n = 12/30$. Find $m+n$.")
 ('m+n',)
 """
 
@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["Hints", "hints", "mentions"]
+__all__ = ["Hints", "asked_of", "hints", "mentions"]
 
 _ORDERED = re.compile(
     r"\bsort\b|\b(?:arrange|put|list|order)\b.{0,80}\b(?:ascending|descending|increasing|decreasing)\b|\brespectively\b"
@@ -70,7 +70,6 @@ class Hints:
         percent: a percentage is asked for.
         base: it speaks of a base.
         choices: it lists choices.
-        asked: the expressions that it asks for, as written.
         places: how many decimal places the answer is to be rounded to (negative: tens, hundreds).
         digits: how many significant digits the answer is to be rounded to.
         noncommuting: names that it calls matrices.
@@ -80,7 +79,6 @@ class Hints:
     percent: bool = True
     base: bool = True
     choices: bool = False
-    asked: tuple[str, ...] = ()
     places: int | None = None
     digits: int | None = None
     noncommuting: frozenset[str] = frozenset()
@@ -100,7 +98,6 @@ def hints(question: str | None) -> Hints:
         or (("base" in lower or "_" in lower) and bool(_BASE.search(lower))),
         choices="(b)" in lower
         or (any(mark in question for mark in ("B.", "B)", "B:")) and bool(_OPTIONS.search(question))),
-        asked=_asked(question[-4_000:]),
         places=places,
         digits=digits,
         noncommuting=_matrix_names(question) if "matri" in lower else frozenset(),
@@ -113,10 +110,11 @@ def _matrix_names(question: str) -> frozenset[str]:
     return frozenset(letter for formula in formulas for letter in _CAPITAL.findall(formula))
 
 
-def _asked(question: str) -> tuple[str, ...]:
-    """The formulas of the last phrase that asks for some."""
+@lru_cache(maxsize=1024)
+def asked_of(question: str | None) -> tuple[str, ...]:
+    """The expressions that a question asks for, as written: the formulas of the last phrase that asks for some."""
     found: tuple[str, ...] = ()
-    for phrase in _ASKS.finditer(question):
+    for phrase in _ASKS.finditer((question or "")[-4_000:]):
         first = phrase["dollars"] or phrase["display"] or phrase["inline"]
         more = (next(filter(None, formula.groups())) for formula in _ANY_FORMULA.finditer(phrase["more"]))
         formulas = tuple(formula.strip(" \n.,;:?") for formula in (first, *more))

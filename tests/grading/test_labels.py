@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dart_tasks.grading import equal, grade
-from dart_tasks.grading.question import hints
+from dart_tasks.grading.question import asked_of
 from dart_tasks.problems import load
 
 COPRIME = r"Let $m$ and $n$ be coprime with $\frac mn = \frac{12}{30}$. Find $m+n$."
@@ -143,7 +143,7 @@ ROUNDED = [  # question, reference, right answers, wrong answers
 
 @pytest.mark.parametrize(("question", "asked"), QUESTIONS.items())
 def test_what_a_question_asks_for(question: str, asked: tuple[str, ...]) -> None:
-    assert hints(question).asked == asked
+    assert asked_of(question) == asked
 
 
 @pytest.mark.parametrize(("question", "reference", "answer"), SAME)

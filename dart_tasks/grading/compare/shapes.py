@@ -277,6 +277,8 @@ def assignments(items: tuple[Node, ...] | None) -> dict[Node, Node] | None:
 
 
 def both_signs(node: Node) -> tuple[Node, ...]:
+    if isinstance(node, Number | Symbol):
+        return (node,)
     signs = [part for part in walk(node) if isinstance(part, PlusMinus)]
     if not signs or len(signs) > 3:
         return (node,)

@@ -53,6 +53,8 @@ def _line_end(text: str, start: int) -> int:
 
 def clean(answer: str) -> str:
     """An answer without the marks around it: bold, quotes, code, a full stop, dollars."""
+    if answer.isalnum():
+        return answer
     answer = " ".join(answer.split())
     if "!=" in answer:
         answer = _FACTORIAL.sub("! =", answer)  # 5!=120 is no inequality

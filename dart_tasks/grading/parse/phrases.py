@@ -90,7 +90,10 @@ _SAYS = re.compile(
 
 def truth_value(text: str) -> bool | None:
     """True or False for an answer that says so: ``True``, ``yes.``, "No, because ...", "It is false"; else None."""
-    lower = MACRO.sub(" ", text.lower())
+    lower = text.lower()
+    if lower == text.upper():  # no letters
+        return None
+    lower = MACRO.sub(" ", lower)
     words = re.findall(r"[a-z]+", lower)
     if not words:
         return None
@@ -104,7 +107,8 @@ def truth_value(text: str) -> bool | None:
 
 def choice_letter(text: str) -> str | None:
     """The letter of a multiple-choice answer, in upper case: ``(B)``, ``\\textbf{(B)}\\ 5``, ``option (c)``, ``B``."""
-    match = _CHOICE.match(bare(text)) if len(text) <= 400 else None
+    has_letters = len(text) <= 400 and text.lower() != text.upper()
+    match = _CHOICE.match(bare(text)) if has_letters else None
     if match and (choice_letters(text) is not None or _NAMED_AGAIN.search(text)):
         return None
     return (match[1] or match[2] or match[3]).upper() if match else None
@@ -129,10 +133,12 @@ def listed_choices(text: str) -> frozenset[str] | None:
 
 def clock_time(text: str) -> tuple[int, int, str] | None:
     """(hour, minute, "a" or "p") of a time of day on the twelve-hour clock."""
-    match = _CLOCK.fullmatch(bare(text).strip(" .")) if len(text) <= 60 else None
+    if len(text) > 60 or not any(mark in text for mark in "mMnN"):  # a.m., noon
+        return None
+    match = _CLOCK.fullmatch(bare(text).strip(" ."))
     if match:
         return int(match[1]), int(match[2] or 0), match[3].lower()
-    twelve = _TWELVE.fullmatch(bare(text).strip(" .").lower()) if len(text) <= 60 else None
+    twelve = _TWELVE.fullmatch(bare(text).strip(" .").lower())
     return (12, 0, "p" if twelve[1] == "noon" else "a") if twelve else None
 
 

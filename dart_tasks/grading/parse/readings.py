@@ -40,6 +40,7 @@ from dart_tasks.grading.parse.tree import (
     SetOperation,
     Symbol,
     UnreadableError,
+    literal,
 )
 from dart_tasks.grading.parse.units import NUMBER_WORDS, canonical_unit, is_unit, makes_another_value
 
@@ -68,6 +69,7 @@ class Reading:
         return text_key(_LABELS.sub("", self.text.strip()))
 
 
+_PLAIN = re.compile(r"-?\d{1,15}(?:\.\d{1,12})?")
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?![\d])")
 _BASE = r"(\d{1,2}|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)"
 _BASED = re.compile(
@@ -133,6 +135,9 @@ def _read_short(text: str) -> Reading:
 
 
 def _read(text: str) -> Reading:
+    if _PLAIN.fullmatch(text):  # most answers are a number: nothing else can be meant
+        number = literal(text.lstrip("-"))
+        return Reading(text, (Negative(number) if text.startswith("-") else number,))
     base = _LABELS.sub("", text.strip())
     nodes: list[Node] = []
     shortened = rewritten(_CLAUSE.sub("", _ASIDE.sub("", base))) if len(base) <= MAX_CHARACTERS else base

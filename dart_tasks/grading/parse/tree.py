@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 __all__ = [
     "CONSTANTS",
@@ -224,23 +224,26 @@ Node: TypeAlias = (
 
 def children(node: Node) -> tuple[Node, ...]:
     """The nodes directly below ``node``."""
-    match node:
-        case Sum(terms=parts) | Product(factors=parts) | Call(arguments=parts) | Group(items=parts):
-            return parts
-        case Relation(operands=parts) | SetOperation(operands=parts) | Sequence(items=parts):
-            return parts
-        case Quotient(numerator=first, denominator=second) | Power(base=first, exponent=second):
-            return (first, second)
-        case PlusMinus(left=first, right=second):
-            return (first, second)
-        case Negative(argument=only) | Quantity(value=only):
-            return (only,)
-        case Matrix(rows=rows):
-            return tuple(entry for row in rows for entry in row)
-        case Builder(element=element, conditions=conditions):
-            return (element, *conditions)
-        case _:
-            return ()
+    below = _BELOW.get(type(node))
+    return below(node) if below else ()
+
+
+_BELOW: dict[type, Callable[[Any], tuple[Node, ...]]] = {  # looked up by type, as it is asked for most of all
+    Sum: lambda node: node.terms,
+    Product: lambda node: node.factors,
+    Call: lambda node: node.arguments,
+    Group: lambda node: node.items,
+    Sequence: lambda node: node.items,
+    Relation: lambda node: node.operands,
+    SetOperation: lambda node: node.operands,
+    Quotient: lambda node: (node.numerator, node.denominator),
+    Power: lambda node: (node.base, node.exponent),
+    PlusMinus: lambda node: (node.left, node.right),
+    Negative: lambda node: (node.argument,),
+    Quantity: lambda node: (node.value,),
+    Matrix: lambda node: tuple(entry for row in node.rows for entry in row),
+    Builder: lambda node: (node.element, *node.conditions),
+}
 
 
 def rebuilt(node: Node, change: Callable[[Node], Node]) -> Node:
