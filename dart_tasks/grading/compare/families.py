@@ -32,6 +32,8 @@ class _Family:
 
 def same_families(left: Node, right: Node, budget: Budget) -> bool | None:
     """Whether two families, or lists of them, have the same members; None where a side is none."""
+    if not free_symbols(left) & PARAMETERS:
+        return None
     families = [[family for item in _items(side) for family in _families(item, budget)] for side in (left, right)]
     if not all(families):
         return None

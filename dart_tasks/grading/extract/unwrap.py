@@ -58,6 +58,8 @@ def clean(answer: str) -> str:
     answer = " ".join(answer.split())
     if "!=" in answer:
         answer = _FACTORIAL.sub("! =", answer)  # 5!=120 is no inequality
+    if answer[:1].isalnum() and answer[-1:].isalnum():  # no mark at either end
+        return answer
     before = None
     while before != answer and answer:
         before = answer

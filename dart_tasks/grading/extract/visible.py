@@ -31,6 +31,9 @@ _ENDS = (
 )
 
 
+_MAY_OPEN = re.compile(r"[<◁]|\[/?(?:THINK|INST)", re.IGNORECASE)  # one is in each mark
+
+
 @dataclass(frozen=True, slots=True)
 class Visible:
     """The text said aloud.
@@ -78,7 +81,8 @@ def visible(response: str, reasoning: Reasoning, thought_opened: bool) -> Visibl
     thought = thought_opened  # whether we are inside one
     before = ""  # what was said before a closing tag that nothing opened
     start = 0
-    for mark in marks.finditer(response):
+    may_have = reasoning not in ("auto", None) or _MAY_OPEN.search(response)
+    for mark in marks.finditer(response) if may_have else ():
         if response[mark.start() - 1 : mark.start()] == "`":  # it is spoken of
             continue
         if mark["open"]:

@@ -259,8 +259,10 @@ class Cursor:
 
     def peek(self, ahead: int = 0) -> Token:
         """The token ``ahead`` of the position; END after the last."""
-        index = self.position + ahead
-        return self.tokens[index] if index < len(self.tokens) else END
+        try:
+            return self.tokens[self.position + ahead]
+        except IndexError:
+            return END
 
     def next(self) -> Token:
         """Take the token at the position."""
