@@ -26,6 +26,7 @@ __all__ = [
     "Lora",
     "add_adapter",
     "empty_plain_model",
+    "keep_in",
     "keep_trainable",
     "merged_state",
     "plain",
@@ -112,6 +113,15 @@ def keep_trainable(model: Any) -> Any:
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+    return model
+
+
+def keep_in(dtype: torch.dtype, model: Any) -> Any:
+    """``model``, checked in float32, with its weights in ``dtype``. Buffers, as of rotary embeddings, stay exact."""
+    for parameter in model.parameters():
+        if parameter.is_floating_point():  # not what is kept in 4 bits
+            parameter.data = parameter.data.to(dtype)
+    model.config.dtype = dtype
     return model
 
 

@@ -172,7 +172,7 @@ def check_model(model: Any, attentions: Sequence[str]) -> None:
         UserError: the model leaks, cannot run the attention, or transforms its logits in a way this loss does not know.
     """
     name = type(model).__name__
-    tolerance = 1e-4 if model.dtype == torch.float32 else 0.03  # frozen weights beside an adapter may be in bf16
+    tolerance = 1e-4 if model.dtype == torch.float32 else 0.1  # weights in 4 bits are multiplied in bf16
     own = model.config._attn_implementation
     training = model.training
     model.eval()

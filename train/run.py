@@ -105,7 +105,7 @@ def _check_writable(output_dir: Path) -> None:
 def _train(this: _Run) -> int:
     from train.attention import choose_attention, register
     from train.checkpoints import STAGING
-    from train.lora import add_adapter, trained_share
+    from train.lora import add_adapter, keep_in, trained_share
     from train.loss import install
     from train.preflight import check_model, is_partitioned
 
@@ -126,7 +126,7 @@ def _train(this: _Run) -> int:
     if attention.on_cpu != attention.name:
         set_attention(model, attention.name)
     if options.lora:
-        model = add_adapter(model, options.lora, arguments.seed)
+        model = add_adapter(keep_in(_precision(arguments), model), options.lora, arguments.seed)
         if this.main:
             show.line(f"adapter        {trained_share(model)}")
     install(model, this.batching.micro_batch * options.max_length)
@@ -170,20 +170,23 @@ def _train(this: _Run) -> int:
     return 0
 
 
+def _precision(arguments: Any) -> Any:
+    """The dtype of the forward pass."""
+    import torch
+
+    return torch.bfloat16 if arguments.bf16 else torch.float16 if arguments.fp16 else torch.float32
+
+
 def _load(this: _Run, attention: str | None) -> Any:
-    """The base model: float32 master weights, or frozen ones in the run's own precision, or in 4 bits.
+    """The base model in float32, for its checks as well, or in 4 bits.
 
     Raises:
         UserError: it cannot be had, or weights in 4 bits cannot be distributed so.
     """
-    import torch
-
     options, arguments = this.options, this.arguments
-    if not options.lora:
-        return load_model(this.model_name, this.config, attention)
-    dtype = torch.bfloat16 if arguments.bf16 else torch.float16 if arguments.fp16 else torch.float32
     if not options.load_in_4bit:
-        return load_model(this.model_name, this.config, attention, dtype)
+        return load_model(this.model_name, this.config, attention)
+    dtype = _precision(arguments)
     if this.distributed not in ("no", "ddp"):
         raise UserError(f"--load-in-4bit cannot be sharded by {this.distributed}: use one process per GPU (ddp)")
     from train.lora import keep_trainable, quantization
