@@ -70,7 +70,7 @@ test-newest:  ## Test evaluation and training with the newest and with the oldes
 	  test -x $$python || $(PYTHON) -m venv .venv-$$which || exit 1; \
 	  $$python -m pip install --disable-pip-version-check -qq uv || exit 1; \
 	  $$python -m uv pip install -q --python $$python --resolution $$which --extra-index-url $(TORCH_CPU_INDEX) \
-	    --index-strategy unsafe-best-match -e ".[train]" -r pyproject.toml pytest hypothesis || exit 1; \
+	    --index-strategy unsafe-best-match -e ".[train,dev]" || exit 1; \
 	  echo "== $$which: $$($$python -m pip list 2>/dev/null | grep -E '^(torch|transformers|accelerate|lm_eval) ' | xargs)"; \
 	  $$python -m pytest -q -p no:cacheprovider $(RELEASE_TESTS) || exit 1; \
 	done

