@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dart_tasks.console import printable, run, stdout_console
+from dart_tasks.console import first_line, printable, run, stdout_console
 from dart_tasks.files import DataError
 from synth import commands
 from synth.config import RunConfig, rows
@@ -97,7 +97,8 @@ def print_plan(config: RunConfig, preset: str, run_dir: Path) -> None:
 def _check_at_hand(config: RunConfig) -> None:
     """Refuse in one line, before anything is downloaded, what cannot work on this machine."""
     for spec in config.datasets:
-        if spec.path.startswith((".", "/")) and not Path(spec.path).exists():
+        is_file = Path(spec.path).suffix in (".jsonl", ".json", ".parquet", ".csv")
+        if (is_file or spec.path.startswith((".", "/"))) and not Path(spec.path).exists():
             raise click.UsageError(f"no data set {spec.path}")
     if config.engine == "openai":  # the servers have the model
         return
@@ -151,7 +152,7 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
     from synth.run import load_run_queries, synthesise
 
     try:
-        queries = load_run_queries(config)
+        queries = load_run_queries(config, click.echo)
         click.echo(f"{'queries':<12} {len(queries):,}")
         stop = threading.Event()
         display = LiveDisplay(queries, stdout_console()) if sys.stdout.isatty() else PlainDisplay(queries)
@@ -167,6 +168,9 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
         raise click.UsageError(str(error)) from error
     except (EngineError, LedgerError) as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:  # as a disk that is full
+        reason = f"{first_line(error)}: committed trials are safe, give the same command again"
+        raise click.ClickException(f"cannot write to {run_dir}: {reason}") from error
     print_state(snapshot(report.plan.scheduler, queries))
     for line in set_aside_lines(report.progress.set_aside, queries):
         click.echo(line)

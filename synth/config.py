@@ -169,6 +169,9 @@ class RunConfig:
         (), "Keep rows with these values, as level=4,5; repeatable.", str,
         metavar="COLUMN=VALUE,...", parse=_parse_where, row="where", show=_where,
     )  # fmt: skip
+    skip_bad_rows: bool = setting(
+        False, "Leave out rows without text or reference answer, and count them.", bool, identity=False
+    )
     model: str = setting(
         "deepseek-ai/deepseek-math-7b-rl", "Local folder or hub name of the model that samples.", str,
         row="model", show=lambda c: c.model + (f" @ {c.revision}" if c.revision else ""),

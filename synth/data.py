@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from dart_tasks.problems.benchmarks import BENCHMARKS, SUITE
 from dart_tasks.problems.record import GENERIC, HubSource, Problem
 from dart_tasks.problems.references import reference_of
 from dart_tasks.problems.sources import hub_rows, local_rows
+from synth.records import normalise
 
 __all__ = ["KNOWN_DATASETS", "DatasetSpec", "dataset_fingerprint", "is_at_hand", "load_queries"]
 
@@ -80,6 +82,8 @@ def load_queries(
     where: Mapping[str, frozenset[str]] | None = None,
     limit: int | None = None,
     balance_levels: bool = False,
+    skip_bad_rows: bool = False,
+    say: Callable[[str], None] = lambda line: None,
 ) -> list[Problem]:
     """All queries of all data sets, filtered, the first ``limit`` of each data set.
 
@@ -88,6 +92,8 @@ def load_queries(
         where: allowed values per column ("level", "domain", or any column of the source), compared as text.
         limit: at most this many queries of each source after filtering.
         balance_levels: take the limit evenly over the levels, instead of from the top.
+        skip_bad_rows: leave out rows without text or reference, instead of refusing the source.
+        say: is told how many rows were left out, and of problems that occur twice.
 
     Raises:
         DataError: a source cannot be read, lacks a column, has an empty reference or an id twice, or nothing is left.
@@ -99,15 +105,27 @@ def load_queries(
             raise DataError(f"data set {spec.path} is empty")
         spec = _with_columns(spec, rows[0])
         found: list[Problem] = []
+        n_bad = 0
         for index, row in enumerate(rows):
             if limit is not None and len(found) >= limit and not balance_levels:
                 break
-            query = _query(spec, index, row)
+            try:
+                query = _query(spec, index, row)
+            except DataError as error:
+                if not skip_bad_rows:
+                    raise DataError(f"{error}; --skip-bad-rows leaves such rows out") from None
+                n_bad += 1
+                continue
             if not where or _matches(where, query, row):
                 found.append(query)
+        if n_bad:
+            say(f"{n_bad:,} rows of {spec.path} have no text or no reference answer and are left out")
         queries.extend(_balanced(found, limit) if balance_levels else found)
     if not queries:
         raise DataError("no query is left after --where and --limit")
+    texts = Counter(normalise(query.query) for query in queries)
+    if n_repeated := sum(count - 1 for count in texts.values()):
+        say(f"{n_repeated:,} queries repeat the text of another: each gets a quota of its own")
     seen: set[str] = set()
     for query in queries:
         if query.id in seen:
@@ -152,13 +170,13 @@ def _level(value: Any) -> int | None:
 
 def _query(spec: DatasetSpec, index: int, row: Mapping[str, Any]) -> Problem:
     where = f"row {index} of {spec.path}"
-    text, reference = row[spec.query_column or ""], reference_of(row[spec.answer_column or ""])
+    text, reference = row.get(spec.query_column or ""), reference_of(row.get(spec.answer_column or ""))
     if not isinstance(text, str) or not text.strip():
         raise DataError(f"{where} has no text in column {spec.query_column!r}")
-    if reference is None or reference in ("", []):
-        raise DataError(f"{where} has no reference answer in column {spec.answer_column!r}")
+    if not _is_reference(reference):
+        raise DataError(f"{where} has no reference answer in column {spec.answer_column!r} (got {reference!r:.40})")
     fail_rate = None
-    if spec.fail_rate_column is not None and row[spec.fail_rate_column] is not None:
+    if spec.fail_rate_column is not None and row.get(spec.fail_rate_column) is not None:
         fail_rate = float(row[spec.fail_rate_column])
         if not 0.0 <= fail_rate <= 1.0:
             raise DataError(f"{where} has fail rate {fail_rate}: it must be between 0 and 1")
@@ -173,6 +191,15 @@ def _query(spec: DatasetSpec, index: int, row: Mapping[str, Any]) -> Problem:
         fail_rate=fail_rate,
         metadata={"level": _level(row.get(spec.level_column or "")), "domain": None if domain is None else str(domain)},
     )
+
+
+def _is_reference(value: Any) -> bool:
+    """Whether a response could ever equal it: text, a number, a truth value, or a list of such."""
+    if isinstance(value, list):
+        return bool(value) and all(not isinstance(item, list) and _is_reference(item) for item in value)
+    if isinstance(value, str):
+        return bool(value.strip())
+    return isinstance(value, (bool, int)) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _matches(where: Mapping[str, frozenset[str]], query: Problem, row: Mapping[str, Any]) -> bool:

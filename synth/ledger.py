@@ -230,7 +230,10 @@ class Ledger:
             if read_only:
                 if not path.is_file():
                     raise LedgerError(f"no run in {run_dir} ({_FILE} is missing)")
-                self._db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False)
+                # On media that cannot be written SQLite's log cannot be shared; without one the file is all there is.
+                fixed = "&immutable=1" if not os.access(run_dir, os.W_OK) and not _has_log(path) else ""
+                address = f"{path.resolve().as_uri()}?mode=ro{fixed}"
+                self._db = sqlite3.connect(address, uri=True, check_same_thread=False)
                 if not damaged_too:
                     self._db.execute("SELECT count(*) FROM queries").fetchone()
                 self._look()
@@ -546,6 +549,11 @@ def _is_as_recorded(text_id: int, text: Sequence[Any], stored: int | None, key: 
     # The key is that of the text before its lone surrogates were written as escapes.
     original = re.sub(r"\\u(d[89a-f][0-9a-f]{2})", lambda match: chr(int(match[1], 16)), response)
     return key in (text_key(response), text_key(original))
+
+
+def _has_log(path: Path) -> bool:
+    log = path.with_name(f"{path.name}-wal")
+    return log.is_file() and log.stat().st_size > 0
 
 
 def _columns(database: sqlite3.Connection, table: str) -> list[str]:

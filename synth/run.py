@@ -57,10 +57,10 @@ class RunReport:
     exported: ExportCounts | None
 
 
-def load_run_queries(config: RunConfig) -> list[Problem]:
+def load_run_queries(config: RunConfig, say: Callable[[str], None] = lambda line: None) -> list[Problem]:
     """The queries that a configuration names."""
     where = {column: frozenset(values) for column, values in config.where}
-    return load_queries(config.datasets, where, config.limit, config.balance_levels)
+    return load_queries(config.datasets, where, config.limit, config.balance_levels, config.skip_bad_rows, say)
 
 
 def build_plan(config: RunConfig, queries: list[Problem], strategy: Strategy | None = None) -> Plan:

@@ -41,7 +41,10 @@ def reference_of(value: Any) -> Any:
     """The reference answer in an answer or solution column's value."""
     if not isinstance(value, str):
         return value
-    if (hashes := value.rfind("\n#### ")) >= 0:
-        return value[hashes + 6 :].strip().replace(",", "")
+    before, hashes, last = value.rpartition("#### ")
+    if hashes and last.strip() and "\n" not in last.strip() and before[-1:] in ("", " ", "\n", "\t"):
+        return last.strip().replace(",", "")
+    if (start := value.rfind("\n#### ")) >= 0:
+        return value[start + 6 :].strip().replace(",", "")
     boxed = last_boxed(value)
     return (boxed if boxed is not None else value).strip()

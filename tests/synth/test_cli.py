@@ -77,6 +77,7 @@ def test_without_a_gpu_the_paper_recipe_prints_its_plan_and_stops(tmp_path: Path
         (["--prompt-template", "nope"], "unknown prompt template 'nope'"),
         (["--model", "./nope"], "no model folder ./nope"),
         (["--dataset", "./nope.jsonl", "--model", "a/b"], "no data set ./nope.jsonl"),
+        (["--dataset", "data/nope.jsonl", "--model", "a/b"], "no data set data/nope.jsonl"),
     ],
 )
 def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -103,3 +103,31 @@ def test_gsm8k_train(shared_data: Path) -> None:
     assert len(queries) == 7473
     assert {query.benchmark for query in queries} == {"gsm8k"}
     assert all(str(query.reference).lstrip("-").replace(".", "").isdigit() for query in queries)
+
+
+@pytest.mark.parametrize("bad", [None, float("nan"), {"a": 1}, [None], [], "", " ", [[1]]])
+def test_a_reference_that_nothing_can_equal_is_refused_or_left_out(tmp_path: Path, bad: object) -> None:
+    path = write(tmp_path / "a.jsonl", {"query": "1 + 1?", "answer": "2"}, {"query": "2 + 2?", "answer": bad})
+    with pytest.raises(DataError, match=r"row 1 of .* has no reference answer .*--skip-bad-rows"):
+        load_queries([DatasetSpec(path)])
+    said: list[str] = []
+    assert len(load_queries([DatasetSpec(path)], skip_bad_rows=True, say=said.append)) == 1
+    assert said == [f"1 rows of {path} have no text or no reference answer and are left out"]
+
+
+def test_a_row_without_the_answer_column_is_a_bad_row(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", {"query": "1 + 1?", "answer": "2"}, {"query": "2 + 2?"})
+    with pytest.raises(DataError, match=r"row 1 of .* has no reference answer"):
+        load_queries([DatasetSpec(path)])
+
+
+def test_repeated_queries_are_told(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", *[{"query": f"1 +{space}1?", "answer": "2"} for space in (" ", "  ")])
+    said: list[str] = []
+    assert len(load_queries([DatasetSpec(path)], say=said.append)) == 2
+    assert said == ["1 queries repeat the text of another: each gets a quota of its own"]
+
+
+@pytest.mark.parametrize("value", ["#### 1,000", "So it is 1,000 #### 1,000", "It is.\n#### 1,000\n"])
+def test_what_follows_the_hashes_is_the_reference(value: str) -> None:
+    assert reference_of(value) == "1000"
