@@ -219,13 +219,16 @@ Examples:
     help="Queries that overlap with a test set.",
 )
 @click.option("--originals", type=click.Path(path_type=Path), help="JSONL with query and response to mix in.")
-@click.option("--format", "form", type=click.Choice(["parquet", "jsonl"]), default="parquet", show_default=True)
+@click.option("--format", "form", type=click.Choice(["parquet", "jsonl", "rl"]), default="parquet", show_default=True,
+              help="rl: problems instead of responses, in the columns of verl and TRL.")  # fmt: skip
+@click.option("--pass-rate", "pass_rates", metavar="LOW:HIGH",
+              help="With --format rl: problems with such pass rates, as 0.1:0.9.")  # fmt: skip
 @click.option("--license", "licence", help="Of the data set, where its sources do not settle it.")
 @click.option("--push-to-hub", metavar="OWNER/NAME", help="Publish the result; refused without a licence.")
 def curate(
     pools: tuple[Path, ...], output: Path, strategy_name: str, k: int | None, size: int | None,
     max_response_tokens: int | None, keep_thinking: bool, lenient_extraction: bool, check: str,
-    originals: Path | None, form: Any, licence: str | None,
+    originals: Path | None, form: Any, pass_rates: str | None, licence: str | None,
     push_to_hub: str | None,
 ) -> None:  # fmt: skip
     """Build a data set of any strategy or size from pools, without sampling again."""
@@ -237,6 +240,11 @@ def curate(
     from synth.ledger import LedgerError
     from synth.strategy import get_strategy
 
+    if pass_rates is not None and form != "rl":
+        raise click.UsageError("--pass-rate goes with --format rl")
+    of_responses = {"-k": k, "--size": size, "--originals": originals, "--push-to-hub": push_to_hub}
+    if form == "rl" and (given := [name for name, value in of_responses.items() if value is not None]):
+        raise click.UsageError(f"{given[0]} is of responses: --format rl writes problems")
     if k is not None and size is not None:
         raise click.UsageError("give -k or --size, not both")
     try:
@@ -249,6 +257,9 @@ def curate(
         if check != "off":
             queries = {query.id: query for pool in opened for query in pool.queries()}
             leave_out, overlap = decontaminate(list(queries.values()), check == "drop", click.echo)
+        if form == "rl":
+            _curate_problems(opened, lenient_extraction, leave_out, _range_of(pass_rates), output)
+            return
         selection = select(opened, strategy, k, size, lenient_extraction, leave_out, max_response_tokens)
         extra = original_rows(originals) if originals else []
         sources = [source(name, role) for name, role in _sources(pools)]  # type: ignore[arg-type]
@@ -288,6 +299,31 @@ def curate(
     )
     if push_to_hub:
         _push(output, push_to_hub)
+
+
+def _range_of(pass_rates: str | None) -> tuple[float, float]:
+    low, colon, high = (pass_rates or "0:1").partition(":")
+    try:
+        values = float(low), float(high if colon else "?")
+    except ValueError:
+        values = 1.0, 0.0
+    if not 0 <= values[0] <= values[1] <= 1:
+        raise click.UsageError(f"--pass-rate takes LOW:HIGH between 0 and 1, as 0.1:0.9 (got {pass_rates!r})")
+    return values
+
+
+def _curate_problems(
+    pools: Sequence[Any], lenient: bool, leave_out: frozenset[str], between: tuple[float, float], output: Path
+) -> None:
+    from synth.rl import problem_rows, write_problems
+
+    rows = problem_rows(pools, lenient, leave_out, *between)
+    if not rows:
+        raise click.ClickException(f"no problem has a pass rate between {between[0]:g} and {between[1]:g}")
+    write_problems(rows, output / "data" / "train.parquet")
+    n_queries = len({query.id for pool in pools for query in pool.queries()})
+    click.echo(f"{len(rows):,} of {n_queries:,} problems, with pass rates from {between[0]:g} to {between[1]:g}, "
+               f"are in {output / 'data' / 'train.parquet'}")  # fmt: skip
 
 
 def _sources(pools: Sequence[Path]) -> list[tuple[str, str]]:

@@ -262,6 +262,36 @@ def test_a_broken_parquet_pool_is_an_error(tmp_path: Path) -> None:
         open_pool(tmp_path / "pool.parquet")
 
 
+def test_problems_for_reinforcement_learning(run_dir: Path, tmp_path: Path) -> None:
+    """In verl's layout, read as ``datasets`` does; the pass rates are those of the pool."""
+    import datasets
+
+    from dart_tasks.rewards.verl import compute_score
+
+    output = curate(run_dir, "--format", "rl", "--pass-rate", "0.2:0.8", "--output", tmp_path / "rl",
+                    "--decontaminate", "off")  # fmt: skip
+    path = str(tmp_path / "rl/data/train.parquet")
+    found = datasets.load_dataset("parquet", data_files=path, split="train", cache_dir=str(tmp_path / "cache"))
+    rates: dict[object, list[bool]] = {}
+    for row in pool_rows(run_dir):
+        rates.setdefault(row["query_id"], []).append(bool(row["correct"]))
+    expected = {key: sum(right) / 30 for key, right in rates.items() if 0.2 <= sum(right) / 30 <= 0.8}
+    assert {row["extra_info"]["query_id"]: row["extra_info"]["pass_rate"] for row in found} == pytest.approx(expected)
+    assert f"{len(expected)} of 20 problems" in output
+    row = found[0]
+    assert row["prompt"] == [{"role": "user", "content": row["extra_info"]["question"]}]
+    for answer, score in ((row["reference"], 1.0), ("-1", 0.0)):
+        truth = row["reward_model"]["ground_truth"]
+        scored = compute_score(row["data_source"], f"\\boxed{{{answer}}}", truth, row["extra_info"])
+        assert scored["score"] == score
+
+
+@pytest.mark.parametrize("arguments", ["--pass-rate 0.1:0.9", "--format rl --pass-rate 9", "--format rl -k 3"])
+def test_problems_are_asked_for_as_such(run_dir: Path, tmp_path: Path, arguments: str) -> None:
+    given = ["curate", str(run_dir), "--output", str(tmp_path / "o"), "--decontaminate", "off", *arguments.split()]
+    assert CliRunner().invoke(command, given).exit_code == 2
+
+
 def test_no_pool(tmp_path: Path) -> None:
     with pytest.raises(PoolError, match="no pool in"):
         open_pool(tmp_path)
