@@ -57,6 +57,10 @@ def command(context: click.Context, /, run_dir: Path | None, dry_run: bool, pres
         config.template()
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    if config.temperature == 0 and config.max_trials > 1:
+        click.echo(
+            "temperature 0 gives the same response every time: trials after a query's first are wasted", err=True
+        )
     if dry_run:
         return None
     _check_at_hand(config)

@@ -65,6 +65,8 @@ class Manifest:
             {**defaults, **m.identity, "data set": m.dataset_sha256[:12], "grader version": m.grader_version}
             for m in (self, stored)
         )
+        if self.dataset_sha256 == stored.dataset_sha256:  # the same queries, wherever they were read from
+            ours["datasets"] = theirs["datasets"]
         different = [name for name in ours if ours[name] != theirs.get(name)]
         if different:
             parts = [

@@ -182,6 +182,9 @@ class VllmEngine:
                 ids = tokenizer(text, add_special_tokens=False)["input_ids"]
             else:
                 ids = tokenizer(request.prompt)["input_ids"]
+                bos = getattr(tokenizer, "bos_token_id", None)
+                if bos is not None and list(ids[:2]) == [bos, bos]:
+                    ids = ids[1:]  # the template's file has one, too
             if len(ids) >= self._max_model_len:
                 raise _TooLongError(
                     f"the prompt of query {request.id.query} has {len(ids)} tokens, "

@@ -90,6 +90,15 @@ def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str], message: st
     assert message in result.output
 
 
+def test_temperature_0_is_told_to_waste_trials() -> None:
+    from click.testing import CliRunner
+
+    from synth.cli import command
+
+    done = CliRunner().invoke(command, ["--preset", "demo", "--temperature", "0", "--dry-run"])
+    assert "the same response every time" in done.stderr
+
+
 def test_options_reach_the_configuration() -> None:
     config = config_from_options(
         "paper",

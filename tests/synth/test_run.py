@@ -117,6 +117,16 @@ def test_settings_that_an_older_version_did_not_have_are_at_their_defaults(
         start(configuration(ignore_eos=True), tmp_path, grader)
 
 
+def test_the_same_file_under_another_path_is_the_same_run(
+    configuration: Make, problems: Path, tmp_path: Path, grader: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(configuration(), tmp_path / "run", grader)
+    monkeypatch.chdir(problems.parent)
+    for path in ("problems.jsonl", "./problems.jsonl"):
+        again = start(configuration(datasets=(DatasetSpec(path),)), tmp_path / "run", grader)
+        assert again.progress.n_trials == 0
+
+
 def test_the_card_says_how_responses_were_sampled(configuration: Make, tmp_path: Path, grader: object) -> None:
     config = configuration(top_k=7, stop=("END",), limit=3)
     start(config, tmp_path, grader)

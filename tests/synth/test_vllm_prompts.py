@@ -50,6 +50,19 @@ def test_a_query_too_long_for_the_model_is_set_aside_and_the_others_run(engine: 
     assert engine.health().set_aside == ()
 
 
+def test_a_template_that_holds_bos_does_not_give_two(engine: Any) -> None:
+    """The tokenizer adds one, and turns the template's own into another."""
+
+    class Adds:
+        bos_token_id = 1
+
+        def __call__(self, text: str) -> dict[str, list[int]]:
+            return {"input_ids": [1, *(1 if char == "^" else 5 for char in text)]}
+
+    engine._tokenizer = Adds()
+    assert engine._prompt_ids(request(0, 0, "^ab")) == engine._prompt_ids(request(1, 0, "ab")) == [1, 5, 5]
+
+
 def test_where_no_prompt_fits_the_engine_gives_up(engine: Any) -> None:
     engine.submit([request(query, 0, "x" * 50) for query in range(8)])
     health = engine.health()
