@@ -47,7 +47,7 @@ test-slow: $(INSTALLED)  ## Tests with real engines, killed processes and whole 
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slow
 
 # The parts without torch and vLLM, on other Pythons where one is present (on PATH or under pyenv).
-TORCH_FREE_TESTS := tests/grading tests/embedded tests/train/test_packing.py tests/tasks/test_protocols.py \
+TORCH_FREE_TESTS := tests/grading tests/rewards tests/embedded tests/train/test_packing.py tests/tasks/test_protocols.py \
   $(addprefix tests/synth/test_,scheduler.py ledger.py driver_faults.py run.py curate.py data.py)
 test-pythons:  ## Test the parts without torch on Python 3.12 and 3.13, where present
 	@for version in 3.12 3.13; do \
