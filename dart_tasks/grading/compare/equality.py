@@ -403,8 +403,9 @@ class _Comparison:
             return self._in_any_order(list(left), list(right), distinct=False)
         if any(isinstance(item, Relation) for item in (left if right_named else right)):
             return False  # x = 1, x = 2 beside x = 1, y = 2
-        a = [left_named[name] for name in sorted(left_named, key=repr)] if left_named else list(left)
-        b = [right_named[name] for name in sorted(right_named, key=repr)] if right_named else list(right)
+        a, b = (
+            _by_name(named) if named else list(items) for named, items in ((left_named, left), (right_named, right))
+        )
         return self._in_order(a, b)
 
     def _is_one_value(self, items: list[Node]) -> bool:
@@ -542,6 +543,12 @@ def _literal(node: Node) -> Number | None:
     node = without_unit(node)
     node = node.argument if isinstance(node, Negative) else node
     return node if isinstance(node, Number) and node.places is not None else None
+
+
+def _by_name(named: dict[Node, Node]) -> list[Node]:
+    """The values in the order of their names; as written where names are of several kinds (an angle and f(2))."""
+    names = list(named) if len(set(map(type, named))) > 1 else sorted(named, key=repr)
+    return [named[name] for name in names]
 
 
 def _difference(equation: Relation) -> Node:

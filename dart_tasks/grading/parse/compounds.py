@@ -11,6 +11,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from dart_tasks.grading.parse.notation import bare
+from dart_tasks.grading.parse.tokens import GREEK_NAMES
 from dart_tasks.grading.parse.tree import OPAQUE, Node, Number, Quantity, Relation, Sequence, Symbol, literal
 from dart_tasks.grading.parse.units import canonical_unit, conversion, is_unit
 
@@ -87,7 +88,8 @@ def _labelled(text: str, read: Callable[[str], tuple[Node, ...]]) -> Node | None
         if len(trees) != 1 or (match and not label) or isinstance(trees[0], Sequence):
             return None
         labels.append(label)
-        found.append(Relation((Symbol(OPAQUE + label), trees[0]), ("=",)) if label else trees[0])
+        name = Symbol(label if label in GREEK_NAMES else OPAQUE + label)
+        found.append(Relation((name, trees[0]), ("=",)) if label else trees[0])
     labels = [label for label in labels if label]
     if len(found) == 1 and labels and _SINGLE.match(labels[0]):
         return found[0]

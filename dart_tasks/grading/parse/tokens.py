@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, TypeVar
 from dart_tasks.grading.parse.tree import CONSTANTS, FUNCTIONS, UnreadableError
 from dart_tasks.grading.parse.units import is_unit
 
-__all__ = ["END", "MAX_CHARACTERS", "MAX_NUMBER_CHARACTERS", "Cursor", "Token", "plain", "tokenize"]
+__all__ = ["END", "GREEK_NAMES", "MAX_CHARACTERS", "MAX_NUMBER_CHARACTERS", "Cursor", "Token", "plain", "tokenize"]
 
 MAX_CHARACTERS = 4_000  # the longest of 11,612 real references has 1,900; longer text is only compared as text
 MAX_TOKENS = 2_000
@@ -59,7 +59,7 @@ _GREEK = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron rho sigma tau upsilon phi chi psi"
     " omega"
 )
-_GREEK_NAMES = frozenset(_GREEK.split()) - {"pi"}
+GREEK_NAMES = frozenset(_GREEK.split()) - {"pi"}
 _UNICODE |= {char: f"\\{name} " for char, name in zip("αβγδεζηθικλμνξορστυφχψω", _GREEK.split(), strict=True)}
 _UNICODE |= {
     "φ": r"\phi ",
@@ -196,7 +196,7 @@ def _letters(run: str, spaced: bool, after_number: bool) -> list[Token]:
         return [Token("letters", run, spaced)]
     if run in FUNCTIONS or lower in CONSTANTS:
         return [Token("command", run if run in FUNCTIONS else CONSTANTS[lower], spaced)]
-    if run in _GREEK_NAMES:
+    if run in GREEK_NAMES:
         return [Token("command", run, spaced)]
     if lower in ("or", "and", "sq", "per", "the", "are", "has", "not", "for", "is", "it", "of", "we") or (
         after_number and is_unit(run)
