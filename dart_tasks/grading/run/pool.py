@@ -259,9 +259,10 @@ class _Process:
             if time.monotonic() > deadline_s:
                 break
         if lines != [b"ready"]:
-            self.end()
+            self._kill()
             self._errors.seek(0)
             last_words = self._errors.read().decode("utf-8", "replace").strip().splitlines()[-1:]
+            self.end()
             raise RuntimeError(f"a grading worker did not start: {''.join(last_words) or 'no error message'}")
 
     def send(self, line: bytes) -> None:
@@ -297,7 +298,14 @@ class _Process:
         return self._popen.poll() is None
 
     def end(self) -> None:
-        """Kill it and reap it."""
+        """Kill it, reap it and close its pipes."""
+        self._kill()
+        self._selector.close()
+        for file in (self._popen.stdin, self._popen.stdout, self._errors):
+            assert file
+            file.close()
+
+    def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._popen.kill()
         self._popen.wait()
