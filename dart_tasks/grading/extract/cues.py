@@ -67,6 +67,7 @@ _JSON_FIELD = re.compile(
 )
 _STRING_END = re.compile(r"(?<!\\)[\"'”`]+(?=\s*(?:[,}\]\n]|$))")
 _JSON_ESCAPE = re.compile(r"\\(\\|\"|/|n(?![a-z])|u([0-9a-fA-F]{4}))")
+_GREEK = frozenset("alpha beta gamma delta epsilon theta lambda mu nu rho sigma tau phi omega".split())
 _OBJECT_END = re.compile(r"\}\s*(?:```|$)|\n```")
 
 
@@ -95,8 +96,14 @@ def _json_value(text: str, start: int) -> str:
         return ", ".join(clean(item) for item in inside.split(",")) if "[" not in inside else f"[{inside}]"
     if text[start : start + 1] == "{":
         inside = text[start + 1 : start + MAX_CLAUSE].partition("}")[0]
-        return ", ".join(" = ".join(clean(side) for side in item.split(":", 1)) for item in inside.split(","))
+        return ", ".join(" = ".join(_named(side) for side in item.split(":", 1)) for item in inside.split(","))
     return re.split(r"[,}\n]", text[start : start + MAX_CLAUSE], maxsplit=1)[0]
+
+
+def _named(side: str) -> str:
+    """A key or value of an object; "alpha" is the letter."""
+    name = clean(side)
+    return f"\\{name}" if name in _GREEK else name
 
 
 def _unescaped(escape: re.Match[str]) -> str:
@@ -369,7 +376,7 @@ def _whole(document: Document) -> Extraction | None:
     line = _CONNECTIVE.sub("", line)
     answer = clean(line)
     several = answer.count("=") > 1 and re.search(r"[,;]\s", answer)  # 2 * 3 = 6, and 6 + 1 = 7
-    if "\\equiv" in answer or (several and not lists_names(answer)):
+    if "\\equiv" in answer or "\\begin{align" in answer or (several and not lists_names(answer)):
         return None
     if document.is_value(answer) or (len(answer.split()) <= 8 and not value_in(line, document)):
         return Extraction(answer, "whole", False)

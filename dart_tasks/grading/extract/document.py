@@ -29,7 +29,7 @@ MAX_TAIL = 8_000  # characters, from the end, in which what is merely last is so
 MAX_BOXES = 64  # looked at, from the end
 MAX_FORMULA = 3_000
 
-_SPACE = re.compile(r"\s{2,}")
+_SPACE = re.compile(r"(?!\n\n(?!\s))\s{2,}")
 _QUOTE = re.compile(r"(?<=\n)>[ \t]+(?=\S)")
 _ANNOTATION = re.compile(r"<<([^<>\n]{0,200})>>(?=(\s?[$\d.-])?)")  # GSM8K's calculator: 2*3=<<2*3=6>>6
 _TWO_BACKSLASHES = re.compile(
@@ -84,7 +84,9 @@ def _without_program(match: re.Match[str]) -> str:
 def prepared(text: str) -> str:
     """The text with shorter gaps, without quotation marks of mail, calculator annotations and programs, and with
     dollar signs told apart."""
-    text = _SPACE.sub(_shorter, _QUOTE.sub("", text))  # so that no pattern meets a long run of spaces
+    text = _SPACE.sub(_shorter, text)  # so that no pattern meets a long run of spaces
+    if "\n> " in text:
+        text = _QUOTE.sub("", text)
     if "<<" in text:
         text = _ANNOTATION.sub(_annotated, text)
     if "\\\\" in text:
@@ -117,6 +119,8 @@ class Document:
     def boxes(self) -> list[Block]:
         """The last boxes, in order of appearance; a box inside another is part of it."""
         blocks: list[Block] = []
+        if "box" not in self.text and "\x08oxed" not in self.text:
+            return blocks
         end = 0
         for macro in list(BOX.finditer(self.text))[-MAX_BOXES:]:
             if macro.start() >= end:

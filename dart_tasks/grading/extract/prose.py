@@ -386,7 +386,7 @@ def read_marked(content: str, source: str, document: Document) -> Extraction | N
         return None
     if (choice := _CHOICE.match(text)) and (choice[2].endswith("}") or hints(document.question).choices):
         return stated_answer(f"({choice[1]}) {choice[2].removesuffix('}')}".strip(), source, text)
-    if document.is_value(text) or "\\begin" in text:
+    if not _WORD.search(text) or document.is_value(text) or "\\begin" in text:
         return stated_answer(text, source)
     for shorter in (_LABEL.sub("", text), _ASIDE.sub("", text), _WORKED.split(text)[-1]):
         if shorter != text and document.is_value(clean(shorter)):

@@ -12,7 +12,7 @@ BOX = re.compile(r"(?:\\(?:boxed|fbox|framebox)|\x08oxed)\s*(?=[{\d A-Za-z\\-])|
 _UNBRACED = re.compile(r"[^\s$.,;]+")
 _DELIMITERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ('"', '"'), ("“", "”"), ("「", "」"))
 _FACTORIAL = re.compile(r"(?<=\d)!=(?!=)")
-_SIGNS = "✅✔️☑🎉👉🎯➡→⇒∴▶•●"
+_SIGNS = " ✅✔️☑🎉👉🎯➡→⇒∴▶•●"
 
 
 def box_at(text: str, start: int, after: int) -> tuple[int, str]:
@@ -61,14 +61,11 @@ def clean(answer: str) -> str:
     if answer[:1].isalnum() and answer[-1:].isalnum():  # no mark at either end
         return answer
     before = None
-    while before != answer and answer:
+    while before != answer and answer and not (answer[0].isalnum() and answer[-1].isalnum()):
         before = answer
-        answer = (
-            answer.strip("*` " + _SIGNS).removeprefix("__").removesuffix("__").removeprefix("=>").removeprefix("->")
-        )
-        if answer.endswith((".", ",", ";", ":", "。", "，", "；")) and not answer.endswith(
-            ("\\,", "\\;", "\\:", ".m.", "...")
-        ):
+        answer = answer.strip("*` ").removeprefix("__").removesuffix("__")
+        answer = answer.removeprefix("=>").removeprefix("->").strip(_SIGNS).rstrip("。，；") or answer
+        if answer.endswith((".", ",", ";", ":")) and not answer.endswith(("\\,", "\\;", "\\:", ".m.", "...")):
             answer = answer.rstrip(answer[-1]).rstrip()
         for opening, closing in _DELIMITERS:
             inside = answer[len(opening) : len(answer) - len(closing)]

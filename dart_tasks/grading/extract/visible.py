@@ -77,6 +77,8 @@ def visible(response: str, reasoning: Reasoning, thought_opened: bool) -> Visibl
     if reasoning == "auto" and (harmony := _HARMONY.match(response)):
         final = response.find("assistantfinal", harmony.end())
         return Visible(response[final + len("assistantfinal") :]) if final >= 0 else Visible("", unfinished=True)
+    if "<" not in response and "[" not in response and "◁" not in response and reasoning in ("auto", None):
+        return Visible("", unfinished=True) if thought_opened and reasoning else Visible(response)
     said: list[str] = []
     thought = thought_opened  # whether we are inside one
     before = ""  # what was said before a closing tag that nothing opened

@@ -97,6 +97,7 @@ _SENTENCE = re.compile(
 )
 MAX_REMEMBERED = 400  # characters: references and short answers come again and again
 _NOTATION = re.compile(r"[\d\\$^_=<>√π∞]")
+_WORD = re.compile(r"[a-z]{2,}")
 _PROSE_START = re.compile(r"(?:an?|the|in|as|so|if|we|to|be|by|of|it|is|no|on|or)\s+[A-Za-z]{2,}", re.IGNORECASE)
 _REALS_EXCEPT = re.compile(
     r"[Aa]ll (?:real numbers|reals)(?: [a-z])? (?:except|excluding|other than)(?: for)? (?:[a-z] ?= ?)?(.{1,60})"
@@ -323,7 +324,11 @@ def is_value(text: str) -> bool:
         return False
     reading = read(text)
     if reading.nodes:
-        return not _PROSE_START.match(text) and (len(text.split()) < 4 or _NOTATION.search(text) is not None)
+        words = len(text.split())
+        is_prose = words >= 4 and (
+            _NOTATION.search(text) is None or ("\\" not in text and len(_WORD.findall(text)) > 6)
+        )
+        return not is_prose and not _PROSE_START.match(text)
     return (
         truth_value(text) is not None
         or choice_letter(text) is not None
