@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -224,7 +224,7 @@ def _tagged(document: Document) -> _Mark | None:
             start = tag.end()
             end = tags[index + 1].start() if index + 1 < len(tags) else len(text)
             continue_at = tags[index + 1].end() if index + 1 < len(tags) else len(text)
-        content = text[start:end].strip()
+        content = _TAG.sub(" ", text[max(start, end - MAX_ANSWER) : end]).strip()
         if not closing and index + 1 == len(tags):
             content = content.partition("\n\n")[0]
         if not content or content in ("...", "…"):
@@ -291,12 +291,50 @@ _TAKEN_BACK = re.compile(
 _COLON = re.compile(r"[:：】\]]|->|→|=>")
 
 
+_WORDS = (
+    "ans",
+    "solution",
+    "option",
+    "choice",
+    "output",
+    "答",
+    "故选",
+    "因此选",
+    "应选",
+    "\na",
+)  # one is in each statement
+
+
+def _statements(text: str) -> Iterator[re.Match[str]]:
+    """Where an answer is named, from the last to the first: the pattern is tried only where its words stand."""
+    lower = text.lower()
+    if len(lower) != len(text):  # İ
+        yield from reversed(list(_STATED.finditer(text)))
+        return
+    starts: set[int] = {0}
+    for word in _WORDS:
+        hit = lower.find(word)
+        while hit >= 0:
+            if not (word[0].isascii() and hit and lower[hit - 1].isalpha()):
+                starts |= {hit, lower.rfind("\n", max(0, hit - 40), hit + 1) + 1}
+            hit = lower.find(word, hit + 1)
+    for bracket in ("【", "[", "最终"):
+        if bracket in text and "答案" in text:
+            starts |= {found.start() for found in re.finditer(re.escape(bracket), text)}
+    end = len(text) + 1
+    for start in sorted(starts, reverse=True):
+        match = _STATED.match(text, start)
+        if match is not None and match.end() <= end:
+            end = match.start() if match.start() < end else end
+            yield match
+
+
 def _stated(document: Document) -> Extraction | None:
     """The last sentence that names the answer: "The answer is 5", "Answer: 5", "答案是5", "# Answer"."""
     text = document.text
     words: Extraction | None = None
     tried = 0
-    for match in reversed(list(_STATED.finditer(text))):
+    for match in _statements(text):
         before = text[max(0, match.start() - 60) : match.start()]
         if NO_ANSWER.match(text, match.end()) or _SUPPOSED.search(before) or _NOT_STATED.search(before):
             continue

@@ -30,6 +30,8 @@ MAX_BOXES = 64  # looked at, from the end
 MAX_FORMULA = 3_000
 
 _SPACE = re.compile(r"(?!\n\n(?!\s))\s{2,}")
+_BOX_HIT = re.compile(r"\\boxed|\\fbox|\\framebox|\x08oxed|<\|begin_of_box")
+_GAPS = ("  ", " \n", "\n ", "\n\n\n", "\t", "\r", "\f", "\v", "\xa0", "\u3000", "\u2003", "\u2028")
 _QUOTE = re.compile(r"(?<=\n)>[ \t]+(?=\S)")
 _ANNOTATION = re.compile(r"<<([^<>\n]{0,200})>>(?=(\s?[$\d.-])?)")  # GSM8K's calculator: 2*3=<<2*3=6>>6
 _TWO_BACKSLASHES = re.compile(
@@ -82,19 +84,20 @@ def _without_program(match: re.Match[str]) -> str:
 
 
 def prepared(text: str) -> str:
-    """The text with shorter gaps, without quotation marks of mail, calculator annotations and programs, and with
-    dollar signs told apart."""
-    text = _SPACE.sub(_shorter, text)  # so that no pattern meets a long run of spaces
-    if "\n> " in text:
-        text = _QUOTE.sub("", text)
-    if "<<" in text:
-        text = _ANNOTATION.sub(_annotated, text)
-    if "\\\\" in text:
-        text = _TWO_BACKSLASHES.sub(r"\\", text)
+    """The text without programs, drawings, calculator annotations and quotation marks of mail, with dollar signs told
+    apart, and with shorter gaps."""
     if "```" in text:
         text = _FENCE.sub(_without_program, text)
     if "[asy]" in text:
         text = _DRAWING.sub("\n\n", text)
+    if "<<" in text:
+        text = _ANNOTATION.sub(_annotated, text)
+    if any(gap in text for gap in _GAPS):
+        text = _SPACE.sub(_shorter, text)  # so that no pattern meets a long run of spaces
+    if "\n> " in text:
+        text = _QUOTE.sub("", text)
+    if "\\\\" in text:
+        text = _TWO_BACKSLASHES.sub(r"\\", text)
     if "boxed{" in text:
         text = _WORD_BOX.sub(r"\1", text)
     if "分之" in text or "根号" in text:
@@ -122,8 +125,9 @@ class Document:
         if "box" not in self.text and "\x08oxed" not in self.text:
             return blocks
         end = 0
-        for macro in list(BOX.finditer(self.text))[-MAX_BOXES:]:
-            if macro.start() >= end:
+        hits = [hit.start() for hit in _BOX_HIT.finditer(self.text)][-MAX_BOXES:]
+        for macro in (BOX.match(self.text, hit) for hit in hits):
+            if macro is not None and macro.start() >= end:
                 end, content = box_at(self.text, macro.start(), macro.end())
                 blocks.append(Block("box", macro.start(), end, content.strip()))
         return blocks

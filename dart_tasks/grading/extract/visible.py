@@ -25,6 +25,7 @@ _OPENS = (
     r"|<\|im_start\|>think\b"
 )
 _HARMONY = re.compile(r"analysis(?=[A-Z])")  # gpt-oss, decoded without its special tokens
+_SIGNS = ("<", "◁", "[THINK]", "[/THINK]", "[think]", "[/think]", "[INST]")  # one is in each mark
 _ENDS = (
     r"<\|(?:im_end|im_start|endoftext|eot_id|end_of_text|start_header_id|user|end|return|end_of_solution)\|>"
     r"|<(?:end_of_turn|start_of_turn|eos)>|</s>|<｜(?!(?:begin|end)▁of▁thinking)|\[INST\]"
@@ -77,7 +78,7 @@ def visible(response: str, reasoning: Reasoning, thought_opened: bool) -> Visibl
     if reasoning == "auto" and (harmony := _HARMONY.match(response)):
         final = response.find("assistantfinal", harmony.end())
         return Visible(response[final + len("assistantfinal") :]) if final >= 0 else Visible("", unfinished=True)
-    if "<" not in response and "[" not in response and "◁" not in response and reasoning in ("auto", None):
+    if reasoning in ("auto", None) and not any(sign in response for sign in _SIGNS):
         return Visible("", unfinished=True) if thought_opened and reasoning else Visible(response)
     said: list[str] = []
     thought = thought_opened  # whether we are inside one
