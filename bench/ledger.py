@@ -65,7 +65,8 @@ def fill(folder: Path, count: int) -> None:
                 (query, t, int(c), 1, 1, text_key(text[1]), 400, "stop", 0, 0, None, text[0])
                 for t, (c, text) in enumerate(zip(correct, texts, strict=True))
             ]
-            for table, values, marks in (("trials", rows, ",?" * 12), ("texts", texts, ",?" * 6)):
+            into = "texts(id, response, answer, source, reason, flags, checksum)"
+            for table, values, marks in (("trials", rows, ",?" * 12), (into, texts, ",?" * 6)):
                 database.executemany(f"INSERT INTO {table} VALUES (?{marks})", ((*v, checksum(*v)) for v in values))
             identity += int(n_trials)
     database.close()
