@@ -82,14 +82,15 @@ LABELS |= {"true": True, "false": False, "1": True, "0": False}
 
 
 def load(where: str | Path) -> list[Labelled]:
-    """The undisputed cases of a file (JSON Lines or a JSON list) or of a dataset on the hub (``owner/name``).
+    """The undisputed cases of a file (JSON Lines, a JSON list) or dataset (a folder, or ``owner/name`` on the hub).
 
     Raises:
         DataError: it cannot be read, or lacks a column; the message names it.
     """
     path, where = Path(where), str(where)
-    if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", where) and not path.suffix.startswith(".json"):
-        rows = _hub_rows(where)
+    on_hub = not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", where) and not path.suffix.startswith(".json")
+    if path.is_dir() or on_hub:
+        rows = _dataset_rows(where)
     else:
         rows = read_rows(path)
     if not rows:
@@ -104,13 +105,13 @@ def load(where: str | Path) -> list[Labelled]:
     return [_labelled(row, layout, path.stem, number) for number, row in enumerate(rows, 1) if not row.get("debatable")]
 
 
-def _hub_rows(name: str) -> list[dict[str, Any]]:
+def _dataset_rows(name: str) -> list[dict[str, Any]]:
     import datasets
 
     try:
         splits = datasets.load_dataset(name)
     except Exception as error:  # the library raises a dozen kinds, with pages of text
-        raise DataError(f"cannot load {name} from the hub: {str(error).splitlines()[0][:200]}") from None
+        raise DataError(f"cannot load the dataset {name}: {str(error).splitlines()[0][:200]}") from None
     return [{"source": split, **row} for split, rows in splits.items() for row in rows]
 
 

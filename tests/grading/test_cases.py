@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from dart_tasks.files import read_rows
+from dart_tasks.grading import GradingPool
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench"))
 
@@ -47,6 +48,18 @@ def test_verdicts(kind: str) -> None:
         if accepted != expected and name not in STILL_WRONG
     ]
     assert not wrong, f"{len(wrong)} of {len(by_kind()[kind])}:\n" + "\n".join(wrong)
+
+
+def test_the_pool_gives_the_same_verdicts() -> None:
+    from labelled import load, verdict_of
+
+    cases = [item.case for path in sorted(CASES.glob("*.jsonl")) for item in load(path)]
+    with GradingPool(workers=1) as pool:
+        pooled = dict(pool.map(enumerate(cases)))
+    for number, case in enumerate(cases):
+        alone = verdict_of(case)
+        if "undecided" not in alone.flags + pooled[number].flags:
+            assert pooled[number] == alone, case
 
 
 def test_the_set_is_whole() -> None:

@@ -58,6 +58,17 @@ def test_every_layout_is_read(name: str, tmp_path: Path) -> None:
     assert (figures.n, figures.accuracy, figures.precision, figures.recall) == (2, 1.0, 1.0, 1.0)
 
 
+def test_a_dataset_is_read_with_its_splits_as_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from labelled import load
+
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = tmp_path / "set"
+    folder.mkdir()
+    rows = [{"gold_answer": "5", "llm_response": "\\boxed{5}", "gold_judgment": "A", "question": "2 + 3?"}]
+    written(folder / "test.jsonl", rows)
+    assert [(case.source, case.expected) for case in load(folder)] == [("test", True)]
+
+
 def test_attacks_are_all_wrong(tmp_path: Path) -> None:
     from labelled import load
 
