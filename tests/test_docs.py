@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -92,3 +93,9 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_option_is_on_the_page_of_commands() -> None:
+    pytest.importorskip("torch")
+    written = runpy.run_path(str(REPO / "docs" / "write_commands.py"))["page"]()
+    assert (REPO / "docs" / "commands.md").read_text(encoding="utf-8") == written, "python docs/write_commands.py"

@@ -23,7 +23,7 @@ from train.errors import UsageError, UserError
 from train.lora import Lora
 from train.recipe import DATASETS, Recipe, load_recipe, recipe_names
 
-__all__ = ["ATTENTIONS", "DistributedName", "Options", "parse", "training_arguments", "training_set"]
+__all__ = ["ATTENTIONS", "DistributedName", "Options", "own_parser", "parse", "training_arguments", "training_set"]
 
 ATTENTIONS = ("auto", "flash_attention_3", "flash_attention_2", "varlen", "packed_sdpa", "sdpa", "eager")
 DEFAULT_RECIPE = "mistral-7b"
@@ -144,7 +144,8 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(message)
 
 
-def _own_parser() -> argparse.ArgumentParser:
+def own_parser() -> argparse.ArgumentParser:
+    """The options of ``train/sft.py`` that transformers' trainer does not have."""
     parser = _Parser(
         prog="train/sft.py",
         description="Fine-tune a causal language model on (query, response) pairs: packed, exact, resumable.",
@@ -266,7 +267,7 @@ def _training_flags(arguments: Sequence[str]) -> dict[str, Any]:
     namespace, unknown = parser.parse_known_args(list(arguments))
     if unknown:
         flag = unknown[0].split("=")[0]
-        known += [option for action in _own_parser()._actions for option in action.option_strings]
+        known += [option for action in own_parser()._actions for option in action.option_strings]
         spelt = (flag.replace("n_", "num_train_"), flag)
         close = [match for text in spelt for match in difflib.get_close_matches(text, known, 1, cutoff=0.75)]
         hint = f": did you mean {close[0]}?" if close else ""
@@ -351,7 +352,7 @@ def parse(arguments: Sequence[str]) -> Options:
         UserError: no such recipe, or it is malformed.
         SystemExit: after --help or --help-all.
     """
-    parser = _own_parser()
+    parser = own_parser()
     own, rest = parser.parse_known_args(_joined(arguments))
     if own.help_all:
         parser.print_help()

@@ -25,7 +25,7 @@ from train.card import read_scores
 from train.errors import UsageError, UserError
 from train.recipe import load_recipe
 
-__all__ = ["PAPER_RATES", "Trial", "best", "main", "read_accuracy"]
+__all__ = ["PAPER_RATES", "Trial", "best", "main", "read_accuracy", "search_parser"]
 
 PAPER_RATES = (1e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4)
 """DART-Math, arXiv 2407.13690, Appendix A.1."""
@@ -107,7 +107,8 @@ def _write_recipe(name: str, rate: float, path: Path) -> None:
     path.write_text(yaml.safe_dump({k: v for k, v in recipe.items() if v}, sort_keys=False), encoding="utf-8")
 
 
-def _parser() -> argparse.ArgumentParser:
+def search_parser() -> argparse.ArgumentParser:
+    """The options of ``python -m train.lr_search``."""
     parser = argparse.ArgumentParser(prog="train.lr_search", description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--recipe", default="demo", help="recipe to search for (%(default)s)")
     parser.add_argument("--rates", type=float, nargs="+", default=list(PAPER_RATES), help="default: the paper's six")
@@ -136,7 +137,7 @@ def _check_same_search(record: Path, options: argparse.Namespace, rest: Sequence
 
 
 def _search(arguments: Sequence[str]) -> int:
-    options, rest = _parser().parse_known_args(list(arguments))
+    options, rest = search_parser().parse_known_args(list(arguments))
     output: Path = options.output_dir
     load_recipe(options.recipe)
     _check_same_search(output / "search.json", options, rest)
