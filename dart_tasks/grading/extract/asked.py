@@ -37,6 +37,16 @@ _ASKS_NUMBER = re.compile(
     r"\bhow (?:many|much|long|far|old)\b|\bwhat (?:is|are) the\b|\bfind\b|\bcompute\b|\bcalculate\b", re.I
 )
 
+_ASKS_MORE = re.compile(
+    r"\b(?:how (?:many|much) (?:more|fewer|less|older|younger|taller|shorter|longer)|difference)\b", re.I
+)
+
+_ASKS_PLACE = re.compile(r"\b(?:where|(?:for|at) (?:which|what)|values? of \$?[a-z]\$?[ ,.?]|when)\b", re.IGNORECASE)
+_CALENDAR = re.compile(
+    r"\b(?:what|which) (?:day(?! of the month)|weekday|(?P<month>month))\b|\bday of the week\b", re.IGNORECASE
+)
+_ASKS_EXTREME = re.compile(r"\b(?:least|most|minimum|maximum|largest|smallest|greatest|fewest|bound)\b", re.IGNORECASE)
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -44,6 +54,10 @@ class Asked:
 
     Attributes:
         nouns: the stems of the words that are counted: "how many more girls" counts ``girl``.
+        more: by how much one thing exceeds another.
+        place: where, or for which value of a variable, something holds.
+        extreme: a least or greatest value, so that a bound answers.
+        calendar: "day" or "month", where the name of one is asked for.
     """
 
     nouns: tuple[str, ...] = ()
@@ -52,6 +66,10 @@ class Asked:
     truth: bool = False
     number: bool = False
     equation: bool = False
+    more: bool = False
+    place: bool = False
+    extreme: bool = False
+    calendar: str = ""
 
 
 @lru_cache(maxsize=256)
@@ -71,6 +89,10 @@ def asked_by(question: str | None) -> Asked:
         bool(_ASKS_TRUTH.search(question)),
         bool(_ASKS_NUMBER.search(question)),
         bool(_ASKS_EQUATION.search(last)),
+        bool(_ASKS_MORE.search(last)),
+        bool(_ASKS_PLACE.search(last)),
+        bool(_ASKS_EXTREME.search(last)),
+        ("month" if named["month"] else "day") if (named := _CALENDAR.search(last)) else "",
     )
 
 

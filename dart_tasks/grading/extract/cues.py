@@ -116,6 +116,14 @@ _BETWEEN_BOXES = re.compile(
     r"(?:(?:[-*]\s+)?\$?(?:\\[a-zA-Z]+\s?|[a-zA-Z](?![a-zA-Z]))(?:[^=\n,，;$]{0,40})=\s*)?",
     re.IGNORECASE,
 )
+_NAMED_BEFORE = re.compile(
+    r"\bthe (\w+)(?: \w+)?(?: of [^.\n]{1,30})? (?:is|equals|=)(?:\s|[:$*]|\\[(\[])*$", re.IGNORECASE
+)
+_AND_THE_NEXT = re.compile(
+    r"(?:\s|[$*,;]|\\[)\]])*(?:and|while) the (\w+)(?: \w+)?(?: of [^.\n]{1,30})? (?:is|equals|=)"
+    r"(?:\s|[:$*]|\\[(\[])*",
+    re.IGNORECASE,
+)
 _MINUS_BEFORE = re.compile(r"[$=(\[]\s*[-−]\s*$")
 
 
@@ -128,7 +136,9 @@ def _boxed(document: Document) -> _Mark | None:
         joined = [_signed(text, last)]
         start = last.start
         for before in reversed(boxes[:-1]):
-            if before.end > start or start - before.end > 80 or not _BETWEEN_BOXES.fullmatch(text, before.end, start):
+            if before.end > start or start - before.end > 80:
+                break
+            if not _BETWEEN_BOXES.fullmatch(text, before.end, start) and not _asks_both(document, before, start):
                 break
             between = text[before.end : start]
             content = _signed(text, before)
@@ -141,6 +151,24 @@ def _boxed(document: Document) -> _Mark | None:
             return _Mark(start, last.end, found)
         boxes.pop()
     return None
+
+
+def _asks_both(document: Document, box: Block, start: int) -> bool:
+    """Whether two boxes are values of two names that the question asks for, as of a minimum and a maximum."""
+    second = _AND_THE_NEXT.fullmatch(document.text, box.end, start)
+    first = second and _NAMED_BEFORE.search(document.text, max(0, box.start - 80), box.start)
+    if not first or not second:
+        return False
+    names = [re.escape(name[1]) for name in (first, second)]
+    question = document.question or ""
+    return any(
+        re.search(
+            rf"\b(?:find|what|determine|compute|calculate|give|state)\b[^.?]{{0,60}}\b{one}\b[^.?]{{0,60}}\band\b[^.?]{{0,40}}\b{other}\b",
+            question,
+            re.IGNORECASE,
+        )
+        for one, other in (names, names[::-1])
+    )
 
 
 def _signed(text: str, box: Block) -> str:
@@ -261,6 +289,7 @@ _STATED = re.compile(
     |[*_ ]{0,4}[:：]|=|\ +[-–—]\ )[*_ \t]*
     |(?m:^)[ \t#>*_-]*(?:Output|A|Ans|Answer)[*_ ]{0,4}(?:[:：]|->|→|=>)[*_ \t]*
     |(?m:^)[ \t]*(?:\#{1,6}[ \t]*|\*\*)(?:\d+[.)]\s*)?(?:final\ |the\ )?answers?[*_: ]{0,6}(?=\n)
+    |\b(?:roots|zeros)\ are[*_ ]{0,4}[:：][*_ \t]*(?=\n)
     |[【\[]\s*(?:最终)?答案\s*[】\]][*_:： \t]*|(?:最终)?(?:答案|答)\s*(?:应该|应)?(?:是|为|选|：|:)+[*_ \t]*[：:]?
     |故选\s*[：:]?|因此选\s*[：:]?|应选\s*[：:]?""",
     re.IGNORECASE | re.VERBOSE,
@@ -297,6 +326,8 @@ _WORDS = (
     "option",
     "choice",
     "output",
+    "roots are",
+    "zeros are",
     "答",
     "故选",
     "因此选",
@@ -350,7 +381,7 @@ def _stated(document: Document) -> Extraction | None:
         if is_a and not re.search(r"[\d\\]", answer) and not document.is_value(answer):
             continue
         if _DIGIT.search(text, match.end() + stop + 1) and (
-            match[0][:8].lower() == "solution" or _TAKEN_BACK.search(text, match.end() + stop)
+            match[0][:8].lower() in ("solution", "roots ar", "zeros ar") or _TAKEN_BACK.search(text, match.end() + stop)
         ):
             continue  # one of a step, or taken back
         final = "final" in match[0].lower() or _FINAL_BEFORE.search(before)
@@ -566,6 +597,18 @@ def find(
     return NONE
 
 
+def _is_bare(document: Document) -> bool:
+    """Whether a text is a value and no more, as base models answer before they invent a next problem."""
+    line = document.text.strip()
+    return (
+        "\n" not in line
+        and len(line) <= 60
+        and line[:2] != "1."
+        and bool(_DIGIT.search(line))
+        and document.is_value(clean(line))
+    )
+
+
 def _own(document: Document) -> Document:
     """The document up to where it runs on into a next problem; a problem repeated before any answer is no run-on."""
     text = document.text
@@ -574,7 +617,7 @@ def _own(document: Document) -> Document:
         if cut is None:
             return document
         before = document.part(text[: cut.start()])
-        if _is_stated(before):
+        if _is_stated(before) or _is_bare(before):
             return before
         cut = _RUN_ON.search(text, cut.end())
     return document

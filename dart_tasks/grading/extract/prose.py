@@ -46,9 +46,18 @@ _WORDED = re.compile(
     re.IGNORECASE,
 )
 _SCALE = re.compile(r"\s+(?:(?:and\s+)?a\s+half|hundred|thousand|million|billion|trillion)s?\b", re.IGNORECASE)
+_OF_TWO_UNITS = re.compile(
+    r"(\d+ ?(?:hours?|hrs?|h))(?:,? and |, | )(\d+ ?(?:minutes?|mins?|m)\b)"
+    r"|(\d+ ?(?:minutes?|mins?))(?:,? and |, | )(\d+ ?(?:seconds?|secs?|s)\b)"
+)
 _OPERATOR_AFTER = re.compile(r"\s*(?:\w{1,15}\s*)?(?:[*×÷+=]|(?<=\s)[-/x–−](?=\s))\s*(?:[$＄(\d.\\]|frac|sqrt)")
 _SPACED_THOUSANDS = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
 _SIDES = re.compile(r"(?<![<>!:\\])=|\\(?:approx|equiv)(?![a-z])")
+_DECIMAL = re.compile(r"-?\d*\.\d+\W{0,3}")
+_EXACT = re.compile(r"\\(?:[dt]?frac|sqrt|pi)(?![a-z])|[√π]")
+_APPROX_LAST = re.compile(r"\\approx(?![a-z])[^=]*$")
+_ABOUT = re.compile(r"\s*(?:≈|,? or (?:about|approximately|roughly) )\s*\$?")
+_NAMES_APART = re.compile(r"(?:[,;]|\\q?quad|\\text\s*\{\s*(?:and|or)\s*\})(?:\\[ ,;]|\\q?quad|\s)*")
 _LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z]*\})")
 _BETWEEN = re.compile(r"\s*(?:,|;|、|,?\s*(?:and|or|和|或)\s*)\s*")
 _NAMED = re.compile(r"\\?[A-Za-z]+(?:_\w|_\{\w+\})?(?:\(\w\))?\s*=")
@@ -77,6 +86,10 @@ def _values(sentence: str, asked: Asked, is_value: IsValue) -> list[_Value]:
             or not _LETTER.search(before[0])
             or not (asked.equation or _LETTER.search(right) or _NAMED.match(content))
         )
+        if _states_names(content):
+            computed = False  # x_1 = 0, x_2 = 5
+        elif before and _DECIMAL.fullmatch(right) and _EXACT.search(before[-1]) and _APPROX_LAST.search(content):
+            right, computed = rf"{before[-1]} \approx {right}", True
         value = next((side for side in ((right, content) if computed else (content, right)) if is_value(side)), "")
         if value:
             found.append(_Value(formula.start(), formula.end(), value, value != content))
@@ -104,6 +117,10 @@ def _numbers(sentence: str, start: int, end: int, is_value: IsValue) -> list[_Va
         if match is None:
             break
         position = match.end()
+        if (parts := _OF_TWO_UNITS.match(sentence, match.start(), end)) is not None:
+            found.append(_Value(match.start(), parts.end(), " ".join(part for part in parts.groups() if part)))
+            position = parts.end()
+            continue
         scale = _SCALE.match(sentence, position, end)
         position = scale.end() if scale else position
         if _OPERATOR_AFTER.match(sentence, position, end):
@@ -124,6 +141,13 @@ def _listed(sentence: str, values: list[_Value]) -> list[_Value]:
         between = sentence[previous.end : value.start] if previous else ""
         if (
             previous is not None
+            and _DECIMAL.fullmatch(value.text)
+            and _ABOUT.fullmatch(between)
+            and _EXACT.search(previous.text)
+        ):
+            joined[-1] = _Value(previous.start, value.end, rf"{previous.text} \approx {value.text}")
+        elif (
+            previous is not None
             and len(between) < 12
             and _BETWEEN.fullmatch(between)
             and not (value.reduced or previous.reduced)
@@ -135,6 +159,12 @@ def _listed(sentence: str, values: list[_Value]) -> list[_Value]:
         else:
             joined.append(value)
     return joined
+
+
+def _states_names(formula: str) -> bool:
+    """Whether a formula gives values to two names or more: x_1 = 0, x_2 = 5."""
+    parts = _NAMES_APART.split(formula) if formula.count("=") > 1 else []
+    return len(parts) > 1 and all(part.count("=") == 1 and _NAMED.match(part) for part in parts)
 
 
 def lists_names(text: str) -> bool:
@@ -161,8 +191,34 @@ _REASON = re.compile(
     r"|check))\b.*",
     re.I | re.S,
 )
+# where or in comparison with what: of the value that stands before
+_ATTAINED = re.compile(
+    r"(?:,\s|\sand\s|\s)(?:(?:which|it|this)\s+(?:is\s+|value\s+is\s+)?)?"
+    r"(?:(?:attained|achieved|reached|occurs|occurring)(?:,)?\s+(?:at|when|for|if|only)\b|with equality\b).*",
+    re.I | re.S,
+)
+_COMPARED = re.compile(
+    rf",\s+(?:which is |that is |or )?{_CURRENCY}?\d[\d,.]*(?:\s\w+){{0,2}}"
+    r"\s(?:more|fewer|less|older|younger|taller|shorter|longer)\s+than\b.*",
+    re.I | re.S,
+)
+_THUS = re.compile(
+    r".*[,;.]\s+(?:and\s+)?(?:so|thus|hence|therefore),?\s+"
+    r"((?:the|there|her|his|their|its|our)\s.{0,80}?\b(?:is|are|was|equals)\s.*)",
+    re.I | re.S,
+)
+_WEEKDAYS = re.compile(r"\b(?<!after )(?<!from )(?<!before )(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day\b")
+_MONTHS = re.compile(
+    r"\b(?<!after )(?<!from )(?<!before )"
+    r"(?:January|February|March|April|May|June|July|August|September|October|November|December)\b"
+)
 _EMPHASIS = re.compile(r"\*\*([^*\n]{1,300})\*\*|__([^_\n]{1,300})__")
-_COMPUTED = re.compile(r"(?:[=≈≅]|\brounds? (?:up |down |off )?to)\s*$")
+_TYPED = re.compile(r"(?=.*[√π])(?!.*(?:[A-Za-z]{2}|=))(?=.*\d).{1,60}")  # 3 + √2
+_COMPUTED = re.compile(
+    r"(?:[=≈≅]|\brounds? (?:up |down |off )?to|\b(?:minus|plus|times|by) [\w.,]+ (?:is|makes|gives|leaves|equals))\s*$"
+)
+_OPERAND_AFTER = re.compile(rf"\s+(?:minus|plus|times|divided by|multiplied by)\s+{_CURRENCY}?\d")
+_OPERAND_BEFORE = re.compile(r"\d\s+(?:minus|plus|times|divided by|multiplied by)\s+$")
 _OF_AMOUNT = (  # "a total of 5" gives its value, "a book of 250 pages" does not
     r"(?:total|sum|amount|number|profit|cost|price|average|mean|value|length|area|age|speed|distance|maximum|minimum"
     r"|volume|perimeter|rate|ratio|difference|product|probability|score|loss|gain|result|answer|savings?|weight|height"
@@ -171,7 +227,8 @@ _OF_AMOUNT = (  # "a total of 5" gives its value, "a book of 250 pages" does not
     r"|term)s? "
 )
 _CIRCUMSTANCE = re.compile(
-    r"\b(?:in|after|per|every|each|within|than|out of|if|when|from|during|over|until|at)"
+    r"\b(?:in|after|per|every|each|within|than|out of|if|when|from|during|over|until|at"
+    r"|after (?:paying|spending|giving|buying|selling|using|losing|eating|subtracting|deducting|removing))"
     r"(?:\s+(?:the|those|these|this|all|only|her|his|their|its|first|last|next|other|a|total|of|remaining)){0,3}\s+$"
     r"|\bfor"
     rf"(?:\s+(?:the|those|these|all|each|every)){{0,2}}\s+$|\b(?!{_OF_AMOUNT})[a-z]+ of (?:the |all |these |those )?$",
@@ -183,6 +240,7 @@ _BOUND = re.compile(
     r"|below|between|either|exceeds?)\s+(?:\w+\s+)?|(?<![=-])[<>≤≥]=?\s*)$",
     re.IGNORECASE,
 )
+_LIMIT = re.compile(r"\b(?:at least|at most|(?:no )?(?:more|less|fewer|greater) than)\s+[*$\\(]*$", re.IGNORECASE)
 _DENIED = re.compile(r"(?:\bnot|n't(?: be)?)\s+(?:\w+\s+)?$", re.IGNORECASE)
 _DENIED_AFTER = re.compile(r"\W{0,3}\s*(?:is|are|was|would be)(?:n't| (?:not|wrong|incorrect))\b", re.IGNORECASE)
 _HEDGE = re.compile(r"\b(?:or|unless|maybe|perhaps|possibly|(?:not|n't) (?:be )?sure)\b", re.IGNORECASE)
@@ -225,7 +283,19 @@ def value_in(sentence: str, document: Document, bounds: bool = True) -> str:
         return ""
     if truth and (asked.truth or not asked.number):
         return truth
+    if asked.calendar and (named := (_MONTHS if asked.calendar == "month" else _WEEKDAYS).findall(sentence)):
+        return str(named[-1])
     told = _REASON.sub("", sentence)
+    if not asked.place:
+        told = _ATTAINED.sub("", told)
+    if not asked.more:
+        told = _COMPARED.sub("", told)
+    if (
+        (conclusion := _THUS.match(told)) is not None
+        and re.search(r"\d", conclusion[1])
+        and (not asked.nouns or any(stem(word) in asked.nouns for word in conclusion[1].lower().split()))
+    ):
+        told = conclusion[1]
     value = _best(told, document, bounds) or (_best(sentence, document, bounds) if told != sentence else "") or truth
     return "" if hints(document.question).choices and re.fullmatch("[A-Za-z]", value) else value  # a name in passing
 
@@ -248,7 +318,14 @@ def _letters(sentence: str, last: bool) -> str:
 def _best(sentence: str, document: Document, bounds: bool) -> str:
     asked = asked_by(document.question)
     values = _values(sentence, asked, document.is_value)
-    emphasised = [
+    emphasised = _listed(
+        sentence.replace("**", "  ").replace("__", "  "),
+        [
+            _Value(bold.start(), bold.end(), text)
+            for bold in _EMPHASIS.finditer(sentence)
+            if _TYPED.fullmatch(text := clean(bold[0])) and document.is_value(text)
+        ],
+    ) or [
         value
         for bold in _EMPHASIS.finditer(sentence)
         for value in values
@@ -273,9 +350,20 @@ def _best(sentence: str, document: Document, bounds: bool) -> str:
             _DENIED.search(sentence, max(0, value.start - 30), value.start) or _DENIED_AFTER.match(sentence, value.end)
         )
     ]
+    values = [
+        value
+        for value in values
+        if not (
+            _OPERAND_AFTER.match(sentence, value.end)
+            or _OPERAND_BEFORE.search(sentence, max(0, value.start - 20), value.start)
+        )
+    ] or values
     free = [value for value in values if not _BOUND.search(sentence, max(0, value.start - 30), value.start)]
-    if not free and not bounds:
-        return ""
+    if not free and (not bounds or not asked.extreme):
+        values = [value for value in values if not _LIMIT.search(sentence, max(0, value.start - 30), value.start)]
+        free = values if bounds else []
+        if not free:
+            return ""
     values = free or values
     if not values:
         return ""
@@ -283,7 +371,7 @@ def _best(sentence: str, document: Document, bounds: bool) -> str:
     computed = [
         value
         for value in counted or values
-        if value.reduced or "=" in value.text or _COMPUTED.search(sentence, max(0, value.start - 20), value.start)
+        if value.reduced or "=" in value.text or _COMPUTED.search(sentence, max(0, value.start - 30), value.start)
     ]
     main = [value for value in counted or values if not _is_circumstance(sentence, value)]
     return (computed or main or counted or values)[-1].text
@@ -306,6 +394,7 @@ def _counted(sentence: str, values: list[_Value], asked: Asked) -> list[_Value]:
             (asked.percent and ("%" in value.text or words[:1] == ["percent"]))
             or (asked.money and (MONEY in value.text or words[:1] in (["dollar"], ["cent"])))
             or any(noun in words for noun in asked.nouns)
+            or (asked.more and words[:1] == ["more"])
             or (asked.nouns and _THERE_ARE.search(sentence, max(0, value.start - 40), value.start))
         ):
             of_them = index and re.fullmatch(
@@ -441,6 +530,8 @@ def read_clause(text: str, document: Document, colon: bool) -> tuple[str, str, b
     if stripped[len(whole) : len(whole) + 1] != "$" and re.search(r"\d!$", whole) and "\\" not in whole:
         whole = whole[:-1]  # an exclamation, outside of formulas
     whole = _LEAD.sub("", unboxed(whole))
+    if whole.count("**") % 2:
+        whole = f"**{whole}"  # of which the first mark was taken off with the cue
     clause = _TAIL.sub("", whole)
     answer = clean(clause)
     words = len(re.findall(r"[A-Za-z]{2,}", FORMULA.sub(" ", clause)))

@@ -142,6 +142,9 @@ def clock_time(text: str) -> tuple[int, int, str] | None:
     return (12, 0, "p" if twelve[1] == "noon" else "a") if twelve else None
 
 
+_NUMERAL = re.compile(r"[-$]?\d[\d.,/]*")
+
+
 def spelt_number(text: str) -> tuple[int, str] | None:
     """A whole number in words and what follows it: "twenty-five apples" is (25, "apples")."""
     words = text.lower().replace("-", " ").split()
@@ -162,7 +165,8 @@ def spelt_number(text: str) -> tuple[int, str] | None:
     if (
         not used
         or words[used - 1] == "and"
-        or set(words[used:]) & (NUMBER_WORDS.keys() | SCALES.keys() | {"half", "point", "and"})
+        or set(words[used:]) & (NUMBER_WORDS.keys() | SCALES.keys() | {"half", "point", "and", "or"})
+        or any(_NUMERAL.fullmatch(word) for word in words[used:])
     ):
         return None
     return total + current, " ".join(words[used:])
