@@ -289,7 +289,7 @@ _STATED = re.compile(
     |[*_ ]{0,4}[:：]|=|\ +[-–—]\ )[*_ \t]*
     |(?m:^)[ \t#>*_-]*(?:Output|A|Ans|Answer)[*_ ]{0,4}(?:[:：]|->|→|=>)[*_ \t]*
     |(?m:^)[ \t]*(?:\#{1,6}[ \t]*|\*\*)(?:\d+[.)]\s*)?(?:final\ |the\ )?answers?[*_: ]{0,6}(?=\n)
-    |\b(?:roots|zeros)\ are[*_ ]{0,4}[:：][*_ \t]*(?=\n)
+    |\b(?:roots|zeros)(?:\ of\ [^.:\n]{1,40})?\ are[*_ ]{0,4}[:：][*_ \t]*(?=\n)
     |[【\[]\s*(?:最终)?答案\s*[】\]][*_:： \t]*|(?:最终)?(?:答案|答)\s*(?:应该|应)?(?:是|为|选|：|:)+[*_ \t]*[：:]?
     |故选\s*[：:]?|因此选\s*[：:]?|应选\s*[：:]?""",
     re.IGNORECASE | re.VERBOSE,
@@ -326,8 +326,8 @@ _WORDS = (
     "option",
     "choice",
     "output",
-    "roots are",
-    "zeros are",
+    "roots",
+    "zeros",
     "答",
     "故选",
     "因此选",
@@ -381,7 +381,7 @@ def _stated(document: Document) -> Extraction | None:
         if is_a and not re.search(r"[\d\\]", answer) and not document.is_value(answer):
             continue
         if _DIGIT.search(text, match.end() + stop + 1) and (
-            match[0][:8].lower() in ("solution", "roots ar", "zeros ar") or _TAKEN_BACK.search(text, match.end() + stop)
+            match[0].lower().startswith(("solution", "roots", "zeros")) or _TAKEN_BACK.search(text, match.end() + stop)
         ):
             continue  # one of a step, or taken back
         final = "final" in match[0].lower() or _FINAL_BEFORE.search(before)

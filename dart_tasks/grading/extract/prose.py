@@ -56,7 +56,7 @@ _SIDES = re.compile(r"(?<![<>!:\\])=|\\(?:approx|equiv)(?![a-z])")
 _DECIMAL = re.compile(r"-?\d*\.\d+\W{0,3}")
 _EXACT = re.compile(r"\\(?:[dt]?frac|sqrt|pi)(?![a-z])|[√π]")
 _APPROX_LAST = re.compile(r"\\approx(?![a-z])[^=]*$")
-_ABOUT = re.compile(r"\s*(?:≈|,? or (?:about|approximately|roughly) )\s*\$?")
+_ABOUT = re.compile(r"\s*(?:≈|,? (?:or|which is) (?:about|approximately|roughly) )\s*\$?")
 _NAMES_APART = re.compile(r"(?:[,;]|\\q?quad|\\text\s*\{\s*(?:and|or)\s*\})(?:\\[ ,;]|\\q?quad|\s)*")
 _LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z]*\})")
 _BETWEEN = re.compile(r"\s*(?:,|;|、|,?\s*(?:and|or|和|或)\s*)\s*")
@@ -192,11 +192,12 @@ _REASON = re.compile(
     re.I | re.S,
 )
 # where or in comparison with what: of the value that stands before
-_ATTAINED = re.compile(
+_AT = (
     r"(?:,\s|\sand\s|\s)(?:(?:which|it|this)\s+(?:is\s+|value\s+is\s+)?)?"
-    r"(?:(?:attained|achieved|reached|occurs|occurring)(?:,)?\s+(?:at|when|for|if|only)\b|with equality\b).*",
-    re.I | re.S,
+    r"(?:(?:attained|achieved|reached|occurs|occurring)(?:,)?\s+(?:at|when|for|if|only)\b|with equality\b"
 )
+_ATTAINED = re.compile(rf"{_AT}).*", re.I | re.S)
+_EXTREME_AT = re.compile(rf"{_AT}|(?:at|when|for|if)\s+[$\\(]*[a-z]\s*=).*", re.I | re.S)
 _COMPARED = re.compile(
     rf",\s+(?:which is |that is |or )?{_CURRENCY}?\d[\d,.]*(?:\s\w+){{0,2}}"
     r"\s(?:more|fewer|less|older|younger|taller|shorter|longer)\s+than\b.*",
@@ -285,17 +286,18 @@ def value_in(sentence: str, document: Document, bounds: bool = True) -> str:
         return truth
     if asked.calendar and (named := (_MONTHS if asked.calendar == "month" else _WEEKDAYS).findall(sentence)):
         return str(named[-1])
-    told = _REASON.sub("", sentence)
-    if not asked.place:
-        told = _ATTAINED.sub("", told)
-    if not asked.more:
-        told = _COMPARED.sub("", told)
+    told = sentence
     if (
         (conclusion := _THUS.match(told)) is not None
         and re.search(r"\d", conclusion[1])
         and (not asked.nouns or any(stem(word) in asked.nouns for word in conclusion[1].lower().split()))
     ):
         told = conclusion[1]
+    told = _REASON.sub("", told)
+    if not asked.place:
+        told = (_EXTREME_AT if asked.extreme else _ATTAINED).sub("", told)
+    if not asked.more:
+        told = _COMPARED.sub("", told)
     value = _best(told, document, bounds) or (_best(sentence, document, bounds) if told != sentence else "") or truth
     return "" if hints(document.question).choices and re.fullmatch("[A-Za-z]", value) else value  # a name in passing
 
