@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
 
+from dart_tasks.console import printable
 from dart_tasks.licences import Licence, Source, chosen_licence, licence_label, licence_metadata
 
 __all__ = ["Result", "dataset_card", "markdown_text", "model_card"]
@@ -142,8 +143,8 @@ def dataset_card(
 
 
 def markdown_text(text: str) -> str:
-    """``text`` as inert Markdown: no HTML, no table breaks, no links, one line."""
-    escaped = html.escape(" ".join(text.split()), quote=False)
+    """``text`` as inert Markdown: no HTML, no table breaks, no links, no terminal codes, one line."""
+    escaped = html.escape(printable(" ".join(text.split())), quote=False)
     return "".join(f"\\{char}" if char in "\\`*_[]|#~" else char for char in escaped)
 
 

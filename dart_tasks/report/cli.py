@@ -30,7 +30,12 @@ Examples:
     no_args_is_help=True,
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a self-contained page with failures.")
+@click.option(
+    "--html",
+    "html_path",
+    type=click.Path(path_type=Path),
+    help="Write a self-contained page with responses to read, wrong and right ones.",
+)
 @click.option("--markdown", "markdown_path", type=click.Path(path_type=Path), help="Write the report as Markdown.")
 @click.option(
     "--label",
@@ -39,6 +44,13 @@ Examples:
     help="A name for each run, in order (repeat the option); a file with several prompt variants holds several runs.",
 )
 @click.option("--max-failures", default=100, show_default=True, type=click.IntRange(0), help="Failures shown per task.")
+@click.option(
+    "--max-right",
+    default=100,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Items without a wrong response that the page shows per task, a fixed sample of them.",
+)
 @click.option("--math-verify", is_flag=True, help="Also show how often Math-Verify agrees with our verdicts.")
 @click.option(
     "--regrade", "is_regrade", is_flag=True, help="FILES are sample logs: grade them again, list differences."
@@ -59,6 +71,7 @@ def command(
     markdown_path: Path | None,
     labels: tuple[str, ...],
     max_failures: int,
+    max_right: int,
     math_verify: bool,
     is_regrade: bool,
     card_path: Path | None,
@@ -110,7 +123,7 @@ def command(
         if html_path:
             from dart_tasks.report.page import html_page
 
-            _write(html_path, html_page(runs, max_failures, extra))
+            _write(html_path, html_page(runs, max_failures, max_right, extra))
         if card_path:
             from dart_tasks.report.model_card import card_of_run
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dart_tasks.problems.benchmarks import BENCHMARKS, SUITE
 from dart_tasks.report.published import published_table
 from dart_tasks.report.results import Item, Run, Score, TaskResult
-from dart_tasks.report.significance import Comparison, compare
+from dart_tasks.report.significance import Comparison, compare, holm, wilson
 
 __all__ = [
     "Cell",
@@ -22,6 +23,7 @@ __all__ = [
     "notes",
     "pairs",
     "percent",
+    "right_sample",
     "score_table",
 ]
 
@@ -45,12 +47,17 @@ class ScoreTable:
 
 @dataclass(frozen=True)
 class Group:
-    """Accuracy of one group of items (a level, an answer type) in one run."""
+    """Accuracy of one group of items (a level, an answer type) in one run, with its 95% interval over items."""
 
     facet: str
     name: str
     n_items: int
     accuracy: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95% interval over the items."""
+        return wilson(self.accuracy, self.n_items)
 
 
 @dataclass(frozen=True)
@@ -151,8 +158,18 @@ def failures(task: TaskResult, limit: int) -> list[Item]:
     return sorted(wrong, key=lambda item: (item.accuracy, item.id))[:limit]
 
 
+def right_sample(task: TaskResult, limit: int) -> list[Item]:
+    """At most ``limit`` of the items with no wrong response: a sample that depends on ids alone, in their order."""
+    right = [item for item in task.items if item.accuracy == 1]
+    chosen = sorted(right, key=lambda item: hashlib.sha256(item.id.encode("utf-8", "surrogatepass")).digest())[:limit]
+    return sorted(chosen, key=lambda item: item.id)
+
+
 def pairs(runs: Sequence[Run]) -> list[Pair]:
-    """Every two runs compared on each task that both have samples of, and over all of those together."""
+    """Every two runs compared on each task that both have samples of, and over all of those together.
+
+    The p-values are corrected for all of these tests.
+    """
     found = []
     for index, first in enumerate(runs):
         for second in runs[index + 1 :]:
@@ -168,7 +185,8 @@ def pairs(runs: Sequence[Run]) -> list[Pair]:
                 together = compare([_accuracies(task) for task, _ in shared], [_accuracies(task) for _, task in shared])
                 if together:
                     found.append(Pair(f"mean of {len(shared)}", first.label, second.label, together))
-    return found
+    corrected = holm([pair.result.p_value for pair in found])
+    return [replace(pair, result=replace(pair.result, corrected_p=p)) for pair, p in zip(found, corrected, strict=True)]
 
 
 def _accuracies(task: TaskResult) -> dict[str, float]:

@@ -10,6 +10,7 @@ from dart_tasks.console import printable, stdout_console
 from dart_tasks.report.results import Run, Score
 from dart_tasks.report.summary import (
     Cell,
+    Group,
     Pair,
     ScoreTable,
     flag_counts,
@@ -23,7 +24,7 @@ from dart_tasks.report.summary import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["markdown", "pair_line", "print_terminal"]
+__all__ = ["interval_text", "markdown", "pair_line", "pairs_note", "print_terminal"]
 
 _SHORT = {
     "CollegeMath": "College",
@@ -53,10 +54,24 @@ def pair_line(pair: Pair) -> str:
         f"{pair.title}: {pair.second} vs {pair.first}: {100 * result.difference:+.1f} points "
         f"(95% {100 * result.low:+.1f} to {100 * result.high:+.1f}, {result.n_items:,} items"
     )
-    if result.p_value is not None:
+    if result.test == "McNemar":
         line += f"; only {pair.second} right {result.only_second}, only {pair.first} right {result.only_first}"
-        line += f", McNemar p = {result.p_value:.2g}"
+    line += f", {result.test} p = {result.p_value:.2g}, corrected {result.corrected_p:.2g}"
     return f"{line}): {'significant' if result.significant else 'not significant'} at 5%"
+
+
+def pairs_note(found: Sequence[Pair]) -> str:
+    """How the comparisons were tested, and for how many tests they are corrected."""
+    return (
+        f"Comparisons: {len(found):,} test{'s' * (len(found) != 1)}, judged by p-values corrected for all of them "
+        "together (Holm); the 95% intervals are not. McNemar's exact test where every item is wholly right or "
+        "wrong, else a paired sign-flip test of the mean accuracy over items."
+    )
+
+
+def interval_text(group: Group) -> str:
+    """A group's 95% interval, in percent."""
+    return " to ".join(map(percent, group.interval))
 
 
 def _sampled_scores(run: Run) -> list[tuple[str, str]]:
@@ -97,17 +112,20 @@ def markdown(runs: Sequence[Run], extra: Sequence[str] = ()) -> str:
             "",
             "## Comparisons on the same items",
             "",
+            markdown_text(pairs_note(found)),
+            "",
             *(f"- {markdown_text(pair_line(pair))}" for pair in found),
         ]
     for run in runs:
         rows = [
-            (task.title, group.facet.replace("_", " "), group.name, percent(group.accuracy), f"{group.n_items:,}")
+            (task.title, group.facet.replace("_", " "), group.name, percent(group.accuracy), interval_text(group),
+             f"{group.n_items:,}")
             for task in run.tasks
             for group in groups(task)
-        ]
+        ]  # fmt: skip
         if rows:
             lines += ["", f"## {markdown_text(run.label)}: by group", ""]
-            lines += _markdown_table(("benchmark", "by", "group", "accuracy", "items"), rows)
+            lines += _markdown_table(("benchmark", "by", "group", "accuracy", "95% (Wilson)", "items"), rows)
         flags = [(task.title, name, f"{count:,}") for task in run.tasks for name, count in flag_counts(task).items()]
         if flags:
             lines += ["", f"## {markdown_text(run.label)}: how answers were found", ""]
@@ -130,9 +148,10 @@ def print_terminal(runs: Sequence[Run], extra: Sequence[str] = ()) -> None:
     for run in runs:
         for metric, score in _sampled_scores(run):
             console.print(Text(printable(f"{run.label}: {metric}: {score}")))
-    for pair in pairs(runs):
+    found = pairs(runs)
+    for pair in found:
         console.print(Text(printable(pair_line(pair))))
-    for note in [*notes(runs, table), *extra]:
+    for note in [*([pairs_note(found)] if found else []), *notes(runs, table), *extra]:
         console.print(Text(printable(f"- {note}")))
 
 

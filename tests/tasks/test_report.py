@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -19,11 +21,13 @@ from dart_tasks.files import DataError
 from dart_tasks.grading import GRADER_VERSION
 from dart_tasks.problems.benchmarks import SUITE
 from dart_tasks.report.cli import command
+from dart_tasks.report.page import html_page
 from dart_tasks.report.plots import Bar, bar_chart
 from dart_tasks.report.published import published_table
-from dart_tasks.report.results import Run, Score, TaskResult, read_runs, told_apart
-from dart_tasks.report.significance import compare, mcnemar_p
-from dart_tasks.report.summary import notes, score_table
+from dart_tasks.report.results import Graded, Item, Run, Score, TaskResult, read_runs, told_apart
+from dart_tasks.report.significance import compare, holm, mcnemar_p, sign_flip_p, wilson
+from dart_tasks.report.summary import notes, pairs, right_sample, score_table
+from dart_tasks.report.text import markdown, pair_line, pairs_note
 
 TASKS = ["dart_math_mini_math", "dart_math_mini_gsm8k"]
 NASTY = "<script>alert(1)</script> [red]text[/red] \x1b[31m"
@@ -74,6 +78,8 @@ def test_terminal_shows_scores_comparisons_and_escaped_text(runs: tuple[Path, Pa
     assert "weak-[red]<b>" in output and "strong" in output
     assert "100.0" in output
     assert "GSM8K (mini): strong vs weak-[red]<b>: +100.0 points" in output
+    assert "Comparisons: 3 tests, judged by p-values corrected for all of them together (Holm)" in output
+    assert "McNemar p = 6e-08, corrected 1.8e-07" in output
     assert "McNemar p = 6e-08" in output and ": significant at 5%" in output
     assert "\x1b" not in output
 
@@ -102,6 +108,8 @@ def test_page_is_self_contained_and_escaped(runs: tuple[Path, Path], tmp_path: P
     assert "&lt;script&gt;alert(1)&lt;/script&gt; [red]text[/red] \\x1b[31m" in text
     assert text.count("<svg") >= 4
     assert "25 of 25 items with a wrong response" in text
+    assert "Comparisons: 3 tests, judged by p-values corrected for all of them together (Holm)" in text
+    assert 'class="whisker"' in text and "95% intervals over items" in text
 
 
 def test_failures_shown_are_limited(runs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -114,6 +122,8 @@ def test_markdown_has_groups_and_inert_text(runs: tuple[Path, Path], tmp_path: P
     text = (tmp_path / "r.md").read_text()
     assert "| MATH (mini) | level | 1 | 100.0 |" in text
     assert "| MATH (mini) | level | 5 | 0.0 |" in text
+    assert "| MATH (mini) | level | 1 | 100.0 | 51.0 to 100.0 | 4 |" in text
+    assert "Comparisons: 3 tests, judged by p-values corrected for all of them together (Holm)" in text
     assert "weak-\\[red\\]&lt;b&gt;" in text
     assert "responses were likely truncated" in text
 
@@ -406,8 +416,134 @@ def test_several_responses_are_compared_by_bootstrap() -> None:
     before = {str(i): 0.25 for i in range(50)}
     after = {str(i): 0.75 if i % 5 else 0.25 for i in range(50)}
     result = compare([before], [after])
-    assert result is not None and result.p_value is None
+    assert result is not None and (result.test, result.p_value) == ("sign-flip", pytest.approx(1 / 50_001))
     assert 0 < result.low < result.difference < result.high and result.significant
+
+
+def test_holm_by_hand() -> None:
+    """The smallest is multiplied by 4, the next by 3 (3 x 0.02), ...; never below one before it, never above 1."""
+    assert holm([0.04, 0.01, 0.02, 0.9]) == pytest.approx([0.08, 0.04, 0.06, 0.9])
+    assert holm([0.03, 0.02, 0.6]) == pytest.approx([0.06, 0.06, 0.6])
+    assert holm([0.7, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_wilson_by_hand() -> None:
+    assert wilson(0.5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)
+    assert wilson(0.0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    assert wilson(1.0, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
+
+
+def sampled_run(label: str, accuracies: dict[str, list[float]], k: int) -> Run:
+    """A run with ``round(accuracy * k)`` right ones of k responses to each item of each task."""
+    verdict = {"answer": "1", "source": "boxed", "explicit": True, "reason": "same", "flags": ()}
+    tasks = []
+    for name, values in accuracies.items():
+        items = tuple(
+            Item(f"{n:03}", "?", "1", {}, tuple(
+                Graded(**verdict, correct=trial < round(value * k), response="1", truncated=False) for trial in range(k)
+            ))
+            for n, value in enumerate(values)
+        )  # fmt: skip
+        score = {"acc": Score(sum(values) / len(values), None)}
+        size = len(values)
+        tasks.append(TaskResult(name, "generic", "1", "1", "alpaca", 0, k, size, size, score, items))
+    return Run(label, label, Path("results.json"), "today", tuple(tasks))
+
+
+def test_runs_of_different_k_have_a_p_value() -> None:
+    one = sampled_run("one", {"a": [1.0, 0.0, 0.0, 0.0] * 10}, 1)
+    four = sampled_run("four", {"a": [1.0, 0.5, 0.25, 0.0] * 10}, 4)
+    (pair,) = pairs([one, four])
+    assert pair.result.test == "sign-flip" and pair.result.p_value < 0.001 and pair.result.significant
+    assert "sign-flip p = " in pair_line(pair)
+    assert pairs([one, four]) == pairs([one, four])  # a fixed seed
+    (equal,) = pairs([one, sampled_run("same", {"a": [1.0, 0.0, 0.0, 0.0] * 10}, 4)])
+    assert equal.result.p_value == 1.0 and not equal.result.significant
+
+
+@given(st.lists(st.sampled_from([-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0]), min_size=1, max_size=8))
+def test_sign_flip_is_the_share_of_sign_patterns_at_least_as_extreme(differences: list[float]) -> None:
+    observed = abs(sum(differences))
+    patterns = [abs(sum(s * d for s, d in zip(signs, differences, strict=True)))
+                for signs in product((-1, 1), repeat=len(differences))]  # fmt: skip
+    exact = sum(total >= observed - 1e-9 for total in patterns) / len(patterns)
+    assert sign_flip_p([np.array(differences)]) == pytest.approx(exact, abs=0.012)
+
+
+def test_comparisons_are_corrected_for_all_that_are_shown() -> None:
+    """On one of seven benchmarks, nine items to one speak for the second run: p = 0.021 alone, chance in 8 tests."""
+    names = "abcdefg"
+    equal = [1.0, 0.0] * 5
+    first = sampled_run("first", dict.fromkeys(names, equal) | {"a": [0.0] * 9 + [1.0]}, 1)
+    second = sampled_run("second", dict.fromkeys(names, equal) | {"a": [1.0] * 9 + [0.0]}, 1)
+    found = pairs([first, second])
+    assert [pair.title for pair in found] == [*names, "mean of 7"]
+    alone = found[0].result
+    assert alone.p_value == pytest.approx(22 / 1024)
+    # the mean is the same ten items, so its p is much the same: 8 x the smaller, then 7 x the larger or the same again
+    assert alone.corrected_p == pytest.approx(8 * min(pair.result.p_value for pair in found), rel=0.2)
+    assert not any(pair.result.significant for pair in found)
+    assert pairs_note(found).startswith("Comparisons: 8 tests, judged by p-values corrected for all of them")
+
+
+def test_right_ones_are_a_fixed_sample() -> None:
+    (task,) = sampled_run("r", {"a": [1.0] * 50 + [0.0] * 5}, 1).tasks
+    shown = right_sample(task, 10)
+    assert len(shown) == 10 and [item.id for item in shown] == sorted(item.id for item in shown)
+    assert [item.id for item in shown] != [f"{n:03}" for n in range(10)]
+    assert shown == right_sample(replace(task, items=task.items[::-1]), 10)
+    assert {item.id for item in shown} < {item.id for item in right_sample(task, 20)}
+    assert len(right_sample(task, 100)) == 50
+
+
+def test_the_page_shows_right_responses_too_and_every_closed_row_has_reference_and_answer(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    report(*runs, "--html", tmp_path / "r.html", "--max-right", 3)
+    text = (tmp_path / "r.html").read_text()
+    solved = text.count('class="item sampled"')
+    assert solved == 3 + 6  # of the weak run's MATH; of both of the strong one's
+    assert "0 of 0 items with a wrong response, 3 of 25 without" in text
+    assert 'data-verdict="right"' in text and 'data-verdict="wrong"' in text
+    for value in ("all", "wrong", "right"):
+        assert f'<option value="{value}">' in text
+    rows = re.findall(r"<summary>(.*?)</summary>", text, re.DOTALL)
+    assert len(rows) == text.count("<details") > solved
+    assert all(re.search(r"reference: <b>.+</b>.*answer: <b class=\"(right|wrong)\">", row) for row in rows)
+    assert sum('class="wrong">-77</b>' in row for row in rows) == text.count('class="item"')
+    first_right = text.index('class="item sampled"')
+    assert text.index('class="item"') < first_right
+
+
+def test_hostile_answers_references_and_labels_are_escaped_everywhere() -> None:
+    run = sampled_run(NASTY, {NASTY: [1.0, 0.0]}, 2)
+    (task,) = run.tasks
+    graded = {"answer": NASTY, "reason": NASTY, "source": NASTY, "response": NASTY, "flags": (NASTY,)}
+    items = tuple(
+        replace(item, id=f"{NASTY}{n}", query=NASTY, reference=json.dumps(NASTY), metadata={"level": NASTY},
+                responses=tuple(replace(response, **graded) for response in item.responses))
+        for n, item in enumerate(task.items)
+    )  # fmt: skip
+    run = replace(run, tasks=(replace(task, items=items),))
+    page = html_page([run, replace(run, label="<img src=x onerror=alert(2)>")], 10, 10, [NASTY])
+    parser = _Scripts()
+    parser.feed(page)
+    assert (parser.scripts, parser.addresses) == (1, [])
+    assert "<script>alert(1)" not in page and "\x1b" not in page and page.count("<img") == 0
+    text = markdown([run, replace(run, label="other")])
+    assert "<script>" not in text
+    assert "\x1b" not in text
+
+
+def test_the_average_comes_first_on_the_page() -> None:
+    page = html_page([suite_run()], 1, 1)
+    assert re.findall(r"<th>(.*?)</th>", page)[:5] == ["model", "average", "in-domain", "out-of-domain", "MATH"]
+    cells = re.findall(r"<td>([\d.]+) ", page.split("<td>ours</td>")[1])
+    assert cells[:4] == ["35.0", "15.0", "45.0", "10.0"]
+    assert (
+        "@media (prefers-color-scheme: dark)" in page and 'class="scroll" tabindex="0"><table class="scores">' in page
+    )
 
 
 def test_charts_escape_labels() -> None:
