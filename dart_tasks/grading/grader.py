@@ -44,6 +44,9 @@ _FORMULA = re.compile(r"[\\$^_=<>]")
 MAX_WORDS = 80  # letters of a reference that is compared as text only
 
 
+_TEXT_GIVES = "equal to the value that the text gives"
+
+
 def grade(
     response: str,
     reference: Reference,
@@ -98,7 +101,9 @@ def judge(case: Case) -> Verdict:
     if found.answer:
         correct, reason = _judge(reference, found.answer, rules)
     if not correct and found.sentence:
-        correct, reason = max((correct, reason), _judge(reference, found.sentence, rules), key=lambda judged: judged[0])
+        said = _judge(reference, found.sentence, rules)
+        if said[1] != _TEXT_GIVES:  # of a sentence's values the one asked for was found
+            correct, reason = max((correct, reason), said, key=lambda judged: judged[0])
     # Of a reference of several sentences the answer found is a part, so the whole is sought where it was stated.
     is_part = isinstance(reference, str) and len(reference) > len(found.answer)
     may_end_in = is_part and not (correct and found.explicit) and found.source not in ("json", "boxed", "answer_tag")
@@ -264,7 +269,7 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
     said = () if _names_another_formula(answer, rules.question) else given_reading.said
     for left, right in [*product(expected.said, given_reading.nodes), *product(expected.nodes, said)]:
         if same(left, right, rules, budget):
-            return True, "equal to the value that the text gives"
+            return True, _TEXT_GIVES
     for value in _values_of_asked(answer, rules.question):
         if _compare(reference, value, rules)[0]:
             return True, "equal in value"
