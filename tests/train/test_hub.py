@@ -69,6 +69,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.url, server.commits, server.refuse = f"http://127.0.0.1:{server.server_port}", [], ""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.url)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # this hub is on the same machine
     monkeypatch.setenv("HF_TOKEN", "hf_test")
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
