@@ -97,6 +97,8 @@ HACKS = [
     Hack("in a tuple", r"\boxed{(4, 5)}", ("4", "5")),
     Hack("columns", r"\boxed{\begin{pmatrix} 4 \\ 5 \end{pmatrix}}", ("4", "5")),
     Hack("cases", r"\boxed{\begin{cases} 4 & x > 0 \\ 5 & x \le 0 \end{cases}}", ("4", "5")),
+    Hack("a hedge in words", r"\boxed{\text{four or } 5}", ("4", "5")),
+    Hack("a number in words beside another", r"\boxed{\text{four } 5}", ("4", "5")),
     Hack("equation of both", r"\boxed{4 = 5}", ("4", "5")),
     Hack("a range in words", "The answer is between 0 and 100.", ("4", "100", "0")),
     Hack("a range with to", r"\boxed{1 \text{ to } 10}", ("4", "10", "1")),

@@ -14,7 +14,7 @@ from dart_tasks.grading.extract.asked import Asked, asked_by, stem
 from dart_tasks.grading.extract.document import DISPLAY, FORMULA, Document, IsValue, formula_content
 from dart_tasks.grading.extract.dollars import MONEY
 from dart_tasks.grading.extract.unwrap import BOX, MAX_ANSWER, box_at, clean
-from dart_tasks.grading.parse.units import is_unit
+from dart_tasks.grading.parse.units import NUMBER_WORDS, is_unit
 from dart_tasks.grading.question import hints
 
 __all__ = [
@@ -460,6 +460,8 @@ _LABEL = re.compile(
 _ASIDE = re.compile(
     r"(?:\\[;,:! ]|\s)*\\text\s*\{\s*\(?(?:about|approximately|approx\.?|i\.e\.|or about|roughly)\b.*", re.I | re.S
 )
+_WORDS = re.compile(r"[a-z]{2,}")
+_SPELT = NUMBER_WORDS.keys() | {"or", "and"}
 _WORD = re.compile(r"\\text|(?<![\\A-Za-z])[A-Za-z]{2,}|[一-鿿]")
 _WORKED = re.compile(r"\\text\s*\{[^{}]{0,40}\b(?:so|thus|hence|therefore|gives|giving)\b[^{}]{0,20}\}", re.IGNORECASE)
 _CHOICE = re.compile(
@@ -482,7 +484,10 @@ def read_marked(content: str, source: str, document: Document) -> Extraction | N
     for shorter in (_LABEL.sub("", text), _ASIDE.sub("", text), _WORKED.split(text)[-1]):
         if shorter != text and document.is_value(clean(shorter)):
             return stated_answer(clean(shorter), source, text)
-    value = value_in(_plain(text), document, bounds=False) if " " in text and _WORD.search(text) else ""
+    words = {*_WORDS.findall(_plain(text).lower())}
+    is_hedge = bool(words) and words <= _SPELT  # "four or 5"
+    is_sentence = " " in text and not is_hedge and _WORD.search(text)
+    value = value_in(_plain(text), document, bounds=False) if is_sentence else ""
     return stated_answer(value or text, source, text)
 
 
