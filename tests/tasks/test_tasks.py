@@ -101,7 +101,13 @@ def test_num_fewshot_can_be_lowered(task_manager: Callable[..., Any]) -> None:
     assert prompts(task)[0].count("Question: ") == 2
 
 
-@pytest.mark.parametrize("words", ["--tasks dart_math_gsm8k", "--tasks dart_math_gsm8k_chat --apply_chat_template"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--tasks dart_math_gsm8k",
+        pytest.param("--tasks dart_math_gsm8k_chat --apply_chat_template", marks=pytest.mark.slow),
+    ],
+)
 def test_the_command_s_num_fewshot_is_the_number_of_exemplars(
     words: str, lm_eval_command: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -171,6 +171,7 @@ def test_a_finished_run_started_again_changes_nothing(sft: Sft, tmp_path: Path) 
     assert [path.name for path in (tmp_path / "out").glob("checkpoint-*")] == ["checkpoint-2"]
 
 
+@pytest.mark.slow  # its worker processes take a minute to start
 def test_loader_workers_change_nothing_also_after_a_resume(sft: Sft, tmp_path: Path) -> None:
     """Two epochs with dropout; with persistent workers, iterators are created in other places."""
     flags = ["--num_train_epochs", "2", "--max-length", "512", "--per_device_train_batch_size", "1"]

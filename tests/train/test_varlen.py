@@ -212,6 +212,7 @@ def test_one_that_is_asked_for_and_does_not_run_is_refused(
         choose_attention(name, CPU, True, build_config("llama"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("kernel")
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_run_with_it_ends_with_the_weights_of_packed_sdpa(

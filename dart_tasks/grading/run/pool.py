@@ -174,7 +174,7 @@ class _Shared:
         for item in rest:
             item.fail(error)
         for process in list(self.processes):
-            process.end()
+            process.kill()  # its thread, which may be reading from it at this moment, closes its pipes
 
 
 class _Stream:
@@ -259,7 +259,7 @@ class _Process:
             if time.monotonic() > deadline_s:
                 break
         if lines != [b"ready"]:
-            self._kill()
+            self.kill()
             self._errors.seek(0)
             last_words = self._errors.read().decode("utf-8", "replace").strip().splitlines()[-1:]
             self.end()
@@ -298,14 +298,15 @@ class _Process:
         return self._popen.poll() is None
 
     def end(self) -> None:
-        """Kill it, reap it and close its pipes."""
-        self._kill()
+        """Kill it and close its pipes; by the thread that reads from them, as a closed pipe's number is used anew."""
+        self.kill()
         self._selector.close()
         for file in (self._popen.stdin, self._popen.stdout, self._errors):
             assert file
             file.close()
 
-    def _kill(self) -> None:
+    def kill(self) -> None:
+        """Kill and reap it, from any thread."""
         with contextlib.suppress(ProcessLookupError):
             self._popen.kill()
         self._popen.wait()
