@@ -46,6 +46,7 @@ def synthesised_pool(output: Path) -> Path:
     command = ["dart-synth", "--preset", "demo", "--strategy", "vanilla", "-k", "8", "--limit", "300"]
     command += ["--model", str(BASE_MODEL_DIR), "--output", str(output)]
     print("$", *command, flush=True)
+    command[0] = str(Path(sys.executable).with_name(command[0]))  # of this environment, activated or not
     if subprocess.run(command, check=False).returncode:
         sys.exit("examples/grpo.py: dart-synth failed; its message stands above")
     return output
