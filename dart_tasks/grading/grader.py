@@ -38,7 +38,7 @@ from dart_tasks.grading.vote import classes
 __all__ = ["equal", "equivalence_classes", "extract", "grade", "judge", "readable", "settled"]
 
 _PROBABILITY = re.compile(r"\\Pr\b|\\mathbb\s*\{?\s*P\s*\}?|\bPr(?=\s*\()")
-_WORDS = re.compile(r"(?:[A-Za-z][A-Za-z'.-]*\s*){1,8}")
+_WORDS = re.compile(r"[A-Za-z][A-Za-z'.-]*(?:\s+[A-Za-z][A-Za-z'.-]*){0,7}\s*")
 _EQUALS = re.compile(r"(?<![<>!:\\])=|\\approx\b|≈")
 _FORMULA = re.compile(r"[\\$^_=<>]")
 MAX_WORDS = 80  # letters of a reference that is compared as text only

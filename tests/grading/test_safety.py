@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,18 @@ def test_equality_of_exact_values_is_transitive(a: str, b: str, c: str) -> None:
     units_or_shape = {r"1\text{ cm}", "1.0 cm", "50%", "1,2", "2,1", r"\{1,2\}", "", "x", "X", "A", "(A)", "x=1"}
     if not {a, b, c} & units_or_shape and equal(a, b) and equal(b, c):
         assert equal(a, c)
+
+
+@pytest.mark.parametrize("answer", ["a" * 60 + "1=3", "a b" * 40 + "1=3", "False\\boxed{" * 20 + "x=3 \\pmod{2}"])
+def test_a_long_name_before_an_equals_sign_takes_no_time(answer: str) -> None:
+    started = time.process_time()
+    assert not grade(f"\\boxed{{{answer}}}", "5", "math", "Solve for $x$.", symbolic=False).correct
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(("reference", "answer"), [("5", r"\binom{-1}{\pi}"), ("x", r"\binom{-1}{\frac12}")])
+def test_an_infinite_binomial_equals_nothing(reference: str, answer: str) -> None:
+    for one, other in ((reference, answer), (answer, reference)):
+        verdict = grade(f"\\boxed{{{other}}}", one, "math", symbolic=False)
+        assert not verdict.correct
+        assert "error" not in verdict.flags

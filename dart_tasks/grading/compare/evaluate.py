@@ -484,7 +484,7 @@ class Evaluation:
             case "binomial", 2:
                 self.check_gamma(*arguments)
                 self.budget.spend(60 + context.dps)
-                return context.binomial(first, arguments[1])
+                return self.checked(context.binomial(first, arguments[1]))
             case ("mod", 2) if arguments[1] and all(self.is_real(value) for value in arguments):
                 return first.real - arguments[1].real * context.floor(first.real / arguments[1].real)
             case (("min" | "max"), _) if all(self.is_real(value) for value in arguments):
