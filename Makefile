@@ -58,7 +58,7 @@ test-pythons:  ## Test the parts without torch on Python 3.12 and 3.13, where pr
 	  test -x .venv-$$version/bin/python || $$python -m venv .venv-$$version || exit 1; \
 	  .venv-$$version/bin/python -m pip install --disable-pip-version-check -qq click rich sympy mpmath pyyaml \
 	    numpy scipy pyarrow datasets huggingface-hub aiohttp tenacity pytest hypothesis matplotlib || exit 1; \
-	  .venv-$$version/bin/python -m pytest -q -p no:cacheprovider $(TORCH_FREE_TESTS) || exit 1; \
+	  PYTHONPATH=$(CURDIR) .venv-$$version/bin/python -m pytest -q -p no:cacheprovider $(TORCH_FREE_TESTS) || exit 1; \
 	done
 
 # Promises, not one release's faults: the newest releases of what evaluation and training build on, and the oldest that
