@@ -212,10 +212,10 @@ def servers(in_process: Outcome, tmp_path_factory: pytest.TempPathFactory) -> It
             "--host", "127.0.0.1", "--port", str(port), "--enforce-eager", "--max-model-len", "1024",
             "--max-num-seqs", "8", "--dtype", "float32", "--seed", str(number), "--served-model-name", "tiny",
         ]  # fmt: skip
-        output = (log / f"{number}.log").open("wb")
-        process = subprocess.Popen(
-            command, env=ENVIRONMENT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        with (log / f"{number}.log").open("wb") as output:
+            process = subprocess.Popen(
+                command, env=ENVIRONMENT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
         started.append((process, f"http://127.0.0.1:{port}"))
     try:
         for number, (process, url) in enumerate(started):
