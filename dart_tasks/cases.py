@@ -16,6 +16,7 @@ from dart_tasks.files import read_jsonl
 from dart_tasks.grading.policy import check
 from dart_tasks.grading.verdict import Case
 from dart_tasks.harness.samples import sample_of
+from dart_tasks.harness.served import beside_of
 from dart_tasks.problems.record import GENERIC
 from dart_tasks.problems.references import question_of
 
@@ -67,7 +68,12 @@ def _sample(row: Mapping[str, Any], benchmark: str | None) -> list[tuple[str, Ca
     sample = sample_of(row)
     doc, reference = sample.doc, json.loads(sample.doc["reference"])
     kind = doc.get("benchmark") or benchmark or GENERIC
-    return [
-        (f"{row.get('doc_id')}/{trial}", Case(text, reference, kind, doc["query"] or None, doc.get("tolerance")))
-        for trial, text in enumerate(sample.responses)
-    ]
+    cases = []
+    for trial, text in enumerate(sample.responses):
+        what = beside_of(text)
+        case = Case(
+            *(str(text), reference, kind, doc["query"] or None, doc.get("tolerance"), what.finish_reason),
+            thought_opened=what.unfinished(text),
+        )
+        cases.append((f"{row.get('doc_id')}/{trial}", case))
+    return cases

@@ -19,6 +19,7 @@ from lm_eval.api.registry import register_filter
 from dart_tasks.grading import Case, GradingPool, Verdict, equivalence_classes
 from dart_tasks.harness.graded import GradedItem
 from dart_tasks.harness.protocols import majority
+from dart_tasks.harness.served import beside_of
 from dart_tasks.problems import BENCHMARKS
 from dart_tasks.problems.record import GENERIC
 
@@ -38,12 +39,20 @@ class GradeFilter(Filter):  # type: ignore[misc]
 
 
 def grade_responses(responses: Sequence[Sequence[str]], docs: Sequence[Mapping[str, Any]]) -> list[GradedItem]:
-    """The verdicts on ``responses[i]`` (k texts) to ``docs[i]``, graded in worker processes."""
+    """The verdicts on ``responses[i]`` (k texts) to ``docs[i]``, graded in worker processes.
+
+    A thought that a server gave apart is no part of what is graded; a response that it told to be cut off is right only
+    if it had stated its answer.
+    """
     cases: dict[Hashable, Case] = {}
     for item, (texts, doc) in enumerate(zip(responses, docs, strict=True)):
         reference, loose = json.loads(doc["reference"]), _loose_tolerance(doc)
         for trial, text in enumerate(texts):
-            case = Case(text, reference, _benchmark(doc), doc["query"], doc.get("tolerance"), None)
+            what = beside_of(text)
+            case = Case(
+                *(str(text), reference, _benchmark(doc), doc["query"], doc.get("tolerance"), what.finish_reason),
+                thought_opened=what.unfinished(text),
+            )
             cases[item, trial, False] = case
             if loose is not None and _is_numeric(reference):
                 cases[item, trial, True] = replace(case, tolerance=loose)
@@ -71,7 +80,7 @@ def _graded(
     item: int, texts: Sequence[str], doc: Mapping[str, Any], verdicts: Mapping[Hashable, Verdict]
 ) -> GradedItem:
     strict = tuple(verdicts[item, trial, False] for trial in range(len(texts)))
-    graded = GradedItem(strict)
+    graded = GradedItem(strict).with_told([beside_of(text) for text in texts])
     if _loose_tolerance(doc) is not None:
         loose = (verdicts.get((item, trial, True), verdict).correct for trial, verdict in enumerate(strict))
         graded = replace(graded, loose=tuple(loose))
@@ -79,5 +88,5 @@ def _graded(
         answers = [verdict.answer for verdict in strict]
         classes = equivalence_classes(answers, _benchmark(doc), doc["query"])
         vote = majority(classes, answers, [verdict.correct for verdict in strict])
-        graded = replace(graded, majority=vote, identical=len(set(texts)) == 1)
+        graded = replace(graded, majority=vote, identical=len({(text, beside_of(text).thought) for text in texts}) == 1)
     return graded

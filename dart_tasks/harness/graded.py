@@ -8,11 +8,13 @@ lm-eval logs what a filter returns through ``str()``, so that is JSON text, one 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from dart_tasks.grading import Verdict
 from dart_tasks.harness.protocols import Majority
+from dart_tasks.harness.served import Beside, ServedText
 
 __all__ = ["FILTER", "GradedItem"]
 
@@ -28,7 +30,9 @@ class GradedItem:
         loose: whether each is correct under the benchmark's relative tolerance, where it has one.
         majority: the vote, where there are several responses.
         identical: whether several responses are all the same text.
-        truncated: which responses were probably cut off, where that was judged.
+        truncated: which responses were cut off: where the server told how they ended, else probably.
+        finish_reasons: how each response ended, as the server told (``length`` is cut off; None: it did not tell).
+        thoughts: the thought of each response, where the server gave it apart (None: it gave none).
         thought_tokens, answer_tokens: the lengths of each response's two parts, under the reasoning protocol.
     """
 
@@ -37,12 +41,29 @@ class GradedItem:
     majority: Majority | None = None
     identical: bool | None = None
     truncated: tuple[bool, ...] | None = None
+    finish_reasons: tuple[str | None, ...] | None = None
+    thoughts: tuple[str | None, ...] | None = None
     thought_tokens: tuple[int, ...] | None = None
     answer_tokens: tuple[int, ...] | None = None
 
     def to_json(self) -> str:
         """The text that is logged; what is None is left out."""
         return json.dumps({key: value for key, value in asdict(self).items() if value is not None}, ensure_ascii=False)
+
+    def with_told(self, what: Sequence[Beside]) -> GradedItem:
+        """With what a server told beside the responses, if it told anything."""
+        reasons, thoughts = tuple(each.finish_reason for each in what), tuple(each.thought for each in what)
+        if not any(reasons) and not any(thoughts):
+            return self
+        return replace(self, finish_reasons=reasons, thoughts=thoughts if any(thoughts) else None)
+
+    def told(self, responses: Sequence[str]) -> tuple[str, ...]:
+        """The responses with what the server told beside them, the inverse of :meth:`with_told`."""
+        if self.finish_reasons is None:
+            return tuple(responses)
+        thoughts = self.thoughts or (None,) * len(responses)
+        parts = zip(responses, self.finish_reasons, thoughts, strict=True)
+        return tuple(ServedText.of(text, Beside(reason, thought)) for text, reason, thought in parts)
 
     @classmethod
     def from_json(cls, text: str) -> GradedItem:

@@ -31,6 +31,7 @@ class Sample:
     Attributes:
         id: of our problem, or lm-eval's number of the document.
         doc: with ``query`` and ``reference`` (JSON text), as the grading filter takes it.
+        responses: with what a server told beside them (:class:`ServedText`), where the log has that.
         graded: our verdicts, if the log has them.
         metric: another task's verdict on a single response, if the log has one.
     """
@@ -95,14 +96,19 @@ def _sample(row: Mapping[str, Any]) -> Sample:
         doc = {"query": question_of(doc) or "", "reference": json.dumps(reference_of(target), ensure_ascii=False)}
     metric = next((row[name] for name in (*_listed(row.get("metrics") or []), *_METRICS) if name in row), None)
     is_single = row.get("filter") != FILTER and len(responses) == 1 and isinstance(metric, int | float)
-    return Sample(identity, str(row.get("filter")), doc, responses, _graded(row), bool(metric) if is_single else None)
+    logged = _logged(row)
+    if logged is not None:
+        responses = logged.told(responses)
+    graded = logged if logged is not None and logged.verdicts else None
+    return Sample(identity, str(row.get("filter")), doc, responses, graded, bool(metric) if is_single else None)
 
 
 def _listed(texts: Any) -> list[Any]:
     return texts if isinstance(texts, list) else [texts]
 
 
-def _graded(row: Mapping[str, Any]) -> GradedItem | None:
+def _logged(row: Mapping[str, Any]) -> GradedItem | None:
+    """The item of our filter; without verdicts under ``--predict_only``, if a server told something to keep."""
     if row.get("filter") != FILTER:
         return None
     try:

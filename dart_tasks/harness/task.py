@@ -40,14 +40,15 @@ from dart_tasks.harness.limits import (
     uncheckable,
 )
 from dart_tasks.harness.protocols import pass_at_k, pass_ks
+from dart_tasks.harness.served import ServedText, beside_of
 from dart_tasks.harness.settings import CHAT, MINI, REASONING_TOKENS, SettingsError, TaskSettings, check_sampling
-from dart_tasks.harness.thoughts import OPENED_THOUGHT, split_thought
+from dart_tasks.harness.thoughts import OPENED_THOUGHT, lengths
 from dart_tasks.problems import BENCHMARKS, Problem
 
 __all__ = ["DartMathTask", "TaskError", "documents", "facet_metrics"]
 
 _log = logging.getLogger(__name__)
-_LOWER_IS_BETTER = ("likely_truncated", "unfinished_thinking", "thought_tokens", "answer_tokens")
+_LOWER_IS_BETTER = ("truncated", "likely_truncated", "unfinished_thinking", "thought_tokens", "answer_tokens")
 _TOKEN_LIMIT_ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
 
 
@@ -159,6 +160,7 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
         values |= {"generation_kwargs": generation, "repeats": self.settings.k, "metadata": metadata}
         self._groups: tuple[str, ...] = ()
         self._identical_items = 0.0
+        self._all_told = False  # whether a server told how every response ended
         super().__init__(config=values)
 
     # -- data ---------------------------------------------------------------------------------------------------------
@@ -255,7 +257,7 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
         self._check_lengths(limits, max_new_tokens)
         self._groups = self._groups_in_scope(limit, samples)
         self._is_truncated = partial(likely_truncated, max_new_tokens=max_new_tokens, limits=limits)
-        self._count = limits.count_response if limits and self.settings.reasoning else None
+        self._count = limits.count_response if limits else None
 
     def _fit_context(self, limits: ModelLimits | None, max_new_tokens: int) -> int:
         """Under the reasoning protocol, whose default few contexts hold: the new tokens that there is room for."""
@@ -312,24 +314,26 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
         """Grade all responses of this rank; note which were cut off, and whether sampling gave more than one text."""
         if self._predict_only:
             for instance in self._instances:
-                instance.filtered_resps[FILTER] = instance.resps
+                told = GradedItem(()).with_told([beside_of(text) for text in instance.resps])
+                instance.filtered_resps[FILTER] = instance.resps if told == GradedItem(()) else told.to_json()
             return None
         for instance in self._instances:  # a thought that the prompt opens is seen to be one only with its opening tag
             if isinstance(instance.args[0], str) and (opened := OPENED_THOUGHT.search(instance.args[0])):
-                instance.resps = [opened[1] + text for text in instance.resps]
+                instance.resps = [
+                    text if what.thought else ServedText.of(opened[1] + text, what)
+                    for text, what in ((text, beside_of(text)) for text in instance.resps)
+                ]
         result: list[Instance] | None = super().apply_filters()
+        self._all_told = all(beside_of(text).finish_reason for instance in self._instances for text in instance.resps)
+        parts = [[lengths(text, self._count) for text in instance.resps] for instance in self._instances]
+        has_lengths = self.settings.reasoning and all(map(all, parts))  # all or none, as metrics are for all items
         n_identical = 0
-        for instance in self._instances:
+        for instance, parts_of_item in zip(self._instances, parts, strict=True):
             graded = GradedItem.from_json(instance.filtered_resps[FILTER])
-            truncated = tuple(map(self._is_truncated, instance.resps))
-            graded = replace(graded, truncated=truncated)
-            if self._count is not None:
-                parts = [split_thought(text) for text in instance.resps]
-                graded = replace(
-                    graded,
-                    thought_tokens=tuple(self._count(thought) for thought, _ in parts),
-                    answer_tokens=tuple(self._count(answer) for _, answer in parts),
-                )
+            graded = replace(graded, truncated=tuple(map(self._was_cut, instance.resps)))
+            if has_lengths:
+                thoughts, answers = zip(*parts_of_item, strict=True)
+                graded = replace(graded, thought_tokens=thoughts, answer_tokens=answers)
             instance.filtered_resps[FILTER] = graded.to_json()
             n_identical += bool(graded.identical)
         if self.settings.k > 1:
@@ -344,6 +348,10 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
                     100 * self._identical_items,
                 )
         return result
+
+    def _was_cut(self, response: str) -> bool:
+        reason = beside_of(response).finish_reason
+        return reason == "length" if reason else self._is_truncated(response)
 
     @property
     def _predict_only(self) -> bool:
@@ -368,7 +376,7 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
         if graded.loose is not None:
             scores["acc_relative_tolerance"] = sum(graded.loose) / n
         if graded.truncated is not None:
-            scores["likely_truncated"] = sum(graded.truncated) / n
+            scores["truncated" if self._all_told else "likely_truncated"] = sum(graded.truncated) / n
         if self.settings.reasoning:
             scores["unfinished_thinking"] = sum("unfinished_thinking" in v.flags for v in graded.verdicts) / n
         if graded.thought_tokens is not None and graded.answer_tokens is not None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-__all__ = ["OPENED_THOUGHT", "split_thought"]
+from dart_tasks.harness.served import beside_of
+
+__all__ = ["OPENED_THOUGHT", "lengths", "split_thought"]
 
 _NAME = r"(?:[a-z]{1,12}:)?(?:think|thinking|thoughts?|reasoning)"
 OPENED_THOUGHT = re.compile(
@@ -23,3 +26,21 @@ def split_thought(response: str) -> tuple[str, str]:
         return response[: closings[-1].start()], response[closings[-1].end() :]
     opening = _OPEN.match(response.lstrip())
     return (response, "") if opening else ("", response)
+
+
+def lengths(response: str, count: Callable[[str], int] | None) -> tuple[int, int] | None:
+    """The tokens of a response's thought and answer; None where nothing tells them.
+
+    As a server told them; else counted by ``count``; else the total that a server told, split by characters.
+    """
+    what = beside_of(response)
+    thought, answer = (what.thought, str(response)) if what.thought else split_thought(response)
+    if what.n_tokens is not None and (what.n_thought_tokens is not None or not thought):
+        n_thought = what.n_thought_tokens or 0
+        return n_thought, max(0, what.n_tokens - n_thought)
+    if count is not None:
+        return count(thought), count(answer)
+    if what.n_tokens is None:
+        return None
+    n_thought = round(what.n_tokens * len(thought) / len(thought + answer))
+    return n_thought, what.n_tokens - n_thought
