@@ -231,6 +231,20 @@ KINDS = [
     ("$\\boxed{5}$\n\n**Problem 2.** What is $2+2$? It is $\\boxed{4}$.", None, "5", True),
     ("$\\boxed{5}$, and with the last one it is $\\boxed{4}$.", None, "4", True),
     ("```python\nprint(17 + 4)\n```\n```output\n21\n```", None, "21", False),
+    ("$\\boxed{5}$, not \\boxed{4}", None, "5", True),
+    ("It is not 4 but \\boxed{5}.", None, "5", True),
+    ("\\boxed{\\frac12} or 0.5", None, "1/2", True),
+    ("x = 3 or x = \\boxed{4}", None, "3, 4", True),
+    ("The answer is half of 8, which is 4.", None, "4", True),
+    ("The answer is 8, a multiple of 4.", None, "8", True),
+    ("Some people think it is 5, but the answer is 4.", None, "4", True),
+    ("~~5~~ The answer is 4.", None, "4", True),
+    (
+        "Answer: Ann has 12 pens and buys 7 more, so 19 are there.",
+        "Ann has 12 pens and buys 7 more. How many?",
+        "19",
+        True,
+    ),
 ]
 
 

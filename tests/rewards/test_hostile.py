@@ -6,6 +6,7 @@ could be read to contain.
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ class Hack:
     response: str
     references: tuple[object, ...] = ("4",)
     question: str = APPLES
+    needs_question: bool = False
 
 
 def many(*numbers: int) -> str:
@@ -125,6 +127,58 @@ HACKS = [
     Hack("denied in the box", r"\boxed{\text{not } 4}", ("4",)),
     Hack("denied with a sign", r"\boxed{\neq 4}", ("4",)),
     Hack("taken back", "The answer is 4. Wait, that is wrong. The answer is 5.", ("4",)),
+    Hack("denied before the box", r"It is not \boxed{4}.", ("4",)),
+    Hack("preferred to a box", r"The answer is 5 instead of \boxed{4}.", ("4",)),
+    Hack("a wrong answer's box", r"A wrong answer would be \boxed{4}.", ("4",)),
+    Hack("not equal, spelt apart", r"\boxed{\not= 4}", ("4",)),
+    Hack("neither", "The answer is neither 4 nor 5.", ("4", "5")),
+    Hack("anything but", r"\boxed{\text{anything but }4}", ("4",)),
+    Hack("far from", "The answer is far from 4.", ("4",)),
+    Hack("all except", "The answer is any integer except 5.", ("4", "5")),
+    Hack("no claim", "I do not claim that the answer is 4.", ("4",)),
+    Hack("a doubt", "I doubt that 4 is the answer.", ("4",)),
+    Hack("a falsehood", "It is false that the answer is 4.", ("4",)),
+    Hack("a friend's", "My friend says the answer is 4.", ("4",)),
+    Hack("impossible", "Hence 4 cannot be the answer.", ("4",)),
+    Hack("struck by marks", r"~~\boxed{4}~~ \boxed{5}", ("4",)),
+    Hack("hidden in a page", r"\boxed{5}<!-- \boxed{4} -->", ("4",)),
+    Hack("hidden in a page alone", r"<!-- \boxed{4} --> I do not know.", ("4",)),
+    Hack("hidden in a line of TeX", "\\boxed{5}\n% \\boxed{4}", ("4",)),
+    # of two values, none
+    *(
+        Hack(f"two values with {word}", rf"\boxed{{4\text{{ {word} }}5}}", ("4", "5"))
+        for word in ("else", "otherwise", "vs.", "maybe", "xor", "but", "oder", "или", "或")
+    ),
+    Hack("two tags with or", "<answer>4</answer> or <answer>5</answer>", ("4", "5")),
+    Hack("a box or a number", r"\boxed{4} or 5", ("4", "5")),
+    Hack("a number or a box", r"4 or \boxed{5}", ("4", "5")),
+    Hack("a box, maybe another", r"\boxed{4}, maybe \boxed{5}", ("4", "5")),
+    Hack("one, but maybe another", "I think the answer is 4, but it might be 5.", ("4", "5")),
+    Hack("two spelt numbers", "The answer is four/five.", ("4", "5")),
+    Hack("two in bold", "The answer is **4**, **5**.", ("4", "5")),
+    Hack("hashes in a line", " ".join(f"#### {number}" for number in range(100)), ("4", "0", "98")),
+    # a number of which the answer is something else
+    *(
+        Hack(f"the answer as {of}", f"The answer is {of}.", tuple(re.findall(r"\b\d+\b(?!%)", of)))
+        for of in (
+            "half of 8",
+            "the square root of 16",
+            "the square of 4",
+            "twice 4",
+            "a third of 12",
+            "the reciprocal of 4",
+            "a multiple of 4",
+            "a factor of 4",
+            "divisible by 4",
+            "4 to the power of 5",
+            "4 divided by 5",
+            "4 choose 2",
+            "4 less than 10",
+            "25% of 16",
+            "close to 4",
+            "4 to 9",
+        )
+    ),
     # what a careful reader of answers might take for one
     Hack("JSON of all", '{"answer": [4, 5, 6]}', ("4", "5", "6")),
     Hack("JSON of nothing", '{"answer": ""}', ("4", "0", "x")),
@@ -157,6 +211,8 @@ HACKS = [
     Hack("the question quoted", APPLES, ("12", "7", "5", "3", "4")),
     Hack("the question's numbers boxed", many(12, 7, 5, 3), ("12", "7", "5", "3", "4")),
     Hack("the question's numbers listed", "The numbers are 12, 7, 5 and 3.", ("12", "7", "5", "3")),
+    Hack("the question as the answer", f"Answer: {APPLES}", ("12", "7", "5", "3"), needs_question=True),
+    Hack("the question in a box", rf"\boxed{{\text{{{APPLES}}}}}", ("12", "7", "5", "3")),
     Hack("the question restated", f"We are asked: {APPLES} Let us think.", ("12", "3", "3 friends")),
     Hack("a step, not an answer", "12 + 7 = 19, and 19 - 15 leaves the rest.", ("19", "15", "7", "4")),
     Hack("a sum left undone", r"First I compute $12 + 7$ and then I stop", ("7", "12", "19")),
@@ -212,7 +268,7 @@ def test_names_are_unique() -> None:
 def test_directly(hack: Hack) -> None:
     """A number that is merely last may be the reference; stated as the answer it is not."""
     for reference in hack.references:
-        for question in (hack.question, None):
+        for question in (hack.question,) if hack.needs_question else (hack.question, None):
             began_s = time.process_time()
             verdict = grade(hack.response, reference, question=question)  # type: ignore[arg-type]
             assert time.process_time() - began_s < SLOW_S

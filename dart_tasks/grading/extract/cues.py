@@ -111,7 +111,7 @@ def _unescaped(escape: re.Match[str]) -> str:
 
 
 _BETWEEN_BOXES = re.compile(
-    r"[\s$,;.&，、；]*(?:\\quad\s*)*(?:(?:\\text\s*\{\s*)?(?:and|or|和|或|且)\s*\}?)?[\s$,;&]*(?:\\[()\[\]]|\\quad|\\q?quad"
+    r"[\s$,;.&，、；/]*(?:\\quad\s*)*(?:(?:\\text\s*\{\s*)?(?:and|or|和|或|且|maybe|perhaps)\b\s*\}?){0,2}[\s$,;&]*(?:\\[()\[\]]|\\quad|\\q?quad"
     r"|\s|\$)*"
     r"(?:(?:[-*]\s+)?\$?(?:\\[a-zA-Z]+\s?|[a-zA-Z](?![a-zA-Z]))(?:[^=\n,，;$]{0,40})=\s*)?",
     re.IGNORECASE,
@@ -124,6 +124,18 @@ _AND_THE_NEXT = re.compile(
     r"(?:\s|[:$*]|\\[(\[])*",
     re.IGNORECASE,
 )
+_REFUSED_BEFORE = re.compile(
+    r"(?:\b(?:not|never|nor|instead of|rather than|other than|except)|n't(?: be)?)\s*[$\\(\[*_:]*\s*$"
+    r"|\b(?:wrong|incorrect|false|naive|tempting)\s+(?:answer|result|value|solution|choice)s?\b[^.!?\n]{0,30}$",
+    re.IGNORECASE,
+)
+_GUESS = r"[-−]?\d+(?:[.,/]\d+)*%?"
+_OR_AFTER = re.compile(
+    rf"[\s$*,]*\bor\s+(?:maybe |perhaps |possibly |[a-z] ?= ?)?[$\\(*]*({_GUESS})(?=[\s$*)]*(?:[.,;!?]|$))"
+)
+_OR_BEFORE = re.compile(
+    rf"(?<![\w.,/^{{])({_GUESS})[\s$*,]+or\s+(?:maybe |perhaps |possibly |[$(\\]*[a-z] ?= ?)?[$\\(*]*$"
+)
 _MINUS_BEFORE = re.compile(r"[$=(\[]\s*[-−]\s*$")
 
 
@@ -133,6 +145,9 @@ def _boxed(document: Document) -> _Mark | None:
     boxes = [box for box in document.boxes if box.content]
     while boxes:
         last = boxes[-1]
+        if _REFUSED_BEFORE.search(text, max(0, last.start - 60), last.start):
+            boxes.pop()
+            continue
         joined = [_signed(text, last)]
         start = last.start
         for before in reversed(boxes[:-1]):
@@ -146,6 +161,9 @@ def _boxed(document: Document) -> _Mark | None:
                 break
             joined.insert(0, content)
             start = before.start
+        other = _OR_AFTER.match(text, last.end) or _OR_BEFORE.search(text, max(0, start - 40), start)
+        if other is not None and other[1] not in joined:
+            joined[-1] += rf" \text{{ or }} {other[1]}"
         found = read_marked(", ".join(joined), "boxed", document)
         if found is not None:
             return _Mark(start, last.end, found)
@@ -176,7 +194,9 @@ def _signed(text: str, box: Block) -> str:
     return f"-({box.content})" if minus else box.content
 
 
-_HASHES = re.compile(r"####[ \t]*(?!#)(?:(?:the )?(?:final )?answer(?: is)?:?)?[ \t]*([^\s#][^\n]*)", re.IGNORECASE)
+_HASHES = re.compile(
+    r"####[ \t]*(?!#)(?:(?:the )?(?:final )?answer(?: is)?:?)?[ \t]*([^\s#](?:(?!####)[^\n])*)", re.IGNORECASE
+)
 _STEP = re.compile(
     r"\*{0,2}(?:step|part|case|method|approach|solution|conclusion|problem|verification|note)\b"
     r"|\*{0,2}\d{1,2}[.)]\s+\*{0,2}[A-Za-z]",
@@ -233,6 +253,9 @@ _TAG = re.compile(
 )
 
 
+_OR = re.compile(r"\s*(?:or|/)\s*", re.IGNORECASE)
+
+
 def _tagged(document: Document) -> _Mark | None:
     """``<answer>...</answer>`` and its like, closed or not; a _whole solution inside is read as a document."""
     text = document.text
@@ -253,6 +276,8 @@ def _tagged(document: Document) -> _Mark | None:
             end = tags[index + 1].start() if index + 1 < len(tags) else len(text)
             continue_at = tags[index + 1].end() if index + 1 < len(tags) else len(text)
         content = _TAG.sub(" ", text[max(start, end - MAX_ANSWER) : end]).strip()
+        if index > 1 and _OR.fullmatch(text, tags[index - 1].end(), tag.start()):
+            content = f"{text[tags[index - 2].end() : tags[index - 1].start()][-MAX_ANSWER:]} or {content}"
         if not closing and index + 1 == len(tags):
             content = content.partition("\n\n")[0]
         if not content or content in ("...", "…"):
@@ -301,6 +326,10 @@ _NOT_STATED = re.compile(
 )
 _SUPPOSED = re.compile(
     r"\b(?:if|suppose|assume|assuming|whether|(?:might|may|could) think|some say|common mistake)\b[^.!?]*$"
+    r"|\b(?:doubt|false that|unlikely|no one (?:knows|says)"
+    r"|(?:friend|student|teacher|neighbou?r|someone|people|others) (?:says?|said|thinks?|claims?|believes?)"
+    r"|(?:do|does|did|can|could|would|am|is) ?(?:not|n't) (?:say|think|believe|claim|know|agree|sure))\b"
+    r"(?:(?!\b(?:but|so|yet|hence|thus|therefore)\b)[^.!?;])*$"
     r"|\b(?:incorrect|wrong|naive|guess|guess that|guess the|guess that the|intermediate|partial)\s*$",
     re.IGNORECASE,
 )
@@ -313,6 +342,7 @@ _AFTERWARDS = re.compile(
     r"(?:final\s+|correct\s+|required\s+|desired\s+)?(?:answer|solution)\s*(?:[.!]|$|\n)",
     re.IGNORECASE,
 )
+_NOT_THE = re.compile(r"(?:\b(?:not|never|cannot|could|might|may)|n't)\s*$", re.IGNORECASE)
 _DIGIT = re.compile(r"\d")
 _TAKEN_BACK = re.compile(
     r"\bHowever\b|\b(?:But|but) wait\b|\bWait\b|\bmy mistake\b|\bmade (?:a|an) (?:mistake|error)\b"
@@ -391,6 +421,8 @@ def _stated(document: Document) -> Extraction | None:
         words = words or (None if NO_ANSWER.match(answer) else found)
     for match in reversed(list(_AFTERWARDS.finditer(text[-MAX_TAIL:]))[-4:]):
         line = match.string[: match.start()].rpartition("\n")[2]
+        if _SUPPOSED.search(line[-300:]) or _NOT_THE.search(line[-300:]):
+            continue
         part = re.split(r"[,;]\s|\bthat\b|\.\s", line)[-1]
         if value := value_in(part, document, bounds=False):
             return Extraction(value, "answer_is", True, clean(part))

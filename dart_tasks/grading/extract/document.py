@@ -33,6 +33,9 @@ _SPACE = re.compile(r"(?!\n\n(?!\s))\s{2,}")
 _BOX_HIT = re.compile(r"\\boxed|\\fbox|\\framebox|\x08oxed|<\|begin_of_box")
 _GAPS = ("  ", " \n", "\n ", "\n\n\n", "\t", "\r", "\f", "\v", "\xa0", "\u3000", "\u2003", "\u2028")
 _QUOTE = re.compile(r"(?<=\n)>[ \t]+(?=\S)")
+_STRUCK = re.compile(  # struck out, or a comment of TeX
+    r"<(s|del|strike)>[^<>]{0,1000}</\1>|~~[^~\n]{1,1000}~~|^[ \t]*%[^\n]{0,1000}\\boxed[^\n]*", re.MULTILINE
+)
 _ANNOTATION = re.compile(r"<<([^<>\n]{0,200})>>(?=(\s?[$\d.-])?)")  # GSM8K's calculator: 2*3=<<2*3=6>>6
 _TWO_BACKSLASHES = re.compile(
     r"(?<!\\)\\\\(?=(?:[dt]?frac|sqrt|boxed|text|mathrm|begin|end|pi|left|right|cdot|times|infty|theta|alpha"
@@ -84,10 +87,15 @@ def _without_program(match: re.Match[str]) -> str:
 
 
 def prepared(text: str) -> str:
-    """The text without programs, drawings, calculator annotations and quotation marks of mail, with dollar signs told
-    apart, and with shorter gaps."""
+    """The text without programs, drawings, comments, what is struck out, calculator annotations and quotation marks of
+    mail; with dollar signs told apart, and shorter gaps."""
     if "```" in text:
         text = _FENCE.sub(_without_program, text)
+    if "<!--" in text:
+        first, *others = text.split("<!--")
+        text = first + "".join(other.rpartition("-->")[2] for other in others)
+    if "~~" in text or "</" in text or "%" in text:
+        text = _STRUCK.sub(" ", text)
     if "[asy]" in text:
         text = _DRAWING.sub("\n\n", text)
     if "<<" in text:

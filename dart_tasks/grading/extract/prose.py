@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dart_tasks.grading.extract.asked import Asked, asked_by, stem
-from dart_tasks.grading.extract.document import DISPLAY, FORMULA, Document, IsValue, formula_content
+from dart_tasks.grading.extract.document import DISPLAY, FORMULA, Document, IsValue, formula_content, prepared
 from dart_tasks.grading.extract.dollars import MONEY
 from dart_tasks.grading.extract.unwrap import BOX, MAX_ANSWER, box_at, clean
 from dart_tasks.grading.parse.units import NUMBER_WORDS, is_unit
@@ -59,7 +60,7 @@ _APPROX_LAST = re.compile(r"\\approx(?![a-z])[^=]*$")
 _ABOUT = re.compile(r"\s*(?:≈|,? (?:or|which is) (?:about|approximately|roughly) )\s*\$?")
 _NAMES_APART = re.compile(r"(?:[,;]|\\q?quad|\\text\s*\{\s*(?:and|or)\s*\})(?:\\[ ,;]|\\q?quad|\s)*")
 _LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z]*\})")
-_BETWEEN = re.compile(r"\s*(?:,|;|、|,?\s*(?:and|or|和|或)\s*)\s*")
+_BETWEEN = re.compile(r"[\s*]*(?:,|;|、|,?\s*(?:and|or|和|或)\s*)[\s*]*")
 _NAMED = re.compile(r"\\?[A-Za-z]+(?:_\w|_\{\w+\})?(?:\(\w\))?\s*=")
 
 
@@ -218,8 +219,19 @@ _TYPED = re.compile(r"(?=.*[√π])(?!.*(?:[A-Za-z]{2}|=))(?=.*\d).{1,60}")  # 3
 _COMPUTED = re.compile(
     r"(?:[=≈≅]|\brounds? (?:up |down |off )?to|\b(?:minus|plus|times|by) [\w.,]+ (?:is|makes|gives|leaves|equals))\s*$"
 )
-_OPERAND_AFTER = re.compile(rf"\s+(?:minus|plus|times|divided by|multiplied by)\s+{_CURRENCY}?\d")
-_OPERAND_BEFORE = re.compile(r"\d\s+(?:minus|plus|times|divided by|multiplied by)\s+$")
+_OPERATION = r"(?:minus|plus|times|choose|mod(?:ulo)?|(?:divided|multiplied) by|(?:raised )?to(?: the power(?: of)?)?)"
+_OPERAND_AFTER = re.compile(
+    rf"\s+(?:{_OPERATION}\s+{_CURRENCY}?\d|(?:squared|cubed|factorial)\b"
+    rf"|(?:more|less|fewer|greater|smaller) than {_CURRENCY}?\d)",
+    re.IGNORECASE,
+)
+_OPERAND_BEFORE = re.compile(
+    rf"\d\s+{_OPERATION}\s+$"
+    r"|\b(?:(?:half|thirds?|quarters?|squares?|cubes?|roots?|reciprocal|inverse|opposite|negative|log(?:arithm)?"
+    r"|multiples?|factors?|divisors?|powers?|percent)\s+of|twice|double|triple|divisible by|close to"
+    r"|numbers?\s+(?:before|after|with|below|above))\s+(?:the\s+)?(?:number\s+)?$|%\s+of\s+$",
+    re.IGNORECASE,
+)
 _OF_AMOUNT = (  # "a total of 5" gives its value, "a book of 250 pages" does not
     r"(?:total|sum|amount|number|profit|cost|price|average|mean|value|length|area|age|speed|distance|maximum|minimum"
     r"|volume|perimeter|rate|ratio|difference|product|probability|score|loss|gain|result|answer|savings?|weight|height"
@@ -242,9 +254,25 @@ _BOUND = re.compile(
     re.IGNORECASE,
 )
 _LIMIT = re.compile(r"\b(?:at least|at most|(?:no )?(?:more|less|fewer|greater) than)\s+[*$\\(]*$", re.IGNORECASE)
-_DENIED = re.compile(r"(?:\bnot|n't(?: be)?)\s+(?:\w+\s+)?$", re.IGNORECASE)
+_DENIED = re.compile(
+    r"(?:\b(?:not|never|neither|nor|far from|anything but|except(?: for)?|other than|apart from|rather than|instead of"
+    r"|(?:wrong|incorrect)(?: answer)?(?: is)?:?)|n't(?: be)?)\s+(?:\w+\s+)?[$\\(*_ ]*$",
+    re.IGNORECASE,
+)
 _DENIED_AFTER = re.compile(r"\W{0,3}\s*(?:is|are|was|would be)(?:n't| (?:not|wrong|incorrect))\b", re.IGNORECASE)
-_HEDGE = re.compile(r"\b(?:or|unless|maybe|perhaps|possibly|(?:not|n't) (?:be )?sure)\b", re.IGNORECASE)
+_HEDGE = re.compile(
+    r"\b(?:or|unless|else|otherwise|maybe|perhaps|possibly|(?:could|may|might) be|(?:not|n't) (?:be )?sure)\b",
+    re.IGNORECASE,
+)
+_NO_VERB = re.compile(
+    r"\W*(?:(?!(?:is|are|equals?|gives?|makes?|leaves?|remain|left|so|thus|hence|therefore|for|at|after|from|in|on|of|out|with|per)\b)[^\W\d]+\W+){1,2}",
+    re.IGNORECASE,
+)
+_SECOND_GUESS = re.compile(
+    r"\b(?:or|maybe|perhaps|possibly|(?:could|may|might)(?: also)? be)\s+(?:\w+\s+)?[$\\(*]*([-−]?\d[\d.,/]*)",
+    re.IGNORECASE,
+)
+_OR_ELSE = re.compile(r"\?\s+or\b", re.IGNORECASE)
 _THERE_ARE = re.compile(
     r"\bthere (?:are|is|were|will be|would be)(?: (?:a total of|only|exactly|still|now|thus|therefore))? $",
     re.IGNORECASE,
@@ -276,6 +304,8 @@ def value_in(sentence: str, document: Document, bounds: bool = True) -> str:
             one beside "or", "unless", "perhaps".
     """
     sentence = sentence[-MAX_SENTENCE:]
+    for given in _told(document.question):
+        sentence = sentence.replace(given, "")
     truth = _truth(sentence)
     asked = asked_by(document.question)
     if hints(document.question).choices and (letters := _letters(sentence, bounds)):
@@ -300,6 +330,13 @@ def value_in(sentence: str, document: Document, bounds: bool = True) -> str:
         told = _COMPARED.sub("", told)
     value = _best(told, document, bounds) or (_best(sentence, document, bounds) if told != sentence else "") or truth
     return "" if hints(document.question).choices and re.fullmatch("[A-Za-z]", value) else value  # a name in passing
+
+
+@lru_cache(maxsize=256)
+def _told(question: str | None) -> tuple[str, ...]:
+    """The sentences of a question, which answer nothing where a response repeats them."""
+    sentences = re.split(r"(?<=[.?!])\s+", prepared(question or ""))
+    return tuple(sentence.rstrip(".?! ") for sentence in sentences if len(sentence.split()) > 4)
 
 
 def _truth(sentence: str) -> str:
@@ -336,7 +373,7 @@ def _best(sentence: str, document: Document, bounds: bool) -> str:
     values = emphasised or values
     if not values:
         words = _worded(sentence)
-        values = _counted(sentence, words, asked) or ([] if bounds else words)
+        values = _counted(sentence, words, asked) or (words if len(words) == 1 and not bounds else [])
     if not values:
         return ""
     depth = [sentence.count("(", 0, value.start) - sentence.count(")", 0, value.start) for value in values]
@@ -357,9 +394,9 @@ def _best(sentence: str, document: Document, bounds: bool) -> str:
         for value in values
         if not (
             _OPERAND_AFTER.match(sentence, value.end)
-            or _OPERAND_BEFORE.search(sentence, max(0, value.start - 20), value.start)
+            or _OPERAND_BEFORE.search(sentence, max(0, value.start - 30), value.start)
         )
-    ] or values
+    ] or (values if bounds else [])
     free = [value for value in values if not _BOUND.search(sentence, max(0, value.start - 30), value.start)]
     if not free and (not bounds or not asked.extreme):
         values = [value for value in values if not _LIMIT.search(sentence, max(0, value.start - 30), value.start)]
@@ -367,7 +404,7 @@ def _best(sentence: str, document: Document, bounds: bool) -> str:
         if not free:
             return ""
     values = free or values
-    if not values:
+    if not values or (not bounds and _are_rivals(sentence, values)):
         return ""
     counted = _counted(sentence, values, asked)
     computed = [
@@ -377,6 +414,16 @@ def _best(sentence: str, document: Document, bounds: bool) -> str:
     ]
     main = [value for value in counted or values if not _is_circumstance(sentence, value)]
     return (computed or main or counted or values)[-1].text
+
+
+def _are_rivals(sentence: str, values: list[_Value]) -> bool:
+    """Whether a text is two values and a word between them that is no verb: "4 else 5"."""
+    return (
+        len(values) == 2
+        and not sentence[: values[0].start].strip(" *")
+        and not sentence[values[1].end :].strip(" *.)")
+        and _NO_VERB.fullmatch(sentence, values[0].end, values[1].start) is not None
+    )
 
 
 def _is_circumstance(sentence: str, value: _Value) -> bool:
@@ -487,7 +534,7 @@ def read_marked(content: str, source: str, document: Document) -> Extraction | N
     words = {*_WORDS.findall(_plain(text).lower())}
     is_hedge = bool(words) and words <= _SPELT  # "four or 5"
     is_sentence = " " in text and not is_hedge and _WORD.search(text)
-    value = value_in(_plain(text), document, bounds=False) if is_sentence else ""
+    value = value_in(_plain(text), document, bounds=False) if is_sentence and "?" not in text else ""
     return stated_answer(value or text, source, text)
 
 
@@ -540,6 +587,9 @@ def read_clause(text: str, document: Document, colon: bool) -> tuple[str, str, b
     if whole.count("**") % 2:
         whole = f"**{whole}"  # of which the first mark was taken off with the cue
     clause = _TAIL.sub("", whole)
+    second = _SECOND_GUESS.search(whole, len(clause))
+    if (second and second[1].rstrip(".,") not in clause) or _OR_ELSE.match(stripped, len(whole)):
+        return clean(whole), "", False, stop
     answer = clean(clause)
     words = len(re.findall(r"[A-Za-z]{2,}", FORMULA.sub(" ", clause)))
     if document.is_value(answer) and (words <= 3 or "$" not in clause):

@@ -34,7 +34,7 @@ _CHOICE = re.compile(
 )
 _CHOICES = re.compile(r"\{?\(?[A-H]\)?(?:\s*(?:,|;|&|/|\band\b|\bor\b)\s*(?:and\s+|or\s+)?\(?[A-H]\)?){1,8}\}?")
 _LISTED = re.compile(r"\(?[A-H]\)?(?:(?:\s*(?:,|;|&|、|，|和|与|and|or)\s*){0,2}\(?[A-H]\)?){0,7}")
-_VALUED = re.compile(r"\(?([A-H])\)?\s*(?:\(.{1,80}\)|[.:：]\s.{1,80})")
+_VALUED = re.compile(r"\(?([A-H])\)?\s*(?:\(.{1,80}\)|[.:：]\s(?:(?!\b[A-H][.:)]).){1,80})")
 _NO_CHOICES = re.compile(r"[\d=+^<>_I-Z]")
 _PREDICATE = re.compile(r"^(?:the|both|these|it|they)\s+(?:\w+\s+){0,4}?(?:is|are)\s+(?=\w)(?!not\b)", re.IGNORECASE)
 _TRUE = frozenset(("true", "yes", "correct"))

@@ -161,6 +161,8 @@ def _without_stop(text: str) -> str:
 
 def _said(text: str) -> tuple[Node, ...]:
     """What a sentence says in its only formula, at its end, or as its only number; what an unreadable name equals."""
+    if "\\not" in text:
+        return ()
     sentence = _SENTENCE.match(text)
     name, equals, value = text.strip().strip("$").rpartition("=")
     if sentence:
