@@ -54,7 +54,7 @@ def test_the_pool_gives_the_same_verdicts() -> None:
     from labelled import load, verdict_of
 
     cases = [item.case for path in sorted(CASES.glob("*.jsonl")) for item in load(path)]
-    with GradingPool(workers=1) as pool:
+    with GradingPool(workers=1, timeout_s=60) as pool:
         pooled = dict(pool.map(enumerate(cases)))
     for number, case in enumerate(cases):
         alone = verdict_of(case)
