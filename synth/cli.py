@@ -150,9 +150,9 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
     from dart_tasks.grading import GRADER_VERSION, GradingPool
     from synth.display import LiveDisplay, PlainDisplay, print_state, set_aside_lines, snapshot
     from synth.engines import EngineError
-    from synth.engines.factory import make_engine
     from synth.ledger import LedgerError
     from synth.manifest import ManifestMismatchError
+    from synth.noise import quiet_maker
     from synth.run import load_run_queries, synthesise
 
     try:
@@ -163,7 +163,7 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
         grading = GradingPool(config.grade_workers, timeout_s=config.grade_timeout_s)
         with _draining(stop, display), grading as grader, display:
             report = synthesise(
-                config, run_dir, queries, make_engine, grader, GRADER_VERSION,
+                config, run_dir, queries, quiet_maker(run_dir, click.echo), grader, GRADER_VERSION,
                 observer=display, stop=stop, say=click.echo,
             )  # fmt: skip
     except DataError as error:

@@ -23,7 +23,7 @@ __all__ = ["curate", "plan", "regrade", "repair", "report", "status", "temperatu
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def status(run_dir: Path, as_json: bool) -> None:
     """Show how far a run is, while it works or afterwards."""
-    from synth.display import print_state, snapshot
+    from synth.display import print_state, set_aside_lines, snapshot
     from synth.ledger import LedgerError
     from synth.run import open_run
 
@@ -35,10 +35,15 @@ def status(run_dir: Path, as_json: bool) -> None:
     if as_json:
         groups = {name: dataclasses.asdict(group) for name, group in [*state.groups.items(), ("all", state.total)]}
         finished = (run_dir / "dataset" / "README.md").is_file()
-        click.echo(json.dumps({"done": opened.plan.scheduler.done, "exported": finished, "groups": groups}))
+        told: dict[str, Any] = {"done": opened.plan.scheduler.done, "exported": finished, "groups": groups}
+        told["set_aside"] = {opened.plan.queries[query].id: reason for query, reason in opened.set_aside}
+        told["lengths"] = opened.all_lengths.summary()
+        click.echo(json.dumps(told))
         return
     print_state(state)
     left = opened.plan.scheduler.expected_trials_left()
+    for line in (*opened.all_lengths.lines(), *set_aside_lines(opened.set_aside, opened.plan.queries)):
+        click.echo(line)
     word = "done" if opened.plan.scheduler.done else f"about {left:,.0f} trials left"
     click.echo(f"{word}; {len(opened.attempts)} attempt{'s' if len(opened.attempts) != 1 else ''}, "
                f"{opened.n_trials:,} trials recorded")  # fmt: skip
@@ -125,6 +130,7 @@ def temperature(output: Path, temperatures: str, trials: int, preset: str, **opt
     from synth.engines.factory import make_vllm_engine, sampling_settings
     from synth.ledger import Ledger, LedgerError
     from synth.manifest import ManifestMismatchError
+    from synth.noise import quiet_maker
     from synth.run import load_run_queries, synthesise
     from synth.temperature import compare
 
@@ -137,7 +143,7 @@ def temperature(output: Path, temperatures: str, trials: int, preset: str, **opt
 
     def engine(config: Any, seed: int) -> Any:
         if not shared:
-            shared.append(make_vllm_engine(config, seed))
+            shared.append(quiet_maker(output, click.echo, make_vllm_engine)(config, seed))
         shared[0].use(sampling_settings(config))
         return _Kept(shared[0])
 
@@ -181,7 +187,7 @@ def temperature(output: Path, temperatures: str, trials: int, preset: str, **opt
 @click.argument("run_dir", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="The page's file [default: RUN/report.html].")
 def report(run_dir: Path, output: Path | None) -> None:
-    """Write one self-contained HTML page: the paper's figures, tables by difficulty, hardest queries."""
+    """Write one self-contained HTML page: what the run was, figures, tables by difficulty, hardest queries."""
     from synth.ledger import LedgerError
     from synth.report import render_report
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -15,12 +15,13 @@ from dart_tasks.grading import Case, Verdict
 from dart_tasks.problems.record import Problem
 from synth.engines import Engine, EngineError, SetAside
 from synth.ledger import Ledger
-from synth.records import Completion, Request, Trial, derived_seed, split_thought
+from synth.records import Completion, Request, Trial, derived_seed, thought_apart
 from synth.scheduler import Scheduler, TrialId
 
-__all__ = ["Driver", "Grader", "Observer", "Progress", "PromptMaker", "was_graded"]
+__all__ = ["Driver", "Grader", "Observer", "Progress", "PromptMaker", "flags_of", "was_graded"]
 
 _UNGRADED = frozenset({"timeout", "memory", "crashed"})
+_UNFINISHED = "unfinished_thinking"
 _POLL_S = 0.05
 _PATIENCE_S = 5.0  # with an engine that does not answer, once the run is to stop
 
@@ -28,6 +29,12 @@ _PATIENCE_S = 5.0  # with an engine that does not answer, once the run is to sto
 def was_graded(verdict: Verdict) -> bool:
     """False where the grader ran out of time or memory: that is not "wrong"."""
     return not _UNGRADED.intersection(verdict.flags)
+
+
+def flags_of(verdict: Verdict, response: str, reasoning: str | None) -> tuple[str, ...]:
+    """The verdict's flags, and what the grader does not see: that a thought has no response after it."""
+    unfinished = reasoning is not None and not response.strip()
+    return tuple(dict.fromkeys((*verdict.flags, *((_UNFINISHED,) if unfinished else ()))))
 
 
 class Grader(Protocol):
@@ -155,9 +162,7 @@ class Driver:
     def _grade(self, completion: Completion) -> None:
         seed = self._running.pop(completion.id)
         query = self._queries[completion.id.query]
-        if completion.reasoning is None:
-            reasoning, text = split_thought(completion.text)
-            completion = replace(completion, text=text, reasoning=reasoning)
+        completion = thought_apart(completion)
         case = Case(
             response=completion.text,
             reference=query.reference,
@@ -202,11 +207,12 @@ class Driver:
             graded=was_graded(verdict),
             source=verdict.source,
             reason=verdict.reason,
-            flags=tuple(verdict.flags),
+            flags=flags_of(verdict, completion.text, completion.reasoning),
             attempt=self._attempt,
             replica=completion.replica,
             seed=seed,
             reasoning=completion.reasoning,
+            n_thought_tokens=completion.n_thought_tokens,
             keep_thinking=self._keep_thinking,
         )
         self._grading.discard(completion.id)

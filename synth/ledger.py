@@ -72,11 +72,18 @@ CREATE TABLE trials(
     PRIMARY KEY(query, trial)) WITHOUT ROWID;
 """
 _TRIAL_COLUMNS = (
-    "query, trial, correct, explicit, graded, text_key, n_tokens, finish_reason, attempt, replica, seed, text_id"
+    "query, trial, correct, explicit, graded, text_key, n_tokens, finish_reason, attempt, replica, seed, text_id, "
+    "n_thought_tokens"
 )
 _TEXT_COLUMNS = "response, answer, source, reason, flags, reasoning"
-_ADDED = {"trials": ("checksum INTEGER",), "texts": ("checksum INTEGER", "reasoning TEXT")}
+_ADDED = {
+    "trials": ("checksum INTEGER", "n_thought_tokens INTEGER"),
+    "texts": ("checksum INTEGER", "reasoning TEXT"),
+}
 """Columns that ledgers of version 0.1.0 lack; they get them when they are next written to."""
+_ADDED_TABLE = "CREATE TABLE IF NOT EXISTS set_aside(query INTEGER PRIMARY KEY, reason TEXT NOT NULL)"
+"""Which queries the last attempt could not sample. As the others it tries again, an attempt begins by emptying it."""
+_TEXT_ID = _TRIAL_COLUMNS.split(", ").index("text_id")
 _QUERY_COLUMNS = "query_id, text, reference, benchmark, dataset, fail_rate, level, domain"
 
 
@@ -95,6 +102,8 @@ class StoredResult(NamedTuple):
     text_key: int
     n_tokens: int
     finish_reason: str
+    attempt: int = 0
+    n_thought_tokens: int | None = None
 
     @property
     def truncated(self) -> bool:
@@ -121,6 +130,7 @@ class PoolRow(NamedTuple):
     attempt: int
     replica: int
     seed: int | None
+    n_thought_tokens: int | None
     response: str
     answer: str
     source: str
@@ -133,7 +143,7 @@ class PoolRow(NamedTuple):
         return Trial(
             TrialId(self.query, self.trial), self.response, self.n_tokens, self.finish_reason, self.answer,
             bool(self.correct), bool(self.explicit), bool(self.graded), self.source, self.reason,
-            tuple(self.flags.split()), self.attempt, self.replica, self.seed, self.reasoning,
+            tuple(self.flags.split()), self.attempt, self.replica, self.seed, self.reasoning, self.n_thought_tokens,
         )  # fmt: skip
 
 
@@ -176,8 +186,9 @@ def damaged(run_dir: Path, what: str) -> str:
 
 
 def checksum(*values: object) -> int:
-    """Of a row's values, in the order of its columns; one that was added later and is empty changes nothing."""
-    values = values[:-1] if values[-1] is None else values
+    """Of a row's values, in the order of its columns; those that were added later and are empty change nothing."""
+    while values[-1] is None:
+        values = values[:-1]
     return zlib.crc32("\0".join(map(str, values)).encode())
 
 
@@ -279,8 +290,19 @@ class Ledger:
         attempt = int(next(self._rows("SELECT coalesce(max(attempt) + 1, 0) FROM attempts"))[0])
         seed = derived_seed(run_seed, attempt)
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._execute(("INSERT INTO attempts VALUES (?,?,?,?)", [(attempt, started, engine, seed)]))
+        self._execute(
+            ("INSERT INTO attempts VALUES (?,?,?,?)", [(attempt, started, engine, seed)]),
+            ("DELETE FROM set_aside", [()]),
+        )
         return attempt, seed
+
+    def describe_attempt(self, attempt: int, engine: str) -> None:
+        """Record what the engine says of itself, once it has started (before the first trial)."""
+        self._execute(("UPDATE attempts SET engine = ? WHERE attempt = ?", [(_storable(engine), attempt)]))
+
+    def set_aside(self, refused: Iterable[tuple[int, str]]) -> None:
+        """Record (query, reason) of what this attempt could not sample (after its last trial)."""
+        self._execute(("INSERT INTO set_aside VALUES (?,?)", [(query, _storable(reason)) for query, reason in refused]))
 
     def append(self, trial: Trial) -> None:
         """Hand a trial to the writer; committed within a second. Waits where the disk cannot keep up."""
@@ -303,8 +325,8 @@ class Ledger:
             row = list(next(self._rows(f"SELECT {_TRIAL_COLUMNS} FROM trials WHERE query = ? AND trial = ?", *where)))
             row[2:5] = int(t.correct), int(t.explicit), int(t.graded)
             narrow.append((*row[2:5], checksum(*row), *where))
-            text = (row[-1], *_texts(t))
-            texts.append((*text[2:6], checksum(*text), row[-1]))
+            text = (row[_TEXT_ID], *_texts(t))
+            texts.append((*text[2:6], checksum(*text), row[_TEXT_ID]))
         self._execute(
             ("UPDATE trials SET correct=?, explicit=?, graded=?, checksum=? WHERE query=? AND trial=?", narrow),
             ("UPDATE texts SET answer=?, source=?, reason=?, flags=?, checksum=? WHERE id=?", texts),
@@ -365,7 +387,7 @@ class Ledger:
 
     def results(self, max_trials: int = 2**31) -> Iterator[StoredResult]:
         """All trials without their texts, by query and trial number; a number from ``max_trials`` on is damage."""
-        return (StoredResult._make(row[:8]) for row in self._trials(max_trials))
+        return (StoredResult._make((*row[:9], row[12])) for row in self._trials(max_trials))
 
     def pool(self) -> Iterator[PoolRow]:
         """All trials with their texts, by query and trial number."""
@@ -376,14 +398,19 @@ class Ledger:
         statement = f"SELECT {self._text_columns} FROM texts WHERE id = ?"
         for row in self._trials():
             if wanted(row[0], row[1]):
-                *text, stored = next(self._rows(statement, row[11]), (None,))
-                if not text or not _is_as_recorded(row[11], text, stored, row[5]):
+                *text, stored = next(self._rows(statement, row[_TEXT_ID]), (None,))
+                if not text or not _is_as_recorded(row[_TEXT_ID], text, stored, row[5]):
                     raise LedgerError(damaged(self._dir, f"the text of trial {row[1]} of query {row[0]} has changed"))
-                yield PoolRow(*row[:11], *text)
+                yield PoolRow._make((*row[:_TEXT_ID], row[12], *text))
 
     def attempts(self) -> list[tuple[int, str, str, int]]:
         """(attempt, start time in UTC, engine, seed) of every process that worked on the run."""
         return list(self._rows("SELECT attempt, started_at, engine, seed FROM attempts ORDER BY attempt"))
+
+    def queries_set_aside(self) -> list[tuple[int, str]]:
+        """(query, reason) of what the last attempt could not sample; none known of ledgers of version 0.1.0."""
+        has_table = _columns(self._db, "set_aside")
+        return list(self._rows("SELECT query, reason FROM set_aside ORDER BY query")) if has_table else []
 
     def salvage(self, query: int, max_trials: int) -> Iterator[PoolRow | None]:
         """The trials of a query that can still be read: None for each that is not as it was recorded."""
@@ -395,15 +422,16 @@ class Ledger:
         for number in numbers:
             try:
                 found = read(f"SELECT {self._trial_columns} {where} AND trial = ?", (query, number)).fetchone()
-                text = found and read(f"SELECT {self._text_columns} FROM texts WHERE id = ?", (found[11],)).fetchone()
+                text_of = f"SELECT {self._text_columns} FROM texts WHERE id = ?"
+                text = found and read(text_of, (found[_TEXT_ID],)).fetchone()
             except sqlite3.Error:
                 yield None
                 continue
             if found is not None:
                 row, stored = found[:-1], found[-1]
                 sound = _is_row_sound(row, stored, max_trials) and text is not None
-                sound = sound and _is_as_recorded(row[11], text[:-1], text[-1], row[5])
-                yield PoolRow(*row[:11], *text[:-1]) if sound else None
+                sound = sound and _is_as_recorded(row[_TEXT_ID], text[:-1], text[-1], row[5])
+                yield PoolRow._make((*row[:_TEXT_ID], row[12], *text[:-1])) if sound else None
 
     def add_attempts(self, attempts: Iterable[tuple[int, str, str, int]]) -> None:
         """Take over the attempts of another ledger."""
@@ -416,10 +444,12 @@ class Ledger:
     # ------------------------------------------------------------------ inside
     def _look(self) -> None:
         """Find out which columns there are: ledgers of version 0.1.0 lack some, which is as if they were empty."""
-        texts, trials = (_columns(self._db, table) for table in ("texts", "trials"))
-        self._trial_columns = f"{_TRIAL_COLUMNS}, {'checksum' if 'checksum' in trials else 'NULL'}"
-        self._text_columns = ", ".join(
-            column if column in texts else "NULL" for column in (*_TEXT_COLUMNS.split(", "), "checksum")
+        self._trial_columns, self._text_columns = (
+            ", ".join(column if column in present else "NULL" for column in (*columns.split(", "), "checksum"))
+            for present, columns in (
+                (_columns(self._db, "trials"), _TRIAL_COLUMNS),
+                (_columns(self._db, "texts"), _TEXT_COLUMNS),
+            )
         )
 
     def _rows(self, statement: str, *parameters: object) -> Iterator[Any]:
@@ -454,6 +484,7 @@ class Ledger:
             for column in columns:
                 if column.split()[0] not in _columns(database, table):
                     database.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
+        database.execute(_ADDED_TABLE)
         return database
 
     def _execute(self, *statements: tuple[str, Iterable[tuple[object, ...]]]) -> None:
@@ -508,7 +539,7 @@ class Ledger:
         rows = [
             (
                 t.id.query, t.id.trial, int(t.correct), int(t.explicit), int(t.graded), t.text_key,
-                t.n_tokens, t.finish_reason, t.attempt, t.replica, t.seed, i,
+                t.n_tokens, t.finish_reason, t.attempt, t.replica, t.seed, i, t.n_thought_tokens,
             )
             for i, t in enumerate(batch, first_text_id)
         ]  # fmt: skip

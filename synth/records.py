@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from synth.scheduler import TrialId, TrialResult
 
@@ -17,6 +17,7 @@ __all__ = [
     "normalise",
     "split_thought",
     "text_key",
+    "thought_apart",
     "with_thought",
 ]
 
@@ -35,7 +36,8 @@ class Request:
 class Completion:
     """What an engine gives back. ``finish_reason`` is "stop" or "length"; ``replica`` tells engines of a run apart.
 
-    ``reasoning`` is the thought where a server gives it apart from the response; ``n_tokens`` counts both.
+    ``reasoning`` is the thought where a server gives it apart from the response; ``n_tokens`` counts both, and
+    ``n_thought_tokens`` the thought's, where the engine counts them.
     """
 
     id: TrialId
@@ -44,6 +46,7 @@ class Completion:
     finish_reason: str
     replica: int = 0
     reasoning: str | None = None
+    n_thought_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ class Trial:
     seed: int | None = None
     reasoning: str | None = None
     """What the model thought before it answered; never graded."""
+    n_thought_tokens: int | None = None
+    """Its part of ``n_tokens``, by its share of the characters where the engine did not count."""
     keep_thinking: bool = False
 
     @property
@@ -84,13 +89,14 @@ class Trial:
 
 
 def split_thought(text: str) -> tuple[str | None, str]:
-    """(thought, response) of a text that begins with a thought and ends it; (None, text) of any other.
+    """(thought, response) of a text that begins with a thought; (None, text) of any other.
 
-    The mark of its beginning may be missing: many chat templates put it into the prompt.
+    The mark of its beginning may be missing where its end is there: many chat templates put it into the prompt. A
+    thought that never ends has no response after it.
     """
     thought, mark, response = text.partition("</think>")
     before, opened, thought_text = thought.partition("<think>")
-    if not mark or (opened and before.strip()):
+    if not (mark or opened) or (opened and before.strip()):
         return None, text
     return (thought_text if opened else thought).strip(), response.lstrip()
 
@@ -98,6 +104,20 @@ def split_thought(text: str) -> tuple[str | None, str]:
 def with_thought(response: str, reasoning: str | None) -> str:
     """A response with its thought before it, as models write it; the inverse of :func:`split_thought`."""
     return response if reasoning is None else f"<think>\n{reasoning.strip()}\n</think>\n\n{response}"
+
+
+def thought_apart(completion: Completion) -> Completion:
+    """The completion with its thought apart from its response, and with the thought's length."""
+    reasoning, text = completion.reasoning, completion.text
+    if reasoning is None:
+        reasoning, text = split_thought(text)
+    if reasoning is None:
+        return completion
+    n_thought_tokens = completion.n_thought_tokens
+    if n_thought_tokens is None:
+        share = len(reasoning) / max(1, len(reasoning) + len(text))
+        n_thought_tokens = round(share * completion.n_tokens)
+    return replace(completion, text=text, reasoning=reasoning, n_thought_tokens=n_thought_tokens)
 
 
 def counts(correct: bool, explicit: bool, truncated: bool, lenient: bool) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from dart_tasks.grading import Case, Verdict
-from synth.driver import was_graded
+from synth.driver import flags_of, was_graded
 from synth.ledger import Ledger, LedgerError
 from synth.manifest import Manifest, config_of_manifest
 from synth.records import Trial
@@ -72,7 +72,8 @@ def regrade(
         for old, verdict in grader.map(cases()):
             new = dataclasses.replace(
                 old, answer=verdict.answer, correct=verdict.correct, explicit=verdict.explicit,
-                graded=was_graded(verdict), source=verdict.source, reason=verdict.reason, flags=tuple(verdict.flags),
+                graded=was_graded(verdict), source=verdict.source, reason=verdict.reason,
+                flags=flags_of(verdict, old.response, old.reasoning),
             )  # fmt: skip
             was, now = old.result(config.lenient_extraction).correct, new.result(config.lenient_extraction)
             after.scheduler.restore(new.id, now)

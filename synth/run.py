@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -14,11 +15,13 @@ from synth.config import MODEL_TEMPLATE, RunConfig
 from synth.curate import RunPool, read_trials
 from synth.data import dataset_fingerprint, load_queries
 from synth.difficulty import sampled_by
+from synth.display import group_name
 from synth.driver import Driver, Grader, Observer, Progress, PromptMaker
-from synth.engines import Engine
+from synth.engines import Engine, SetAside
 from synth.export import ExportCounts, configs_block, count_exported_trials, export_run
 from synth.forecast import Probe
-from synth.ledger import Ledger, LedgerError, damaged, trial_id
+from synth.ledger import Ledger, LedgerError, StoredResult, damaged, trial_id
+from synth.lengths import Lengths
 from synth.manifest import Manifest, config_of_manifest
 from synth.scheduler import ProbeOutcome, QuerySpec, Scheduler, Target
 from synth.strategy import QueryStats, Strategy, get_strategy
@@ -94,8 +97,8 @@ def build_plan(config: RunConfig, queries: list[Problem], strategy: Strategy | N
     return plan
 
 
-def restore(plan: Plan, ledger: Ledger, lenient: bool) -> int:
-    """Rebuild the scheduler's counters from the ledger. Returns the number of trials found.
+def restore(plan: Plan, ledger: Ledger, lenient: bool, look: Callable[[StoredResult], None] = lambda row: None) -> int:
+    """Rebuild the scheduler's counters from the ledger. Returns the number of trials found; ``look`` sees each.
 
     Raises:
         LedgerError: the ledger is damaged.
@@ -103,6 +106,7 @@ def restore(plan: Plan, ledger: Ledger, lenient: bool) -> int:
     count = 0
     for stored in ledger.results(plan.scheduler.max_trials):
         plan.scheduler.restore(trial_id(stored), stored.result(lenient))
+        look(stored)
         count += 1
     return count
 
@@ -145,6 +149,7 @@ def synthesise(
         if not plan.scheduler.done:
             attempt, seed = ledger.begin_attempt(f"{config.engine} {config.model}", config.seed)
             engine = stack.enter_context(closing(make_engine(config, seed)))
+            ledger.describe_attempt(attempt, engine.description)
             prompts = PromptMaker(
                 render=template.render if template else str,
                 chat=template is None,
@@ -157,6 +162,7 @@ def synthesise(
             )  # fmt: skip
             progress = driver.progress
             driver.run(stop)
+            ledger.set_aside(progress.set_aside)
         exported = None
         if plan.scheduler.done:
             form = config.dataset_format
@@ -192,6 +198,20 @@ class OpenedRun:
     plan: Plan
     n_trials: int
     attempts: list[tuple[int, str, str, int]]
+    trials_of_attempts: Counter[int]
+    lengths: dict[str, Lengths]
+    """By difficulty, as ``group_name`` says."""
+    set_aside: list[SetAside]
+    """Queries that the last attempt could not sample; they are open."""
+    grader_version: str
+
+    @property
+    def all_lengths(self) -> Lengths:
+        """Of all trials."""
+        total = Lengths()
+        for lengths in self.lengths.values():
+            total.extend(lengths)
+        return total
 
 
 def open_run(run_dir: Path) -> OpenedRun:
@@ -207,8 +227,19 @@ def open_run(run_dir: Path) -> OpenedRun:
         manifest.check_queries(queries, run_dir)
         config = config_of_manifest(manifest)
         plan = build_plan(config, queries)
-        n_trials = restore(plan, ledger, config.lenient_extraction)
-        return OpenedRun(config, plan, n_trials, ledger.attempts())
+        of_attempts: Counter[int] = Counter()
+        lengths: dict[str, Lengths] = defaultdict(Lengths)
+        groups = [group_name(query) for query in queries]
+
+        def look(row: StoredResult) -> None:
+            of_attempts[row.attempt] += 1
+            lengths[groups[row.query]].add(row)
+
+        n_trials = restore(plan, ledger, config.lenient_extraction, look)
+        set_aside = [SetAside(query, why) for query, why in ledger.queries_set_aside() if plan.scheduler.is_open(query)]
+        return OpenedRun(
+            config, plan, n_trials, ledger.attempts(), of_attempts, lengths, set_aside, manifest.grader_version
+        )
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,11 @@ def _completion(payload: Any, request: Request, replica: int) -> Completion:
         choice = payload["choices"][0]
         text = choice["message"]["content"] if request.chat else choice["text"]
         reason = choice["finish_reason"]
-        n_tokens = int((payload.get("usage") or {}).get("completion_tokens") or 0)
+        usage = payload.get("usage") or {}
+        n_tokens = int(usage.get("completion_tokens") or 0)
+        counted = int((usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0)
+        if not 0 <= n_tokens < 2**31:
+            raise ValueError
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise FailedError("the answer is not a completion") from None
     message = choice["message"] if request.chat else {}
@@ -130,7 +134,9 @@ def _completion(payload: Any, request: Request, replica: int) -> Completion:
     text = "" if text is None else text  # it was still thinking when its tokens ran out
     if reason not in ("stop", "length") or not isinstance(text, str):
         raise FailedError(f"the completion ended with {str(reason)[:40]!r}")
-    return Completion(request.id, text, n_tokens, reason, replica, reasoning)
+    return Completion(
+        request.id, text, n_tokens, reason, replica, reasoning, counted if 0 < counted <= n_tokens else None
+    )
 
 
 class Endpoint:

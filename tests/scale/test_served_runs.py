@@ -84,7 +84,8 @@ def number_of(body: dict[str, Any]) -> int:
 def completion(body: dict[str, Any], text: str | None, reason: str = "stop", **message: Any) -> web.Response:
     """A well-formed answer of either endpoint."""
     choice = {"message": {"content": text, **message}} if "messages" in body else {"text": text}
-    payload = {"choices": [{**choice, "finish_reason": reason}], "usage": {"completion_tokens": 9}}
+    usage = {"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 7} if message else None}
+    payload = {"choices": [{**choice, "finish_reason": reason}], "usage": usage}
     return web.json_response(payload)
 
 
@@ -139,6 +140,9 @@ def test_thoughts_that_a_server_gives_apart_are_kept_and_never_graded(
     pool, kept = rows(tmp_path / "run", "pool"), rows(tmp_path / "run")
     assert all(row["reasoning"].startswith("Perhaps") for row in pool)
     assert [row["response"] for row in pool].count("") == 4
+    assert sum("unfinished_thinking" in row["flags"] for row in pool) == 4
+    told = dart_synth("status", tmp_path / "run").out
+    assert "of these, thought: mean 7, median 7" in told and "of these, answer: mean 2" in told
     assert len(kept) == 12 and not any("Perhaps" in row["response"] for row in kept)
     for pool_of in (tmp_path / "run", tmp_path / "run/dataset"):
         arguments = ("-k", 9, "--output", tmp_path / "o", "--format", "jsonl", "--decontaminate", "off")

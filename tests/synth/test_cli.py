@@ -121,7 +121,8 @@ def test_the_demo_fills_its_quotas_on_real_vllm(tmp_path: Path) -> None:
     pytest.importorskip("vllm")
     arguments = ["--preset", "demo", "--limit", "20", "--max-trials", "16", "--probe", "4", "--output", "run"]
     done = dart_synth(*arguments, "-k", "4", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "run/engine.log" in done.stdout and "safetensors" in (tmp_path / "run/engine.log").read_text()
     import pyarrow.parquet as pq
 
     kept = pq.read_table(tmp_path / "run/dataset/data/train.parquet").to_pylist()

@@ -319,26 +319,6 @@ def test_a_plan_never_forecasts_more_than_the_cap_allows(run_dir: Path) -> None:
     assert re.search(r"12 +240 \(240 to 240\)", result.output), result.output
 
 
-def test_report_is_one_page_with_everything_escaped(
-    configuration: Callable[..., RunConfig], tmp_path: Path, grader: object
-) -> None:
-    run_dir, problems = tmp_path / "run", tmp_path / "problems.jsonl"
-    problems.write_text(json.dumps({"query": "<script>alert(1)</script> \x1b[31m", "answer": "1"}) + "\n")
-    config = configuration(strategy="vanilla", k=30)
-    engine = TapeEngine(lambda request: ("<img src=x onerror=1> \\boxed{<b>}", 5))
-    synthesise(config, run_dir, load_run_queries(config), lambda c, s: engine, grader, "1")  # type: ignore[arg-type]
-    page_file = tmp_path / "page.html"
-    result = CliRunner().invoke(command, ["report", str(run_dir), "--output", str(page_file)], catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    page = page_file.read_text()
-    assert "<script" not in page
-    assert "<img src=x" not in page
-    assert "\x1b" not in page
-    assert "&lt;script&gt;" in page
-    assert page.count("data:image/png;base64,") == 3
-    assert "http" not in page.replace("http-equiv", "")
-
-
 def test_temperatures_are_compared_at_equal_tokens() -> None:
     from synth.ledger import StoredResult
     from synth.temperature import compare
