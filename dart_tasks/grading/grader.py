@@ -22,9 +22,9 @@ from dart_tasks.grading.parse.notation import bare
 from dart_tasks.grading.parse.phrases import (
     choice_letter,
     choice_letters,
-    clock_time,
     listed_choices,
     predicate_key,
+    same_time,
     text_key,
     truth_value,
 )
@@ -41,6 +41,7 @@ _PROBABILITY = re.compile(r"\\Pr\b|\\mathbb\s*\{?\s*P\s*\}?|\bPr(?=\s*\()")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'.-]*(?:\s+[A-Za-z][A-Za-z'.-]*){0,7}\s*")
 _EQUALS = re.compile(r"(?<![<>!:\\])=|\\approx\b|≈")
 _FORMULA = re.compile(r"[\\$^_=<>]")
+_PREFIXES = {2: "0B", 8: "0O", 16: "0X"}
 MAX_WORDS = 80  # letters of a reference that is compared as text only
 
 
@@ -247,14 +248,15 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
             return given is truth, "same truth value" if given is truth else "other truth value"
     if rules.choices and (listed := listed_choices(expected.text)) and (chosen := listed_choices(answer)):
         return listed == chosen, "same choices" if listed == chosen else "other choices"
-    for view, name in ((choice_letter, "choice"), (clock_time, "time")):
-        wanted, given_view = view(expected.text), view(answer)
-        if view is choice_letter and rules.choices and re.fullmatch(r"[a-h]", expected.text.strip()):
-            wanted = expected.text.strip().upper()
-        if view is choice_letter and wanted and re.fullmatch(r"[a-z]", answer):
-            given_view = answer.upper()  # a lone small letter is a variable, but not beside a choice
-        if wanted is not None and given_view is not None:
-            return given_view == wanted, f"{'same' if given_view == wanted else 'other'} {name}"
+    wanted, chosen_letter = choice_letter(expected.text), choice_letter(answer)
+    if rules.choices and re.fullmatch(r"[a-h]", expected.text.strip()):
+        wanted = expected.text.strip().upper()
+    if wanted and re.fullmatch(r"[a-z]", answer):
+        chosen_letter = answer.upper()  # a lone small letter is a variable, but not beside a choice
+    if wanted is not None and chosen_letter is not None:
+        return chosen_letter == wanted, f"{'same' if chosen_letter == wanted else 'other'} choice"
+    if (same_moment := same_time(expected.text, answer)) is not None:
+        return same_moment, f"{'same' if same_moment else 'other'} time"
     wanted_letters = choice_letters(expected.text)
     given_letters = choice_letters(answer) if wanted_letters else None
     if wanted_letters and given_letters:
@@ -273,7 +275,11 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
     for value in _values_of_asked(answer, rules.question):
         if _compare(reference, value, rules)[0]:
             return True, "equal in value"
-    if any(isinstance(node, Based) and node.numeral == answer.replace(" ", "") for node in expected.nodes):
+    numeral = bare(answer).replace(" ", "").upper()
+    if any(
+        isinstance(node, Based) and numeral in (node.numeral, f"{_PREFIXES.get(node.base)}{node.numeral}")
+        for node in expected.nodes
+    ):
         return True, "same numeral, base left out"
     is_text = not (expected.nodes and given_reading.nodes) and any(map(str.isalpha, expected.key))
     if is_text and (

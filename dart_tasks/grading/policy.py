@@ -31,7 +31,7 @@ class Rules:
         absolute: numbers may differ by this much (OlympiadBench's ``error``).
         relative: numbers may differ by this fraction of the reference (TheoremQA).
         percent: the question asks for a percentage, so 20 and 20% are the same.
-        base: the question speaks of a base, so an answer may carry one that the reference leaves out.
+        bases: those that an answer may carry where the reference leaves it out: the question's; None for any.
         choices: the question lists choices, so a lone small letter is one of them.
         noncommuting: names that the question calls matrices: the order of their products counts.
         question: its text; names that it defines are no names for the answer.
@@ -45,7 +45,7 @@ class Rules:
     absolute: Fraction | None = None
     relative: Fraction | None = None
     percent: bool = False
-    base: bool = True
+    bases: frozenset[int] | None = None
     choices: bool = False
     noncommuting: frozenset[str] = frozenset()
     question: str | None = None
@@ -75,7 +75,7 @@ def rules_for(benchmark: str, reference: Reference, question: str | None, tolera
         absolute=allowed if policy.absolute_tolerance else None,
         relative=relative,
         percent=said.percent,
-        base=said.base,
+        bases=said.bases,
         choices=said.choices,
         noncommuting=said.noncommuting,
         question=question,

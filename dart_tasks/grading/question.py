@@ -19,7 +19,10 @@ _ORDERED = re.compile(
     re.IGNORECASE,
 )
 _ORDER_HINTS = ("sort", "respective", "cending", "creasing", "numerical order", "from ")  # one is in each match
-_BASE = re.compile(r"\bbases?\b|_\{?\d")
+_NUMBERS = {"two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
+            "twelve": 12, "sixteen": 16}  # fmt: skip
+_BASE = re.compile(rf"\bbases?\b(?:[- $]*(?:\\text\{{)?(\d{{1,2}}|{'|'.join(_NUMBERS)})\b)?|_\s*\{{?(\d{{1,2}})")
+_NAMED_BASES = {"binary": 2, "octal": 8, "hexadecimal": 16, "decimal": 10}
 _PERCENT = re.compile(r"\bper\s?cent")
 _MATRICES = re.compile(r"[^.?!]*\bmatri(?:x|ces)\b[^.?!]*", re.IGNORECASE)
 _CAPITAL = re.compile(r"(?<![A-Za-z\\])[A-Z](?![A-Za-z])")
@@ -37,12 +40,13 @@ _ASKS = re.compile(  # "Find the smallest value of $n$", "What are the lengths o
     r"|largest|greatest|maximum|smallest|least|minimum|value|degrees|in|of|for|both|each|ratio)\b){0,9}(?:\s+(?:probability|inverse|function|polynomial|derivative|sum|product|integral|limit|number|distance"
     r"|difference|area|volume))?[\s:,]*"
     + _FORMULA
-    + r"(?P<more>(?:\s*(?:,|and|or|,\s*and)\s*"
+    + r"(?P<more>(?:\s*(?:,|and|or|,\s*and)\s*(?:the (?:value|length|number|angle)s?(?: of)? )?"
     + re.sub(r"\?P<\w+>", "", _FORMULA)
     + r"){0,4})",
     re.IGNORECASE | re.DOTALL,
 )
 _ANY_FORMULA = re.compile(_FORMULA, re.DOTALL)
+_OF_SET = re.compile(r"(?:\\in(?![a-z])|∈).*", re.DOTALL)  # \theta \in [0, 2\pi)
 _INSIDE = re.compile(r"\{[^{}]*\}|\([^()]*\)")
 _COMMAND = re.compile(r"\\(?:text\w*|mathrm|mbox|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _ROUNDS = re.compile(
@@ -68,7 +72,7 @@ class Hints:
     Attributes:
         ordered: the items of a list are wanted in an order.
         percent: a percentage is asked for.
-        base: it speaks of a base.
+        bases: those that it speaks of; None where they are not known.
         choices: it lists choices.
         places: how many decimal places the answer is to be rounded to (negative: tens, hundreds).
         digits: how many significant digits the answer is to be rounded to.
@@ -77,7 +81,7 @@ class Hints:
 
     ordered: bool = False
     percent: bool = True
-    base: bool = True
+    bases: frozenset[int] | None = None
     choices: bool = False
     places: int | None = None
     digits: int | None = None
@@ -94,14 +98,23 @@ def hints(question: str | None) -> Hints:
     return Hints(
         ordered=any(hint in lower for hint in _ORDER_HINTS) and bool(_ORDERED.search(question)),
         percent="%" in lower or ("cent" in lower and bool(_PERCENT.search(lower))),
-        base=any(word in lower for word in ("binary", "octal", "hexadecimal"))
-        or (("base" in lower or "_" in lower) and bool(_BASE.search(lower))),
+        bases=_bases(lower),
         choices="(b)" in lower
         or (any(mark in question for mark in ("B.", "B)", "B:")) and bool(_OPTIONS.search(question))),
         places=places,
         digits=digits,
         noncommuting=_matrix_names(question) if "matri" in lower else frozenset(),
     )
+
+
+def _bases(question: str) -> frozenset[int] | None:
+    found = {base for name, base in _NAMED_BASES.items() if name in question}
+    for base in _BASE.finditer(question) if "base" in question or "_" in question else ():
+        number = base[1] or base[2]
+        if number is None:
+            return None  # base b
+        found.add(int(number) if number.isdigit() else _NUMBERS[number])
+    return frozenset(found)
 
 
 def _matrix_names(question: str) -> frozenset[str]:
@@ -117,7 +130,7 @@ def asked_of(question: str | None) -> tuple[str, ...]:
     for phrase in _ASKS.finditer((question or "")[-4_000:]):
         first = phrase["dollars"] or phrase["display"] or phrase["inline"]
         more = (next(filter(None, formula.groups())) for formula in _ANY_FORMULA.finditer(phrase["more"]))
-        formulas = tuple(formula.strip(" \n.,;:?") for formula in (first, *more))
+        formulas = tuple(_OF_SET.sub("", formula).strip(" \n.,;:?") for formula in (first, *more))
         if "=" not in _INSIDE.sub("", "".join(formulas)):
             found = formulas
     return found

@@ -58,7 +58,7 @@ def test_the_pool_gives_the_same_verdicts() -> None:
         pooled = dict(pool.map(enumerate(cases)))
     for number, case in enumerate(cases):
         alone = verdict_of(case)
-        if "undecided" not in alone.flags + pooled[number].flags:
+        if not {"undecided", "timeout"}.intersection(alone.flags + pooled[number].flags):
             assert pooled[number] == alone, case
 
 

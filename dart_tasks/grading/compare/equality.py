@@ -21,7 +21,7 @@ from dart_tasks.grading.compare.evaluate import (
     exact,
     point,
 )
-from dart_tasks.grading.compare.families import same_families
+from dart_tasks.grading.compare.families import PARAMETERS, same_families
 from dart_tasks.grading.compare.points import agree_everywhere, same_value_exactly
 from dart_tasks.grading.compare.regions import FLIPPED, Interval, canonical, intervals
 from dart_tasks.grading.compare.shapes import (
@@ -72,7 +72,7 @@ from dart_tasks.grading.parse.tree import (
 )
 from dart_tasks.grading.parse.units import contradict, conversion
 from dart_tasks.grading.policy import Rules
-from dart_tasks.grading.question import mentions
+from dart_tasks.grading.question import asked_of, mentions
 
 __all__ = ["same", "unlabelled"]
 
@@ -150,6 +150,10 @@ class _Comparison:
                 return kind != own  # a_4 where a_5 is asked for
             if isinstance(value, Group) and isinstance(asked, Symbol) and asked.name.isupper():
                 return isinstance(label, Symbol) and label.name.isupper()  # Q = (1, 2) where P is asked for
+        if isinstance(label, Symbol) and any(
+            text.startswith(f"{label.name}(") for text in asked_of(self.rules.question)
+        ):
+            return False  # P = 1/3 where P(S = 8) is asked for
         if not isinstance(label, Symbol) or label.name in ("x", "y") or label.name in free_symbols(reference):
             return False
         return label.name in free_symbols(*self.rules.asked) or mentions(self.rules.question, label.name)
@@ -441,7 +445,7 @@ class _Comparison:
 
     def same_quantity(self, left: Node, right: Node) -> bool:
         if isinstance(left, Based) or isinstance(right, Based):
-            return _same_based(left, right, self.rules.base)
+            return _same_based(left, right, self.rules.bases)
         (a, left_unit), (b, right_unit) = value_and_unit(left), value_and_unit(right)
         if "%" in (left_unit, right_unit) and left_unit != right_unit:
             if self.rules.percent and self._same_value(a, b):
@@ -449,6 +453,8 @@ class _Comparison:
             a = Quotient(a, Number(Fraction(100))) if left_unit == "%" else a
             b = Quotient(b, Number(Fraction(100))) if right_unit == "%" else b
             return self._same_value(a, b)
+        if left_unit.startswith("mod ") and not right_unit and (residue := self._residue(b, left_unit)) is not None:
+            b = residue
         if (congruent := _congruent(exact(a), left_unit, exact(b), right_unit)) is not None:
             return congruent
         if left_unit != right_unit and (size := conversion(left_unit, right_unit)) is not None:
@@ -463,6 +469,17 @@ class _Comparison:
         if left_unit != right_unit and left_unit and right_unit and contradict(left_unit, right_unit):
             return False
         return self._same_value(a, b)
+
+    def _residue(self, node: Node, unit: str) -> Node | None:
+        """``7k + 3`` as its residue 3; None where it is no class modulo this."""
+        names, modulus = free_symbols(node), int(unit[4:])
+        if len(names) != 1 or not names <= PARAMETERS:
+            return None
+        (name,) = names
+        first, second, third = (exact(node, {name: Fraction(k)}) for k in range(3))
+        if first is None or second is None or third is None or third - second != second - first:
+            return None
+        return Number(first % modulus) if abs(second - first) == modulus and first.denominator == 1 else None
 
     def _same_value(self, left: Node, right: Node) -> bool:
         if is_infinite(left) or is_infinite(right):
@@ -496,9 +513,7 @@ class _Comparison:
                 return False
             reference = _as_fraction(value.real)
         if places is None:
-            size = abs(reference)
-            places = digits - 1 if digits else 0
-            places -= math.floor(math.log10(size)) if size else 0
+            places = (digits or 1) - 1 - (_order(abs(reference)) if reference else 0)
         return answer == _rounded(reference, places)
 
     def _same_constant(self, left: Node, right: Node) -> bool:
@@ -555,19 +570,18 @@ def _difference(equation: Relation) -> Node:
     return Sum((equation.operands[0], Negative(equation.operands[1])))
 
 
-def _same_based(left: Node, right: Node, may_add: bool) -> bool:
+def _same_based(left: Node, right: Node, bases: frozenset[int] | None) -> bool:
     """Numerals in the same base, or one without its base written: the digits decide.
 
-    The answer on the right may carry a base that the reference lacks only if ``may_add``.
+    The answer on the right may carry a base that the reference lacks only if it is one of ``bases``.
     """
     if isinstance(left, Based) and isinstance(right, Based):
         return left.base == right.base and left.numeral.lstrip("0") == right.numeral.lstrip("0")
     based, other = (left, right) if isinstance(left, Based) else (right, left)
-    if based is right and not may_add:
-        return False
     value = exact(other)
     return (
         isinstance(based, Based)
+        and (based is left or bases is None or based.base in bases)
         and value is not None
         and value.denominator == 1
         and str(value.numerator) == based.numeral.lstrip("0")
@@ -594,6 +608,16 @@ def _rounds(decimal: Node, value: Fraction) -> bool:
     unit = Fraction(1, 10**decimal.places) if decimal.places >= 0 else Fraction(10**-decimal.places)
     difference = value * sign - decimal.value
     return abs(difference) <= unit / 2 or 0 <= difference * (1 if decimal.value >= 0 else -1) < unit
+
+
+def _order(size: Fraction) -> int:
+    """The power of ten of its first digit."""
+    order = int((size.numerator.bit_length() - size.denominator.bit_length()) * 0.30103)
+    while size < Fraction(10) ** order:
+        order -= 1
+    while size >= Fraction(10) ** (order + 1):
+        order += 1
+    return order
 
 
 def _rounded(value: Fraction, places: int) -> Fraction:

@@ -33,6 +33,7 @@ from dart_tasks.grading.parse.tree import (
     Symbol,
     free_symbols,
     rebuilt,
+    renamed,
     walk,
 )
 
@@ -359,13 +360,6 @@ def is_region(node: Node) -> bool:
             return excludes or all(isinstance(item, Relation) and is_region(item) for item in items)
         case _:
             return False
-
-
-def renamed(node: Node, names: dict[str, str]) -> Node:
-    """``node`` with its variables renamed."""
-    if isinstance(node, Symbol):
-        return Symbol(names.get(node.name, node.name))
-    return rebuilt(node, lambda part: renamed(part, names))
 
 
 def renamings(reference: Node, answer: Node) -> Iterator[Node]:

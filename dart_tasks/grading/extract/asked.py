@@ -25,6 +25,7 @@ _MONEY_ASKED = re.compile(
     re.IGNORECASE,
 )
 _PERCENT_ASKED = re.compile(r"\bwhat (?:\w+ ){0,3}per\s?cent|\bpercentage of\b|\bhow many per\s?cent", re.IGNORECASE)
+_CHANCE_ASKED = re.compile(r"\b(?:probability|chances?|odds|likel(?:y|ihood)|fraction)\b", re.IGNORECASE)
 _ASKS_TRUTH = re.compile(
     r"(?:^|[.?!,:;$]\s+|\n)(?:is|are|does|do|did|can|could|will|would|has|have|was|were|must|should)\s|true or false"
     r"|\bfalse\b|\byes or no\b|\bwhether\b|\bthen the statement\b|是否",
@@ -48,21 +49,29 @@ _CALENDAR = re.compile(
 _ASKS_EXTREME = re.compile(r"\b(?:least|most|minimum|maximum|largest|smallest|greatest|fewest|bound)\b", re.IGNORECASE)
 
 
+_LAST_SENTENCE = re.compile(r"[.!?]\s+(?=\S)")
+_COMMON = frozenset("the and how man much what does did are was for has have had that they there who which".split())
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What is asked for.
 
     Attributes:
+        words: the stems of the words of the question's last sentence.
         nouns: the stems of the words that are counted: "how many more girls" counts ``girl``.
+        chance: a probability, which may be said as "3 in 8".
         more: by how much one thing exceeds another.
         place: where, or for which value of a variable, something holds.
         extreme: a least or greatest value, so that a bound answers.
         calendar: "day" or "month", where the name of one is asked for.
     """
 
+    words: frozenset[str] = frozenset()
     nouns: tuple[str, ...] = ()
     money: bool = False
     percent: bool = False
+    chance: bool = False
     truth: bool = False
     number: bool = False
     equation: bool = False
@@ -83,9 +92,11 @@ def asked_by(question: str | None) -> Asked:
         head, _, other = _NO_LONGER_NOUNS.sub("", phrase).lower().replace(",", " ").partition(" of ")
         nouns += [word for word in (*head.split()[-2:], *other.split()[:2]) if word not in _NOT_NOUNS]
     return Asked(
+        frozenset(stem(word) for word in re.findall(r"\w{3,}", _LAST_SENTENCE.split(last)[-1].lower())) - _COMMON,
         tuple(stem(noun) for noun in nouns),
         bool(_MONEY_ASKED.search(last)) and not nouns,
         bool(_PERCENT_ASKED.search(last.rpartition(".")[2] or last)),
+        bool(_CHANCE_ASKED.search(last)),
         bool(_ASKS_TRUTH.search(question)),
         bool(_ASKS_NUMBER.search(question)),
         bool(_ASKS_EQUATION.search(last)),

@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from dart_tasks.grading.extract.asked import asked_by
 from dart_tasks.grading.extract.document import (
     DISPLAY,
     FORMULA,
+    IMPLIES,
     MAX_TAIL,
     Block,
     Document,
@@ -29,6 +31,8 @@ from dart_tasks.grading.extract.prose import (
     NO_ANSWER,
     NONE,
     Extraction,
+    clause_asked,
+    count_before_list,
     lists_names,
     read_clause,
     read_marked,
@@ -62,7 +66,8 @@ def _last_mark(document: Document) -> _Mark | None:
 
 MAX_MARKS = 32  # of each kind, looked at from the end
 _JSON_FIELD = re.compile(
-    r"[{,\n]\s*[\"'“](?:final[ _-]?|correct[ _-]?|the[ _])?(?:answer|ans|option|choice|答案|最终答案)[\"'”]\s*[:：]\s*",
+    r"[{,\n]\s*[\"'“](?:final[ _-]?|correct[ _-]?|the[ _])?(?:answer|ans|result|option|choice|答案|最终答案)[\"'”]"
+    r"\s*[:：]\s*",
     re.IGNORECASE,
 )
 _STRING_END = re.compile(r"(?<!\\)[\"'”`]+(?=\s*(?:[,}\]\n]|$))")
@@ -449,7 +454,7 @@ _INTENTION = re.compile(
 _AFTERTHOUGHT = re.compile(
     r"\n[ \t]*(?:(?:#{1,6}[ \t]*|\*\*|\()"
     r"(?:Explanation|Verif\w+|Check\w*|Notes?|Reasoning|Why|Alternative|Additional|Remark)\b"
-    r"|(?:Explanation|Verif\w+|Check\w*|Notes?|Reasoning|Remark|验证|检验|注)\s*[:：])",
+    r"|(?:Explanation|Comment|Verif\w+|Check\w*|Notes?|Reasoning|Remark|验证|检验|注)\s*[:：])",
     re.IGNORECASE,
 )
 _SENTENCES = re.compile(
@@ -469,6 +474,9 @@ _SAYS = re.compile(
 )
 
 
+_TOTALS = re.compile(r"[,;]\s+(?:and )?(?:together|total|altogether|in all|sum)\b", re.IGNORECASE)  # Ann: 5, Ben: 7
+
+
 def _whole(document: Document) -> Extraction | None:
     """A response of one short line."""
     line = document.text.strip()
@@ -476,8 +484,12 @@ def _whole(document: Document) -> Extraction | None:
         return None
     line = _CONNECTIVE.sub("", line)
     answer = clean(line)
-    several = answer.count("=") > 1 and re.search(r"[,;]\s", answer)  # 2 * 3 = 6, and 6 + 1 = 7
-    if "\\equiv" in answer or "\\begin{align" in answer or (several and not lists_names(answer)):
+    is_working = (  # 2 * 3 = 6, and 6 + 1 = 7
+        answer.count("=") > 1 and (re.search(r"[,;]\s", answer) or IMPLIES.search(answer)) and not lists_names(answer)
+    )
+    if (count := count_before_list(answer, document)) is not None:
+        return Extraction(count, "whole", False, answer)
+    if is_working or _TOTALS.search(answer) or "\\equiv" in answer or "\\begin{align" in answer:
         return None
     if document.is_value(answer) or (len(answer.split()) <= 8 and not value_in(line, document)):
         return Extraction(answer, "whole", False)
@@ -529,14 +541,16 @@ def _concluded(document: Document) -> Extraction | None:
 
 
 def _in_last(sentence: str, document: Document) -> Extraction | None:
-    sentence = _CONNECTIVE.sub("", sentence.strip())
+    sentence = clause_asked(_CONNECTIVE.sub("", sentence.strip()), asked_by(document.question))
     says = _SAYS.match(sentence)
     said = clean(sentence[says.end() :] if says else sentence)
     inequality = clean(sentence)
     if len(inequality) < 40 and _INEQUALITY.fullmatch(inequality) and document.is_value(inequality):
         return Extraction(inequality, "last_formula", False)
     value = (
-        said if _EXPRESSION.fullmatch(said) and document.is_value(said) else value_in(sentence, document, bounds=True)
+        said
+        if (_EXPRESSION.fullmatch(said) or said.startswith(("all ", "any "))) and document.is_value(said)
+        else value_in(sentence, document, bounds=True)
     )
     if not value:
         return None
@@ -559,6 +573,13 @@ def _masked(formula: re.Match[str]) -> str:
 _RETRACTED = re.compile(r"\b(?:wait|actually|mistake|incorrect|wrong|not (?:a )?valid|correction)\b", re.IGNORECASE)
 
 
+_CHOICE_BESIDE = re.compile(
+    r"[\s$.,;:*)\\\]]*(?:(?:which|this|that|it) )?(?:is |corresponds to |matches |i\.e\.,? )?(?:the )?"
+    r"\(?(?:(?:correct )?(?:option|choice|answer)) \(?([A-J])\b",
+    re.IGNORECASE,
+)
+
+
 def _marked(document: Document) -> Extraction | None:
     """The last of the marks, unless what follows takes it back; beside options, with the letter named after it."""
     mark = _last_mark(document)
@@ -570,7 +591,8 @@ def _marked(document: Document) -> Extraction | None:
         return _stated(after) or replace(found, explicit=False)
     if hints(document.question).choices and choice_letter(found.answer) is None and not choice_letters(found.answer):
         named = _stated(after)
-        letter = choice_letter(named.answer) if named else None
+        beside = _CHOICE_BESIDE.match(after.text)
+        letter = choice_letter(named.answer) if named else beside[1] if beside else None
         if letter:
             return replace(found, answer=f"({letter}) {found.answer}")
     return found
@@ -641,6 +663,19 @@ def _is_bare(document: Document) -> bool:
     )
 
 
+_CONCLUDES = re.compile(
+    r"(?:so|thus|hence|therefore|in total|altogether|this means|that means)\b.*\d.*|.*=\s*[-$£€]?\d[\d,.]*[^=]{0,40}",
+    re.IGNORECASE,
+)
+
+
+def _concludes(document: Document) -> bool:
+    """Whether a text's last line says what comes out: "So 14 boxes are filled.", "... 5 + 2 = 7 apples."."""
+    line = document.text.rstrip().rpartition("\n")[2]
+    last = _sentences(line)[-1].strip() if line.strip() else ""
+    return last.endswith((".", "!")) and _CONCLUDES.fullmatch(last) is not None
+
+
 def _own(document: Document) -> Document:
     """The document up to where it runs on into a next problem; a problem repeated before any answer is no run-on."""
     text = document.text
@@ -649,7 +684,7 @@ def _own(document: Document) -> Document:
         if cut is None:
             return document
         before = document.part(text[: cut.start()])
-        if _is_stated(before) or _is_bare(before):
+        if _is_stated(before) or _is_bare(before) or _concludes(before):
             return before
         cut = _RUN_ON.search(text, cut.end())
     return document

@@ -22,7 +22,7 @@ from typing import TypeAlias
 from dart_tasks.grading.extract.dollars import mark_money
 from dart_tasks.grading.extract.unwrap import BOX, box_at
 
-__all__ = ["DISPLAY", "FORMULA", "MAX_TAIL", "Block", "Document", "IsValue", "formula_content", "prepared"]
+__all__ = ["DISPLAY", "FORMULA", "IMPLIES", "MAX_TAIL", "Block", "Document", "IsValue", "formula_content", "prepared"]
 
 IsValue: TypeAlias = Callable[[str], bool]
 MAX_TAIL = 8_000  # characters, from the end, in which what is merely last is sought
@@ -43,6 +43,7 @@ _TWO_BACKSLASHES = re.compile(
 )
 _DRAWING = re.compile(r"\[asy\].*?(?:\[/asy\]|\Z)", re.DOTALL)
 _WORD_BOX = re.compile(r"(?<![A-Za-z\\])boxed\{([^{}]{1,200})\}")  # no box without its backslash
+_TAG = re.compile(r"\\(?:tag\*?|label)\s*\{[^{}]{0,40}\}")
 _CHINESE_PERCENT = re.compile(r"百分之(\d+(?:\.\d+)?)")
 _CHINESE_FRACTION = re.compile(r"(\d+)分之(\d+)")
 _FENCE = re.compile(r"```[ \t]*([A-Za-z+]*)[^\n]{0,80}\n(.*?)(?:\n[ \t]*```|\Z)", re.DOTALL)
@@ -106,10 +107,16 @@ def prepared(text: str) -> str:
         text = _QUOTE.sub("", text)
     if "\\\\" in text:
         text = _TWO_BACKSLASHES.sub(r"\\", text)
+    if "\\tag" in text or "\\label" in text:
+        text = _TAG.sub("", text)
     if "boxed{" in text:
         text = _WORD_BOX.sub(r"\1", text)
     if "分之" in text or "根号" in text:
-        text = _CHINESE_FRACTION.sub(r"\2/\1", _CHINESE_PERCENT.sub(r"\1%", text)).replace("根号", "√")
+        text = (
+            _CHINESE_FRACTION.sub(r"\2/\1", _CHINESE_PERCENT.sub(r"\1%", text))
+            .replace("正负", "±")
+            .replace("根号", "√")
+        )
     return mark_money(text.replace("₤", "£"))
 
 
@@ -168,9 +175,16 @@ def formula_content(formula: str) -> str:
         rows = [row for row in aligned[2].split("\\\\") if row.strip()]
         cells = rows[-1].split("&") if rows else [""]
         content = " ".join(cell for cell in cells if not _REMARK.fullmatch(cell))
+    *before, last = IMPLIES.split(content)
+    if before and _STATES.search(last) and all(map(_STATES.search, before)):
+        content = last  # 2x = 6 \implies x = 3
     return content.strip().rstrip(".,;").removesuffix("\\").strip()
 
 
+IMPLIES = re.compile(
+    r"\\(?:implies|iff|(?:L|l)ong(?:left)?rightarrow|Long(?:left)?rightarrow|(?:Left)?[rR]ightarrow|therefore)(?![A-Za-z])|[⇒⟹⇔∴]"
+)
+_STATES = re.compile(r"[=<>≤≥]|\\(?:[lg]eq?(?:slant)?|in|approx|equiv)(?![A-Za-z])")
 _REMARK = re.compile(r"\s*\\text\w*\s*\{[^{}]*\}\s*[.,]?\s*")
 _ALIGNED = re.compile(
     r"\\begin\{(align|aligned|gather|gathered|eqnarray|split|multline|equation)\*?\}(.*)\\end\{\1\*?\}", re.DOTALL

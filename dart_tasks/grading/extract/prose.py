@@ -24,6 +24,8 @@ __all__ = [
     "NONE",
     "NO_ANSWER",
     "Extraction",
+    "clause_asked",
+    "count_before_list",
     "lists_names",
     "read_clause",
     "read_marked",
@@ -39,11 +41,10 @@ _NUMBER = re.compile(
     rf"(?:\\?%|\ per\s?cent\b|\ ?[aApP]\.?[mM]\b\.?|{_CURRENCY}|(?:e|π|√\d+)(?![A-Za-z\d]))?(?![A-Za-z]*\d|_|\}})"
 )
 _BARE_TEX = re.compile(r"[-\d.]*\\(?:[dt]?frac|sqrt|pi|binom|infty)(?![A-Za-z])(?:[^\s,;。，]|,(?=\d))*")
+_SPELT = "|".join(sorted(NUMBER_WORDS.keys() - {"zero", "one"}, key=len, reverse=True))
 _WORDED = re.compile(
-    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen"
-    r"|eighteen|nineteen|(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)(?:[- ](?:one|two|three|four|five"
-    r"|six|seven|eight"
-    r"|nine))?)\b",
+    rf"\b(?:(?:{_SPELT}|(?:one|an?)(?= (?:hundred|thousand|million)))\b"
+    rf"(?:(?:[- ]| and )(?:{_SPELT}|one|hundred|thousand|million)\b)*)",
     re.IGNORECASE,
 )
 _SCALE = re.compile(r"\s+(?:(?:and\s+)?a\s+half|hundred|thousand|million|billion|trillion)s?\b", re.IGNORECASE)
@@ -51,6 +52,7 @@ _OF_TWO_UNITS = re.compile(
     r"(\d+ ?(?:hours?|hrs?|h))(?:,? and |, | )(\d+ ?(?:minutes?|mins?|m)\b)"
     r"|(\d+ ?(?:minutes?|mins?))(?:,? and |, | )(\d+ ?(?:seconds?|secs?|s)\b)"
 )
+_SHARE = re.compile(r"(\d+) (?:in|out of)(?: every| a)? (\d+)\b")
 _OPERATOR_AFTER = re.compile(r"\s*(?:\w{1,15}\s*)?(?:[*×÷+=]|(?<=\s)[-/x–−](?=\s))\s*(?:[$＄(\d.\\]|frac|sqrt)")
 _SPACED_THOUSANDS = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
 _SIDES = re.compile(r"(?<![<>!:\\])=|\\(?:approx|equiv)(?![a-z])")
@@ -58,9 +60,11 @@ _DECIMAL = re.compile(r"-?\d*\.\d+\W{0,3}")
 _EXACT = re.compile(r"\\(?:[dt]?frac|sqrt|pi)(?![a-z])|[√π]")
 _APPROX_LAST = re.compile(r"\\approx(?![a-z])[^=]*$")
 _ABOUT = re.compile(r"\s*(?:≈|,? (?:or|which is) (?:about|approximately|roughly) )\s*\$?")
-_NAMES_APART = re.compile(r"(?:[,;]|\\q?quad|\\text\s*\{\s*(?:and|or)\s*\})(?:\\[ ,;]|\\q?quad|\s)*")
+_NAMES_APART = re.compile(r"(?:[,;，；]|\\q?quad|\\text\s*\{\s*(?:and|or)\s*\})(?:\\[ ,;]|\\q?quad|\s)*")
 _LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z]*\})")
-_BETWEEN = re.compile(r"[\s*]*(?:,|;|、|,?\s*(?:and|or|和|或)\s*)[\s*]*")
+_BETWEEN = re.compile(
+    r"[\s*]*(?:[,;、，；]|[,，]?[\s*]*(?:and|or|和|或|,? ?(?:or )?(?:maybe|perhaps|possibly))[\s*]*)[\s*]*"
+)
 _NAMED = re.compile(r"\\?[A-Za-z]+(?:_\w|_\{\w+\})?(?:\(\w\))?\s*=")
 
 
@@ -79,7 +83,7 @@ def _values(sentence: str, asked: Asked, is_value: IsValue) -> list[_Value]:
     found: list[_Value] = []
     start = 0
     for formula in FORMULA.finditer(sentence):
-        found.extend(_numbers(sentence, start, formula.start(), is_value))
+        found.extend(_numbers(sentence, start, formula.start(), asked, is_value))
         content = formula_content(formula[0])
         *before, right = (clean(side) for side in _SIDES.split(content))
         computed = bool(before) and (
@@ -95,16 +99,16 @@ def _values(sentence: str, asked: Asked, is_value: IsValue) -> list[_Value]:
         if value:
             found.append(_Value(formula.start(), formula.end(), value, value != content))
         start = formula.end()
-    found.extend(_numbers(sentence, start, len(sentence), is_value))
+    found.extend(_numbers(sentence, start, len(sentence), asked, is_value))
     return _listed(sentence, found)
 
 
 def _worded(sentence: str) -> list[_Value]:
-    """The numbers in words, two to ninety-nine."""
+    """The numbers in words, from two on."""
     return [_Value(word.start(), word.end(), word[0]) for word in _WORDED.finditer(sentence)]
 
 
-def _numbers(sentence: str, start: int, end: int, is_value: IsValue) -> list[_Value]:
+def _numbers(sentence: str, start: int, end: int, asked: Asked, is_value: IsValue) -> list[_Value]:
     found: list[_Value] = []
     position = start
     while position < end:
@@ -121,6 +125,10 @@ def _numbers(sentence: str, start: int, end: int, is_value: IsValue) -> list[_Va
         if (parts := _OF_TWO_UNITS.match(sentence, match.start(), end)) is not None:
             found.append(_Value(match.start(), parts.end(), " ".join(part for part in parts.groups() if part)))
             position = parts.end()
+            continue
+        if asked.chance and (share := _SHARE.match(sentence, match.start(), end)) is not None:
+            found.append(_Value(match.start(), share.end(), f"{share[1]}/{share[2]}"))
+            position = share.end()
             continue
         scale = _SCALE.match(sentence, position, end)
         position = scale.end() if scale else position
@@ -155,7 +163,7 @@ def _listed(sentence: str, values: list[_Value]) -> list[_Value]:
             and _is_item(previous.text)
             and _is_item(value.text)
         ):
-            glue = " or " if "or" in between else ", "
+            glue = " or " if re.search("or|may|poss", between) else ", "
             joined[-1] = _Value(previous.start, value.end, f"{previous.text}{glue}{value.text}")
         else:
             joined.append(value)
@@ -209,6 +217,8 @@ _THUS = re.compile(
     r"((?:the|there|her|his|their|its|our)\s.{0,80}?\b(?:is|are|was|equals)\s.*)",
     re.I | re.S,
 )
+_CONTRAST = re.compile(r",?\s+(?:while|whereas)\s+|;\s+|,?\s+(?:and|but)\s+(?=[A-Z][a-z]+\s)")
+_SUMS_UP = re.compile(r"\b(?:so|thus|hence|therefore|total|together|altogether|in all|left)\b|=", re.IGNORECASE)
 _WEEKDAYS = re.compile(r"\b(?<!after )(?<!from )(?<!before )(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day\b")
 _MONTHS = re.compile(
     r"\b(?<!after )(?<!from )(?<!before )"
@@ -256,7 +266,7 @@ _BOUND = re.compile(
 _LIMIT = re.compile(r"\b(?:at least|at most|(?:no )?(?:more|less|fewer|greater) than)\s+[*$\\(]*$", re.IGNORECASE)
 _DENIED = re.compile(
     r"(?:\b(?:not|never|neither|nor|far from|anything but|except(?: for)?|other than|apart from|rather than|instead of"
-    r"|(?:wrong|incorrect)(?: answer)?(?: is)?:?)|n't(?: be)?)\s+(?:\w+\s+)?[$\\(*_ ]*$",
+    r"|(?:wrong|incorrect)(?: answer)?(?: is)?:?)|n't(?: be)?)\s+(?:\w+\s+)?[$\\(*_ ]*$|(?:不是|并非|不等于|不为)\W*$",
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(r"\W{0,3}\s*(?:is|are|was|would be)(?:n't| (?:not|wrong|incorrect))\b", re.IGNORECASE)
@@ -279,10 +289,12 @@ _THERE_ARE = re.compile(
 )
 _TRUTH = re.compile(
     r"^\W*(?P<whole>true|false|yes|no)\W*$|^\W*(?P<opens>yes|no|true|false)\s*[,.:;—–]"
-    r"|\b(?:is|are|be|was|as|=|:)\s+(?:therefore |thus |indeed |hence |also |always |actually |in fact |necessarily )?"
-    r"[*_\"'`(\\a-z{]{0,9}?(?P<no>not )?(?P<ends>true|false)"
+    r"|(?:\b(?:is|are|be|was|as|=|:)|'s)\s+"
+    r"(?:therefore |thus |indeed |hence |also |always |actually |in fact |necessarily )?"
+    r"[*_\"'`(]{0,4}(?:\\text\w*\{)?[*_]{0,2}(?P<no>not |un)?(?P<ends>true|false)"
     r"(?=\W*$|[*_}]*[,;]?\s+(?:as|since|because|by|which|and)\b)"
     r"|\b(?:statement|claim|assertion|proposition|conjecture)\s+is\s+(?P<not>not |in)?(?:correct|valid)\W*$"
+    r"|\b(?:so|thus|hence|therefore)[,:]?\s+[*_\"']{0,3}(?P<so>true|false)\W*$"
     r"|\bit is (?P<that>true|false) that\b|\banswer\W+(?:is|:)\W+(?P<said>yes|no)\b",
     re.IGNORECASE,
 )
@@ -293,6 +305,13 @@ _LETTERS = re.compile(
     r"|(?:^|\b(?:is|are|be|choose|select|pick)\s+|[选为是：]\s*)(?P<last>[A-J](?:\s*(?:,|、|and|和|&)\s*[A-J])*"
     r"|[A-J]{2,5})[.。)]?\s*$"
     r"|(?:^|\s)(?P<half>[A-J])\)"
+    r"|\b(?P<judged>[A-J])\s+(?:is|are)\s+(?:therefore\s+|thus\s+)?(?:the\s+)?(?:right|correct|answer|best)\b"
+    r"|^(?P<opens>[A-J])(?=[,，。:：;；(（])"
+)
+
+
+_BESIDE_LETTER = re.compile(
+    r"\s*([-$\\\d][^\s,]*),? (?:which is )?\(?(?:option|choice|answer) [^ ]{1,4}\W*$", re.IGNORECASE
 )
 
 
@@ -309,14 +328,15 @@ def value_in(sentence: str, document: Document, bounds: bool = True) -> str:
     truth = _truth(sentence)
     asked = asked_by(document.question)
     if hints(document.question).choices and (letters := _letters(sentence, bounds)):
-        return letters
+        beside = _BESIDE_LETTER.match(sentence)
+        return f"({letters}) {clean(beside[1])}" if beside and len(letters) == 1 else letters
     if not bounds and _HEDGE.search(sentence):
         return ""
     if truth and (asked.truth or not asked.number):
         return truth
     if asked.calendar and (named := (_MONTHS if asked.calendar == "month" else _WEEKDAYS).findall(sentence)):
         return str(named[-1])
-    told = sentence
+    told = clause_asked(sentence, asked)
     if (
         (conclusion := _THUS.match(told)) is not None
         and re.search(r"\d", conclusion[1])
@@ -339,11 +359,22 @@ def _told(question: str | None) -> tuple[str, ...]:
     return tuple(sentence.rstrip(".?! ") for sentence in sentences if len(sentence.split()) > 4)
 
 
+def clause_asked(sentence: str, asked: Asked) -> str:
+    """Of clauses that give values of several things, the one with most of the question's words."""
+    clauses = _CONTRAST.split(sentence)
+    if sum(bool(re.search(r"\d", clause)) for clause in clauses) < 2 or _SUMS_UP.search(sentence, len(clauses[0])):
+        return sentence
+    shared = [len(asked.words & {stem(word) for word in re.findall(r"\w+", clause.lower())}) for clause in clauses]
+    return clauses[shared.index(max(shared))] if shared.count(max(shared)) == 1 else sentence
+
+
 def _truth(sentence: str) -> str:
     found = _TRUTH.search(sentence)
     if found is None:
         return ""
-    word = (found["whole"] or found["opens"] or found["ends"] or found["that"] or found["said"] or "true").lower()
+    word = next(
+        (found[name] for name in ("whole", "opens", "ends", "so", "that", "said") if found[name]), "true"
+    ).lower()
     holds = word in ("true", "yes")
     return "True" if holds is not bool(found["no"] or found["not"]) else "False"
 
@@ -364,16 +395,19 @@ def _best(sentence: str, document: Document, bounds: bool) -> str:
             for bold in _EMPHASIS.finditer(sentence)
             if _TYPED.fullmatch(text := clean(bold[0])) and document.is_value(text)
         ],
-    ) or [
-        value
-        for bold in _EMPHASIS.finditer(sentence)
-        for value in values
-        if bold.start() <= value.start and value.end <= bold.end()
-    ]
+    ) or _listed(
+        sentence.replace("**", "  "),
+        [
+            value
+            for bold in _EMPHASIS.finditer(sentence)
+            for value in values
+            if bold.start() <= value.start and value.end <= bold.end()
+        ],
+    )
     values = emphasised or values
-    if not values:
+    if not values or (asked.nouns and not _counted(sentence, values, asked)):
         words = _worded(sentence)
-        values = _counted(sentence, words, asked) or (words if len(words) == 1 and not bounds else [])
+        values = _counted(sentence, words, asked) or values or (words if len(words) == 1 and not bounds else [])
     if not values:
         return ""
     depth = [sentence.count("(", 0, value.start) - sentence.count(")", 0, value.start) for value in values]
@@ -455,6 +489,7 @@ def _counted(sentence: str, values: list[_Value], asked: Asked) -> list[_Value]:
 
 
 MAX_CLAUSE = 3_000
+_COUNT = re.compile(r"\W{0,4}(\d[\d,]*)(?: [A-Za-z]+){0,3}\s*[:：]\s+\W{0,3}\d[^\n]*,")
 
 
 @dataclass(frozen=True, slots=True)
@@ -508,7 +543,7 @@ _ASIDE = re.compile(
     r"(?:\\[;,:! ]|\s)*\\text\s*\{\s*\(?(?:about|approximately|approx\.?|i\.e\.|or about|roughly)\b.*", re.I | re.S
 )
 _WORDS = re.compile(r"[a-z]{2,}")
-_SPELT = NUMBER_WORDS.keys() | {"or", "and"}
+_NUMBERS_OR = NUMBER_WORDS.keys() | {"or", "and"}
 _WORD = re.compile(r"\\text|(?<![\\A-Za-z])[A-Za-z]{2,}|[一-鿿]")
 _WORKED = re.compile(r"\\text\s*\{[^{}]{0,40}\b(?:so|thus|hence|therefore|gives|giving)\b[^{}]{0,20}\}", re.IGNORECASE)
 _CHOICE = re.compile(
@@ -532,7 +567,7 @@ def read_marked(content: str, source: str, document: Document) -> Extraction | N
         if shorter != text and document.is_value(clean(shorter)):
             return stated_answer(clean(shorter), source, text)
     words = {*_WORDS.findall(_plain(text).lower())}
-    is_hedge = bool(words) and words <= _SPELT  # "four or 5"
+    is_hedge = bool(words) and words <= _NUMBERS_OR  # "four or 5"
     is_sentence = " " in text and not is_hedge and _WORD.search(text)
     value = value_in(_plain(text), document, bounds=False) if is_sentence and "?" not in text else ""
     return stated_answer(value or text, source, text)
@@ -584,6 +619,8 @@ def read_clause(text: str, document: Document, colon: bool) -> tuple[str, str, b
     if stripped[len(whole) : len(whole) + 1] != "$" and re.search(r"\d!$", whole) and "\\" not in whole:
         whole = whole[:-1]  # an exclamation, outside of formulas
     whole = _LEAD.sub("", unboxed(whole))
+    if (count := count_before_list(whole, document)) is not None:
+        return count, clean(whole), True, stop
     if whole.count("**") % 2:
         whole = f"**{whole}"  # of which the first mark was taken off with the cue
     clause = _TAIL.sub("", whole)
@@ -602,6 +639,12 @@ def read_clause(text: str, document: Document, colon: bool) -> tuple[str, str, b
         return value or answer, answer if value else "", bool(value) or not NO_ANSWER.match(answer), stop
     value = value_in(whole, document, bounds=False)
     return value or answer, clean(clause), bool(value), stop
+
+
+def count_before_list(text: str, document: Document) -> str | None:
+    """The number in "8 primes: 2, 3, 5, ..." where a number of things is asked for."""
+    count = _COUNT.match(text) if asked_by(document.question).nouns else None
+    return count[1] if count else None
 
 
 def _items(text: str, document: Document) -> tuple[str, int]:

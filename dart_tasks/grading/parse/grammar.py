@@ -104,7 +104,7 @@ def parse(tokens: list[Token]) -> Node:
         UnreadableError: it is not mathematics that this grammar covers, or exceeds the bounds.
     """
     grammar = Grammar(tokens)
-    node = grammar.sequence()
+    node = grammar.chosen()
     if grammar.position < len(tokens):
         raise UnreadableError(f"unexpected {grammar.peek().text!r}")
     if depth(node) > MAX_TREE_DEPTH:  # 1/2/3/... nests without brackets
@@ -516,11 +516,12 @@ class Grammar(Cursor):
     def braced(self) -> Node:
         """``{...}`` as LaTeX groups, with ``\\choose`` inside."""
         self.expect("{")
-        inner = self.enclosed(self._chosen)
+        inner = self.enclosed(self.chosen)
         self.expect("}")
         return inner
 
-    def _chosen(self) -> Node:
+    def chosen(self) -> Node:
+        """A sequence, or two with ``\\choose`` or ``\\over`` between them."""
         inner = self.sequence()
         if mark := self.accept("choose", "over"):
             lower = self.sequence()
@@ -613,7 +614,12 @@ class Grammar(Cursor):
         return found
 
     def application(self, name: str, *before: Node) -> Node:
-        """A function's name with the bracket after it."""
+        """A function's name with the bracket after it; ``diag(2, 3)`` is a matrix."""
+        if name == "diag":
+            entries = self._bracketed()
+            zero = Number(Fraction(0))
+            places = range(len(entries))
+            return Matrix(tuple(tuple(entries[row] if row == column else zero for column in places) for row in places))
         return Call("apply", (Symbol(name), *before, *self._bracketed()))
 
     def _bracketed(self) -> tuple[Node, ...]:

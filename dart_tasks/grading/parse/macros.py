@@ -29,6 +29,8 @@ from dart_tasks.grading.parse.tree import (
     UnreadableError,
     derivative,
     is_minus_one,
+    renamed,
+    walk,
 )
 
 if TYPE_CHECKING:
@@ -202,7 +204,10 @@ def _limit(grammar: Grammar, name: str) -> Node:
             if marks[-len(ending) :] == ending:
                 target, side = target[: -len(ending)], mark
     at = grammar.within(target, grammar.__class__.sum)
-    return Call("limit", (grammar.deeper(grammar.term), Symbol(variable.text), at, Symbol(side)))
+    body = grammar.deeper(grammar.term)
+    level = sum(isinstance(part, Call) and part.name == "limit" for part in walk(body))
+    bound = f"limit {level}"  # its name means nothing
+    return Call("limit", (renamed(body, {variable.text: bound}), Symbol(bound), at, Symbol(side)))
 
 
 def _of_matrix(grammar: Grammar, name: str) -> Node:

@@ -25,6 +25,12 @@ _UNIT_FRACTION = re.compile(
     rf"(?<=[\d)}}])\s*(?:\\[,;: ])?\s*\\[dt]?frac\s*\{{\s*{_STYLE}\s*([A-Za-z ]{{1,20}})\}}\s*\}}"
     rf"\s*\{{\s*{_STYLE}\s*([A-Za-z ]{{1,20}})\}}\s*(\^\s*\{{?[23]\}}?)?\s*\}}"
 )
+_UNIT_INSIDE = re.compile(
+    r"(?<=[\d\s)}~,:;])\\(?:mathrm|text|rm|operatorname)\s*"
+    r"\{((?:[A-Za-z]{1,4}|\\[,;:! ]|[~\s/.]|\\cdot(?![a-z])|\^(?:-?\d|\{-?\d\})){2,20})\}"
+)
+_UNIT_PARTS = re.compile(r"\\cdot|([A-Za-z]+)|(\^\{?-?\d\}?)|(/)")
+_COLON = re.compile(r"\{:\}|\\(?:text|mathrm)\s*\{\s*:\s*\}|(?<=\d)\\colon(?=\s?\d)")
 _CHOOSE = re.compile(
     r"(?:\{\})?(?:[_^]\s*\{?\s*(\d{1,4}|n)\s*\}?|(?<![\w.])(\d{1,4}))\s*([CP])\s*_?\s*\{?\s*(\d{1,4}|[kr])\s*\}?$"
 )
@@ -80,7 +86,7 @@ _AGAIN = re.compile(
 
 def rewritten(text: str) -> str:
     """``text`` in the lexer's notation; most text comes back as it is."""
-    if "\\" in text or not text.isascii():
+    if "\\" in text or "{" in text or not text.isascii():
         text = _in_latex(text)
     if "(" in text:
         text = _REMARK.sub("", _MODULUS.sub(_modulus, text)) if text.endswith((")", "}")) else text
@@ -115,6 +121,10 @@ def rewritten(text: str) -> str:
 
 def _in_latex(text: str) -> str:
     text = _CURRENCY.sub(r"\\$", _DONE.sub("", text))
+    if ":}" in text or "colon" in text:
+        text = _COLON.sub(":", text)
+    if "^" in text and ("mathrm" in text or "text" in text):
+        text = _UNIT_INSIDE.sub(_unit_apart, text)
     if "angle" in text:
         text = _MEASURE_OF.sub(r"\\angle", text)
     if "color" in text:
@@ -136,6 +146,15 @@ def _in_latex(text: str) -> str:
     if text.endswith(("\\$", "€", "£", "¥", "₹")):
         text = _CURRENCY_LAST.sub(r"\2\1", text)
     return text.removesuffix("\\") if text.endswith("\\") and not text.endswith("\\\\") else text
+
+
+def _unit_apart(match: re.Match[str]) -> str:
+    """``\\mathrm{m\\,s^{-1}}`` as ``\\text{m}\\cdot\\text{s}^{-1}``."""
+    parts: list[str] = []
+    for name, power, stroke in _UNIT_PARTS.findall(match[1]):
+        glue = "\\cdot" if name and parts and parts[-1] != "/" else ""
+        parts += [glue + f"\\text{{{name}}}" if name else power or stroke] if name or power or stroke else []
+    return " " + "".join(parts)
 
 
 def _chosen(letter: str, n: str, k: str) -> str:

@@ -13,12 +13,14 @@ from dart_tasks.grading.parse.tokens import plain
 from dart_tasks.grading.parse.units import DENOMINATORS, NUMBER_WORDS, SCALES
 
 __all__ = [
+    "calendar_date",
     "choice_letter",
     "choice_letters",
     "clock_time",
     "listed_choices",
     "number_in_sentence",
     "predicate_key",
+    "same_time",
     "spelt_fraction",
     "spelt_number",
     "text_key",
@@ -40,9 +42,18 @@ _PREDICATE = re.compile(r"^(?:the|both|these|it|they)\s+(?:\w+\s+){0,4}?(?:is|ar
 _TRUE = frozenset(("true", "yes", "correct"))
 _FALSE = frozenset(("false", "no", "incorrect"))
 _OPENS_WITH_TRUTH = re.compile(r"\W*(?:yes|no|true|false)\s*[.,;:!]")
-_ENDS_WITH_TRUTH = re.compile(r"\bis (true|false)\W*$")
+_ENDS_WITH_TRUTH = re.compile(r"(?:\bis|'s) (true|false)\W*$")
 _TWELVE = re.compile(r"(?:12(?::00)? ?)?(noon|midnight)")
-_CLOCK = re.compile(r"(\d{1,2})(?::(\d\d))?\s*([ap])\.?\s*m\.?", re.IGNORECASE)
+_CLOCK = re.compile(r"(\d{1,2})(?::(\d\d))?\s*(?:([ap])\.?\s*m\.?)?", re.IGNORECASE)
+_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".split()
+_MONTH = (
+    r"jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?"
+)
+_DATE = re.compile(
+    rf"(?:on )?(?:the )?(?:(?P<month>{_MONTH})\.? (?P<day>\d{{1,2}})(?:st|nd|rd|th)?"
+    rf"|(?P<dated>\d{{1,2}})(?:st|nd|rd|th)?(?: of)? (?P<named>{_MONTH})\.?),?(?: (?P<year>\d{{4}}))?"
+)
 _SUBJECT = r"(?:(?:series|sequence|integral|it) )?(?:is )?"  # articles are gone by then
 _OBJECT = r"(?:(?:limit|value|slope|expression|function|derivative|inverse|it) )?"
 _WHY = r"(?: (?:by|since|because|using|due to) .*)?"
@@ -131,15 +142,37 @@ def listed_choices(text: str) -> frozenset[str] | None:
     return frozenset(letters) if letters and len(set(letters)) == len(letters) else None
 
 
-def clock_time(text: str) -> tuple[int, int, str] | None:
-    """(hour, minute, "a" or "p") of a time of day on the twelve-hour clock."""
-    if len(text) > 60 or not any(mark in text for mark in "mMnN"):  # a.m., noon
+def clock_time(text: str) -> tuple[frozenset[int], bool] | None:
+    """The minutes of the day that a time may be, two of "3:40", and whether it has "AM" or "PM"."""
+    if not 2 < len(text) <= 60:
         return None
-    match = _CLOCK.fullmatch(bare(text).strip(" ."))
-    if match:
-        return int(match[1]), int(match[2] or 0), match[3].lower()
-    twelve = _TWELVE.fullmatch(bare(text).strip(" .").lower())
-    return (12, 0, "p" if twelve[1] == "noon" else "a") if twelve else None
+    words = bare(text).strip(" .").replace(" : ", ":")
+    if twelve := _TWELVE.fullmatch(words.lower()):
+        return frozenset((720 if twelve[1] == "noon" else 0,)), True
+    match = _CLOCK.fullmatch(words)
+    if not match or not (match[2] or match[3]):
+        return None
+    hour, minute = int(match[1]), int(match[2] or 0)
+    if not match[3]:
+        return frozenset(hours * 60 + minute for hours in ((hour, hour + 12) if 0 < hour < 12 else (hour,))), False
+    return frozenset((hour % 12 * 60 + (720 if match[3].lower() == "p" else 0) + minute,)), True
+
+
+def same_time(left: str, right: str) -> bool | None:
+    """Whether two times of day, or two dates, may be the same; None where a side is none."""
+    times = clock_time(left), clock_time(right)
+    if times[0] and times[1] and (times[0][1] or times[1][1]):  # 3:40 alone may be a ratio
+        return bool(times[0][0] & times[1][0])
+    dates = calendar_date(left), calendar_date(right)
+    return dates[0] == dates[1] if dates[0] and dates[1] else None
+
+
+def calendar_date(text: str) -> tuple[int, int, str] | None:
+    """(month, day, year or nothing) of "March 15", "15 March", "the 15th of March", "March 15th, 2024"."""
+    if not 4 < len(text) < 60 or (match := _DATE.fullmatch(bare(text).lower().strip(" ."))) is None:
+        return None
+    name, day = match["month"] or match["named"], match["day"] or match["dated"]
+    return _MONTHS.index(name[:3]), int(day), match["year"] or ""
 
 
 _NUMERAL = re.compile(r"[-$]?\d[\d.,/]*")

@@ -15,6 +15,7 @@ from dart_tasks.grading.parse.compounds import compound
 from dart_tasks.grading.parse.grammar import parse
 from dart_tasks.grading.parse.notation import bare, rewritten, variants
 from dart_tasks.grading.parse.phrases import (
+    calendar_date,
     choice_letter,
     choice_letters,
     clock_time,
@@ -38,6 +39,7 @@ from dart_tasks.grading.parse.tree import (
     Relation,
     Sequence,
     SetOperation,
+    Sum,
     Symbol,
     UnreadableError,
     literal,
@@ -77,6 +79,8 @@ _BASED = re.compile(
     rf"\s*_\s*\{{?\s*(?:\\text\s*\{{\s*)?\(?{_BASE}\)?\s*\}}?\s*\}}?$"
 )
 _IN_BASE = re.compile(rf"^(-?[0-9A-Z]+) ?[_(]?(?:in )?base[- ]{_BASE} ?\)?$")
+_COMMA_INSIDE = re.compile(r"[(\[{][^)\]}]*,")
+_MIXED = re.compile(r"\d{1,6} and [1-9]\d{0,3}/[1-9]\d{0,3}")
 _SPACED = re.compile(r"^-?\d+(?:\.\d+)?(?:\s+-?\d+(?:\.\d+)?)+$")
 _LABELS = re.compile(
     r"^(?:the )?(?:solutions?|answers?|ans|final answer|result)(?: set)?(?: is| are)?\s*:?\s+(?=\S)", re.IGNORECASE
@@ -88,7 +92,7 @@ _CLAUSE = re.compile(  # ", where $n$ is any integer", ", k \\in \\mathbb{Z}", "
     r"(?:(?:for|where|with)\s+)?"
     r"(?:(?:all|any|every|some|each|an?)\s+)?\}?\s*"
     rf"(?:(?:positive |non-?negative )?(?:integers?|real numbers?|reals?|constants?)\s+\}}?{_NAMES}"
-    rf"|{_NAMES}(?:\\in|∈)\s*(?:\\mathbb\s*\{{?\s*[ZRNQ]\s*\}}?|[ℤℝℕ]|\\[ZRN]\b)\s*(?:\^\s*\{{?\+\}}?)?"
+    rf"|{_NAMES}(?:\\in|∈)\s*(?:\\mathbb\s*\{{?\s*[ZRNQ]\s*\}}?|[ℤℝℕ]|\\[ZRN]\b)\s*(?:[_^]\s*\{{?[+*]\}}?)?"
     rf"|{_NAMES}(?:\\text\s*\{{\s*)?(?:is|are|being|an)\s[a-z ]{{0,30}}(?:integers?|numbers?|constants?|real))"
     r"[\s})$.]*$"
 )
@@ -102,7 +106,14 @@ _PROSE_START = re.compile(r"(?:an?|the|in|as|so|if|we|to|be|by|of|it|is|no|on|or
 _REALS_EXCEPT = re.compile(
     r"[Aa]ll (?:real numbers|reals)(?: [a-z])? (?:except|excluding|other than)(?: for)? (?:[a-z] ?= ?)?(.{1,60})"
 )
+_VALUE = r"(-? ?[\d./√π]{1,20})"
+_REALS_WHERE = re.compile(
+    rf"(?:all|any|every) (?:(?:real )?(?:numbers?|reals|values(?: of)?) ?)?(?:[a-z] )?(?:that are )?"
+    rf"(?:(greater|larger|bigger|more|less|smaller) than (or equal to )?{_VALUE}"
+    rf"|(strictly )?between {_VALUE} and {_VALUE}(?:,? (inclusive|exclusive|not inclusive))?)"
+)
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}/\d{1,2}/(?:19|20)\d\d")
+_DENIES = re.compile(r"(?:\\(?:not|n?[lg]e?|sim)|[<>≠!~])\s*$")
 _CLOCK = re.compile(r"(0?)\d{1,2}(?::[0-5]\d){1,2}")
 _RATIO = re.compile(r"(\d{1,30}) (?:to|out of|in) (\d{1,30})")
 _INFINITE = re.compile(
@@ -167,7 +178,7 @@ def _said(text: str) -> tuple[Node, ...]:
     name, equals, value = text.strip().strip("$").rpartition("=")
     if sentence:
         return _tree_or_nothing(sentence[1])
-    if equals and "=" not in name and "," not in value:
+    if equals and "=" not in name and "," not in value and not _DENIES.search(name):
         return tuple(Relation((Symbol(f"{OPAQUE}{text_key(name)}"), tree), ("=",)) for tree in _tree_or_nothing(value))
     return _tree_or_nothing((number_in_sentence(text) or "").replace(",", ""))
 
@@ -181,7 +192,7 @@ def _tree_or_nothing(text: str) -> tuple[Node, ...]:
 
 def _spellings(text: str) -> list[str]:
     """With commas as thousands separators first, where they can be that."""
-    if len(text) < 4_000 and _THOUSANDS.search(text) and not re.search(r"[(\[{]", text):
+    if len(text) < 4_000 and _THOUSANDS.search(text) and not _COMMA_INSIDE.search(text):
         joined = _THOUSANDS.sub(lambda match: match[0].replace(",", ""), text)
         return [joined] if re.search(r",0\d", text) else [joined, text]  # no item of a list is written 000
     return [text]
@@ -199,6 +210,11 @@ def _trees(text: str) -> list[Node]:
     base = NUMBER_WORDS.get(based[2]) or int(based[2]) if based else 0
     if based and _is_numeral(based[1], base):
         return [Based(based[1].lstrip("0") or "0", base)]
+    if _MIXED.fullmatch(text):  # 3 and 1/2: seven halves, or two numbers
+        parts = tuple(parse(tokenize(part)) for part in text.split(" and "))
+        return [Sum(parts), Sequence(parts)]
+    if text in ("R", "\\R"):
+        return [Symbol("R"), Symbol("mathbb R")]
     if _SPACED.match(text):
         items = tuple(_literal(item) for item in text.split())
         joined = text.replace(" ", "")
@@ -235,6 +251,8 @@ def _phrase(text: str) -> Node | None:
         excluded = _tree_or_nothing(except_[1])
         items = excluded[0].items if excluded and isinstance(excluded[0], Sequence) else excluded
         return SetOperation((Symbol("mathbb R"), Group("{", items, "}")), ("minus",)) if items else None
+    if region := _REALS_WHERE.fullmatch(words):
+        return _where(*region.groups())
     if _REALS.fullmatch(words):
         return Symbol("mathbb R")
     if _NO_SOLUTION.fullmatch(words):
@@ -268,6 +286,23 @@ def _phrase(text: str) -> Node | None:
         return None
     value = Number(Fraction(sign * spelt[0]), None, len(str(spelt[0])))
     return Quantity(value, canonical_unit(spelt[1].split())) if spelt[1] else value
+
+
+def _where(
+    side: str | None, equal: str | None, end: str, strictly: str | None, low: str, high: str, ends: str | None
+) -> Node | None:
+    """The interval of "all real numbers greater than 1", "all x strictly between -2 and 3"."""
+    bounds = [tree for text in ((end,) if side else (low, high)) for tree in _tree_or_nothing(plain(text))]
+    if side in ("less", "smaller"):
+        bounds.insert(0, Negative(Constant("infinity")))
+    elif side:
+        bounds.append(Constant("infinity"))
+    if len(bounds) != 2 or not (side or strictly or ends):
+        return None
+    is_below = side in ("less", "smaller")
+    opens_closed, ends_closed = (bool(equal) and side is not None and below is is_below for below in (False, True))
+    inclusive = ends == "inclusive"
+    return Group("[" if inclusive or opens_closed else "(", tuple(bounds), "]" if inclusive or ends_closed else ")")
 
 
 def _literal(text: str) -> Number:
@@ -335,5 +370,6 @@ def is_value(text: str) -> bool:
         truth_value(text) is not None
         or choice_letter(text) is not None
         or choice_letters(text) is not None
-        or clock_time(text) is not None
+        or ((time := clock_time(text)) is not None and time[1])
+        or calendar_date(text) is not None
     )

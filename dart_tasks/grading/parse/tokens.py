@@ -45,6 +45,7 @@ _UNICODE = {
     "ℕ": r"\mathbb{N}", "′": "'", "″": "''", "’": "'", "‘": "'", "“": '"', "”": '"', "⟨": r"\langle ",
     "⟩": r"\rangle ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ", "⌉": r"\rceil ", "→": r"\to ",
     "⇒": r"\to ", "∧": r"\land ", "∨": r"\lor ", "¬": r"\neg ", "∣": "|", "∖": r"\setminus ", "∘": r"\circ ",
+    "或": " or ", "和": " and ", "且": " and ", "、": ", ",
     "％": "%", "，": ",", "（": "(", "）": ")", "＝": "=", "＋": "+", "：": ":", "；": ";", "．": ".", "。": ".",
     "［": "[", "］": "]", "｛": r"\{", "｝": r"\}", "＜": "<", "＞": ">", "＄": "$", "！": "!", "／": "/", "＊": "*",
     "\u00a0": " ", "\u2009": " ", "\u200a": " ", "\u2002": " ", "\u2003": " ", "\u202f": " ", "\u2005": " ",
@@ -81,11 +82,13 @@ _SIZING = "|".join(
     " scriptstyle limits nolimits hline hfill allowbreak nonumber notag mathstrut strut centering normalsize large"
     " Large small huge".split()
 )
-_IGNORED = re.compile(rf"\\(?:{_SIZING})(?![A-Za-z])\.?|\\[!]")
+_IGNORED = re.compile(rf"\\(?:{_SIZING})(?![A-Za-z])\.?|\\(?:bf|rm|it|bfseries)(?![A-Za-z])(?!\s*\{{)|\\[!]")
 _SPACING = "|".join("quad qquad enspace thinspace medspace thickspace space newline par".split())
 _SPACES = re.compile(rf"\\(?:{_SPACING})(?![A-Za-z])|\\[hv]space\*?\{{[^{{}}]*\}}|~|(?<!\\)\\[,;: ]")
 _DIGIT_GROUPS = re.compile(r"(?<=\d)(?:\{,\}|(?<!\\)\\[,!;: ]|,\\!|\{\\,\}|(?<!\\)~)\s*(?=\d{3}(?!\d))")
 _DELIMITERS = re.compile(r"(?<!\\)\${1,2}|\\[()\]]|\\\[(?!\d+(?:pt|em|ex|mm)\])")
+_SPELT = {"\\lbrace": r"\{", "\\rbrace": r"\}", "\\Bbb": r"\mathbb", "+/-": r"\pm "}
+_SPELLINGS = re.compile(r"(\\[lr]brace(?![A-Za-z])|\\Bbb(?![A-Za-z])|\+/-)")
 _CROSS = re.compile(r"(?<=\d) {1,2}[xX] {1,2}(?=[\d\\$])")
 _MONEY = re.compile(r"(?<!\\)\$(?=\s*-?[\d.])")
 _ESCAPED_COMMAND = re.compile(r"\\\\(?=[A-Za-z(\[{}])")
@@ -104,7 +107,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _FUNCTION = re.compile(  # before a bracket
-    r"[A-Z][a-z]{2,9}|Re|Im|Pr|Li|Ei|sgn|sign|erfc?|det|tr|arg|deg|dim|rank|adj|proj|span"
+    r"[A-Z][a-z]{2,9}|Re|Im|Pr|Li|Ei|sgn|sign|erfc?|det|tr|diag|arg|deg|dim|rank|adj|proj|span"
 )
 _IS_NAME = re.compile(r"\s*[=<>\\^+-]")  # "1 or a = 2": no article, and no unit
 _REPEATING = re.compile(r"(?<![\d.])(\d{0,40})\.(\d{0,40})\\(?:overline|bar|dot)\s*\{?(\d{1,40})\}?")
@@ -121,6 +124,8 @@ def plain(text: str) -> str:
     text = _IGNORED.sub("", _DIGIT_GROUPS.sub("", text))
     if text.count("$") - text.count(r"\$") == 1:  # no pair, so it is not mathematics between dollars
         text = _MONEY.sub(r"\$", text)
+    if "lbrace" in text or "Bbb" in text or "+/-" in text:
+        text = _SPELLINGS.sub(lambda match: _SPELT[match[1]], text)
     text = _DELIMITERS.sub(" ", text)
     text = _CROSS.sub(r" \\times ", text)
     if "." in text:
@@ -176,7 +181,7 @@ def tokenize(text: str) -> list[Token]:
         elif kind == "command":
             tokens.append(Token("command", match[0][1:], spaced))
         elif kind == "letters":
-            after_number = bool(tokens) and (tokens[-1].kind == "number" or tokens[-1].text in ")}")
+            after_number = bool(tokens) and (tokens[-1].kind == "number" or tokens[-1].text in (")", "}", "pi"))
             is_word = bool(tokens) and tokens[-1].kind == "word" and (len(match[0]) > 1 or match[0] == "a")
             is_word = is_word and not (len(match[0]) < 4 and _IS_NAME.match(text, match.end()))
             is_word = is_word or (text[match.end() : match.end() + 1] == "(" and bool(_FUNCTION.fullmatch(match[0])))

@@ -53,6 +53,7 @@ __all__ = [
     "mixed",
     "product_of",
     "rebuilt",
+    "renamed",
     "scaled",
     "sum_of",
     "transposed",
@@ -277,6 +278,13 @@ def rebuilt(node: Node, change: Callable[[Node], Node]) -> Node:
             return node
 
 
+def renamed(node: Node, names: dict[str, str]) -> Node:
+    """``node`` with its variables renamed."""
+    if isinstance(node, Symbol):
+        return Symbol(names.get(node.name, node.name))
+    return rebuilt(node, lambda part: renamed(part, names))
+
+
 def walk(node: Node) -> Iterator[Node]:
     """``node`` and every node below it."""
     stack = [node]
@@ -492,6 +500,8 @@ def mixed(value: Node, divisor: Node) -> Node | None:
     """``3 1`` over ``2``: seven halves. None if ``value`` is no whole number beside a numerator."""
     if not (isinstance(value, Product) and isinstance(value.factors[-1], Pending)):
         return None
+    if isinstance(divisor, Quantity) and (number := mixed(value, divisor.value)) is not None:  # 12 1/2 %
+        return Quantity(number, divisor.unit)
     whole, top = value.factors
     fraction = Quotient(Number(top.value, None, top.digits), divisor) if isinstance(top, Number) else top
     if not is_proper(fraction):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 __all__ = [
@@ -92,6 +93,7 @@ _MEASURES = {
     "hz": ("frequency", 1), "khz": ("frequency", 1000), "mhz": ("frequency", 10**6), "pa": ("pressure", 1),
     "kpa": ("pressure", 1000), "cent": ("money", 1), "$": ("money", 100),
 }  # fmt: skip
+_POWER = re.compile(r"\^(-?\d{1,2})")
 _COMPOUND = {"mi/h": "mph", "km/h": "kph"}
 _EXPANDED = {short: unit for unit, short in _COMPOUND.items()}
 SCALES = {
@@ -153,8 +155,8 @@ def canonical_unit(words: list[str]) -> str:
             power = 2 if lower.startswith("s") else 3
         elif lower in ("squared", "cubed") and parts:
             parts[-1][1] = sign * (2 if lower == "squared" else 3)
-        elif lower.startswith("^") and parts:
-            parts[-1][1] = sign * int(lower[1:])
+        elif (raised := _POWER.fullmatch(lower)) and parts:
+            parts[-1][1] = sign * int(raised[1])
         elif lower == "per":
             sign = -1
         elif lower not in ("of", "the", "a", "an", "each", "-"):
