@@ -27,9 +27,11 @@ from typing import Any
 
 from dart_tasks.grading import Case, GradingPool, Verdict
 from dart_tasks.problems.record import Problem
-from synth.driver import Driver, Grader, PromptMaker
+from dart_tasks.prompts import PromptTemplate
+from synth.driver import Driver, Grader
 from synth.engines import Health
 from synth.ledger import Ledger
+from synth.prompting import PromptMaker
 from synth.records import Completion, Request
 from synth.scheduler import ProbeOutcome, QuerySpec, Scheduler, Target, TrialId
 
@@ -221,7 +223,7 @@ def measure(n_replicas: int, n_slots: int, grade: bool, warm_up_s: float, measur
                 pool.__enter__()
             ledger.add_queries(queries)
             driver = Driver(
-                queries, scheduler, engine, grader, ledger, PromptMaker(render=str, chat=False, run_seed=None),
+                queries, scheduler, engine, grader, ledger, PromptMaker(PromptTemplate("bare", "{query}")),
                 attempt=0, lenient=False, observer=probe,
             )  # fmt: skip
             clocked = probe.clocked

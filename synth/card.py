@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from synth.config import RunConfig, rows
+from synth.export import Layout
 
 __all__ = ["COLUMNS", "run_card", "selection_card", "settings_of"]
 
 COLUMNS = {
     "query": "the problem",
     "response": "a solution that ends in the reference answer",
+    "messages": "the problem and such a solution, as a conversation",
     "query_id": "the problem's id",
     "trial": "number of the sampling attempt at this problem, from 0",
     "answer": "the answer found in the response",
@@ -38,13 +40,15 @@ def run_card(config: RunConfig, grader_version: str, n_rows: int, configs: str, 
 
     sources = [source(config.model, "synthesiser"), *(source(spec.path, "queries") for spec in config.datasets)]
     name = f"DARS {config.strategy} responses"
-    return selection_card(name, sources, n_rows, settings_of(config, grader_version), configs, licence)
+    columns = Layout(config.dataset_format).columns
+    return selection_card(name, sources, n_rows, columns, settings_of(config, grader_version), configs, licence)
 
 
 def selection_card(
     name: str,
     sources: Sequence[Any],
     n_rows: int,
+    columns: Iterable[str],
     settings: Mapping[str, str],
     configs: str,
     licence: str | None = None,
@@ -53,8 +57,9 @@ def selection_card(
     """A data set's card with the file configurations in its metadata."""
     from dart_tasks.cards import dataset_card
 
+    told = {column: COLUMNS[column] for column in columns}
     text = dataset_card(
-        name, sources=sources, n_rows=n_rows, columns=COLUMNS, settings=settings, licence=licence, notes=notes
+        name, sources=sources, n_rows=n_rows, columns=told, settings=settings, licence=licence, notes=notes
     )
     head, separator, body = text.partition("---\n")
     return f"{head}{separator}{configs}{body}"

@@ -6,7 +6,7 @@ import importlib.util
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from synth.data import is_at_hand
 from synth.options import EXIT_SET_ASIDE, config_from_options, run_options
 
 if TYPE_CHECKING:
+    from dart_tasks.problems.record import Problem
     from synth.display import Display
 
 __all__ = ["command", "main"]
@@ -43,7 +44,7 @@ Exit codes: 0 every query is settled; 1 failed; 2 bad usage; 3 finished, but que
 
 @click.group(invoke_without_command=True, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--output", "run_dir", type=click.Path(path_type=Path), metavar="RUN", help="Folder of the run.")
-@click.option("--dry-run", is_flag=True, help="Print the resolved plan and stop.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and the first prompt, and stop.")
 @run_options
 @click.pass_context
 def command(context: click.Context, /, run_dir: Path | None, dry_run: bool, preset: str, **options: Any) -> int | None:
@@ -62,6 +63,7 @@ def command(context: click.Context, /, run_dir: Path | None, dry_run: bool, pres
             "temperature 0 gives the same response every time: trials after a query's first are wasted", err=True
         )
     if dry_run:
+        _show_first_prompt(config)
         return None
     _check_at_hand(config)
     return _synthesise(config, run_dir)
@@ -95,6 +97,16 @@ def print_plan(config: RunConfig, preset: str, run_dir: Path) -> None:
     for name, value in lines:
         table.add_row(Text(name, style="bold"), Text(printable(value)))
     stdout_console().print(table)
+
+
+def _show_first_prompt(config: RunConfig) -> None:
+    from synth.dry_run import first_prompt
+
+    try:
+        lines = first_prompt(config)
+    except (DataError, ValueError) as error:
+        raise click.UsageError(str(error)) from error
+    click.echo("\n" + "\n".join(lines))
 
 
 # ---------------------------------------------------------------------- what must be at hand
@@ -158,6 +170,7 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
     try:
         queries = load_run_queries(config, click.echo)
         click.echo(f"{'queries':<12} {len(queries):,}")
+        _check_exemplars(config, queries)
         stop = threading.Event()
         display = LiveDisplay(queries, stdout_console()) if sys.stdout.isatty() else PlainDisplay(queries)
         grading = GradingPool(config.grade_workers, timeout_s=config.grade_timeout_s)
@@ -190,6 +203,15 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
         click.echo(f"thoughts of {report.exported.n_thoughts:,} trials are in the pool's column `reasoning`; "
                    "--keep-thinking would write them into the responses")  # fmt: skip
     return EXIT_SET_ASIDE if report.progress.set_aside else 0
+
+
+def _check_exemplars(config: RunConfig, queries: Sequence[Problem]) -> None:
+    from synth.prompting import prompt_maker
+
+    try:
+        prompt_maker(config, {query.benchmark for query in queries})
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 @contextmanager

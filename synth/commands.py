@@ -215,6 +215,7 @@ Examples:
 @click.option("--size", type=click.IntRange(1), help="Instead of k: the largest k that keeps no more responses.")
 @click.option("--max-response-tokens", type=click.IntRange(1), help="Keep no longer responses, thoughts included.")
 @click.option("--keep-thinking", is_flag=True, help="Write thoughts that the pools have apart into the responses.")
+@click.option("--thinking-in", type=click.Choice(["content", "reasoning_content"]), help="As in a run.")
 @click.option("--lenient-extraction", is_flag=True, help="Also keep answers that were not stated explicitly.")
 @click.option(
     "--decontaminate",
@@ -225,15 +226,15 @@ Examples:
     help="Queries that overlap with a test set.",
 )
 @click.option("--originals", type=click.Path(path_type=Path), help="JSONL with query and response to mix in.")
-@click.option("--format", "form", type=click.Choice(["parquet", "jsonl", "rl"]), default="parquet", show_default=True,
-              help="rl: problems instead of responses, in the columns of verl and TRL.")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["parquet", "jsonl", "messages", "rl"]), default="parquet",
+              show_default=True, help="messages: as in a run; rl: problems, for verl and TRL.")  # fmt: skip
 @click.option("--pass-rate", "pass_rates", metavar="LOW:HIGH",
               help="With --format rl: problems with such pass rates, as 0.1:0.9.")  # fmt: skip
 @click.option("--license", "licence", help="Of the data set, where its sources do not settle it.")
 @click.option("--push-to-hub", metavar="OWNER/NAME", help="Publish the result; refused without a licence.")
 def curate(
     pools: tuple[Path, ...], output: Path, strategy_name: str, k: int | None, size: int | None,
-    max_response_tokens: int | None, keep_thinking: bool, lenient_extraction: bool, check: str,
+    max_response_tokens: int | None, keep_thinking: bool, thinking_in: str | None, lenient_extraction: bool, check: str,
     originals: Path | None, form: Any, pass_rates: str | None, licence: str | None,
     push_to_hub: str | None,
 ) -> None:  # fmt: skip
@@ -242,7 +243,7 @@ def curate(
     from synth.card import selection_card
     from synth.curate import open_pool, original_rows, select, selected_rows
     from synth.decontaminate import decontaminate
-    from synth.export import DATASET_COLUMNS, configs_block, write_rows
+    from synth.export import Layout, configs_block, write_rows
     from synth.ledger import LedgerError
     from synth.strategy import get_strategy
 
@@ -251,6 +252,9 @@ def curate(
     of_responses = {"-k": k, "--size": size, "--originals": originals, "--push-to-hub": push_to_hub}
     if form == "rl" and (given := [name for name, value in of_responses.items() if value is not None]):
         raise click.UsageError(f"{given[0]} is of responses: --format rl writes problems")
+    if thinking_in and not (keep_thinking and form == "messages"):
+        raise click.UsageError("--thinking-in goes with --format messages and --keep-thinking")
+    layout = Layout(form, keep_thinking, thinking_in or "content")
     if k is not None and size is not None:
         raise click.UsageError("give -k or --size, not both")
     try:
@@ -267,7 +271,7 @@ def curate(
             _curate_problems(opened, lenient_extraction, leave_out, _range_of(pass_rates), output)
             return
         selection = select(opened, strategy, k, size, lenient_extraction, leave_out, max_response_tokens)
-        extra = original_rows(originals) if originals else []
+        extra = original_rows(originals, layout) if originals else []
         sources = [source(name, role) for name, role in _sources(pools)]  # type: ignore[arg-type]
     except (DataError, LedgerError) as error:
         raise click.ClickException(str(error)) from error
@@ -285,18 +289,20 @@ def curate(
     }
     title, total = f"DARS {strategy.name} responses", selection.n_kept + len(extra)
     try:
-        card = selection_card(title, sources, total, settings, "", licence)
+        card = selection_card(title, sources, total, layout.columns, settings, "", licence)
         if push_to_hub:
             check_licence(card, push_to_hub)
     except CardError as error:
         raise click.ClickException(str(error)) from error
-    rows = (row for part in (selected_rows(opened, selection, keep_thinking), extra) for row in part)
+    rows = (row for part in (selected_rows(opened, selection, layout), extra) for row in part)
     try:
-        count = write_rows(iter(rows), DATASET_COLUMNS, output / "data" / f"train.{form}", form)
+        count = write_rows(iter(rows), layout.columns, output / "data" / layout.file_name)
     except (DataError, LedgerError) as error:
         raise click.ClickException(str(error)) from error
-    configs = configs_block(output, form, ("default",))
-    write_atomically(output / "README.md", selection_card(title, sources, total, settings, configs, licence))
+    configs = configs_block(output, layout.file_name, ("default",))
+    write_atomically(
+        output / "README.md", selection_card(title, sources, total, layout.columns, settings, configs, licence)
+    )
     short = sum(len(kept) < quota for kept, quota in zip(selection.kept, selection.quotas, strict=True))
     click.echo(
         f"{count:,} responses to {len(selection.queries):,} queries ({strategy.name}, k = {selection.k}; "

@@ -89,6 +89,16 @@ def _where(config: RunConfig) -> str:
     return "\n".join(f"{column} in {', '.join(values)}" for column, values in config.where)
 
 
+def _shortened(text: str) -> str:
+    return json.dumps(text if len(text) <= 60 else text[:57] + "...", ensure_ascii=False)
+
+
+def _exemplars(config: RunConfig) -> str:
+    if config.exemplars:
+        return f"exemplars of {Path(config.exemplars).name}" + (f", {config.num_fewshot}" if config.num_fewshot else "")
+    return f"{config.num_fewshot}-shot, exemplars of the query's benchmark" if config.num_fewshot else ""
+
+
 def _place(config: RunConfig) -> str:
     if config.engine == "ray":
         cluster = config.ray_address or "a Ray cluster started here"
@@ -186,6 +196,18 @@ class RunConfig:
         "", "What the model's own chat template is told, as '{\"enable_thinking\": true}'.", str, metavar="JSON",
         row="prompt", show=lambda c: c.chat_template_kwargs,
     )  # fmt: skip
+    system_message: str = setting(
+        "", "What the model's own chat template gets as system message, as 'Put the answer in \\boxed{}.'.", str,
+        row="prompt", show=lambda c: f"system message {_shortened(c.system_message)}" if c.system_message else "",
+    )  # fmt: skip
+    num_fewshot: int = setting(
+        0, "Exemplars before each query: of its benchmark (GSM8K's for a problem of none), or of --exemplars.",
+        click.IntRange(0), row="prompt", show=_exemplars,
+    )  # fmt: skip
+    exemplars: str | None = setting(
+        None, "Exemplars of your own: JSON lines with query and response; all, or the first --num-fewshot.", str,
+        metavar="FILE", identity=False,
+    )  # fmt: skip
     keep_thinking: bool = setting(
         False, "Write thoughts into the responses of the data set (the pool has them in any case).", bool,
         row="prompt", show=lambda c: "thoughts kept" if c.keep_thinking else "",
@@ -201,6 +223,23 @@ class RunConfig:
     top_k: int = setting(
         0, "Top-k sampling, as 50; 0 is off.", click.IntRange(0),
         row="sampling", show=lambda c: f"top-k {c.top_k or 'off'}",
+    )  # fmt: skip
+    min_p: float = setting(
+        0.0, "Leave out tokens less likely than this share of the likeliest one, as 0.05; 0 is off.",
+        click.FloatRange(0, 1), row="sampling", show=lambda c: f"min-p {c.min_p:g}" if c.min_p else "",
+    )  # fmt: skip
+    presence_penalty: float = setting(
+        0.0, "Taken from the logits of tokens that the response has already.", click.FloatRange(-2, 2),
+        row="sampling", show=lambda c: f"presence penalty {c.presence_penalty:g}" if c.presence_penalty else "",
+    )  # fmt: skip
+    frequency_penalty: float = setting(
+        0.0, "The same, for each time that it has them.", click.FloatRange(-2, 2),
+        row="sampling", show=lambda c: f"frequency penalty {c.frequency_penalty:g}" if c.frequency_penalty else "",
+    )  # fmt: skip
+    repetition_penalty: float = setting(
+        1.0, "Divides the logits of tokens that prompt or response have already; 1 is off.",
+        click.FloatRange(0, min_open=True), row="sampling",
+        show=lambda c: f"repetition penalty {c.repetition_penalty:g}" if c.repetition_penalty != 1 else "",
     )  # fmt: skip
     max_new_tokens: int = setting(
         2048, "Tokens a response may have.", int, least=1,
@@ -269,9 +308,14 @@ class RunConfig:
         engine="openai", identity=False,
     )  # fmt: skip
     grade_workers: int | None = setting(None, "Grader processes.", click.IntRange(1), identity=False)
-    dataset_format: Literal["parquet", "jsonl"] = setting(
-        "parquet", "Of the data set.", click.Choice(["parquet", "jsonl"]), flags=("--format",), identity=False
-    )
+    dataset_format: Literal["parquet", "jsonl", "messages"] = setting(
+        "parquet", "Of the data set; messages: conversations instead of query and response, as Parquet.",
+        click.Choice(["parquet", "jsonl", "messages"]), flags=("--format",), identity=False,
+    )  # fmt: skip
+    thinking_in: Literal["content", "reasoning_content"] = setting(
+        "content", "Where conversations have the thoughts that --keep-thinking writes: in <think> tags before the "
+        "response, or in a field of their own.", click.Choice(["content", "reasoning_content"]), identity=False,
+    )  # fmt: skip
 
     def identity(self) -> dict[str, Any]:
         """The settings that two attempts at one run must agree on, as JSON values."""
@@ -372,6 +416,10 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     if not strategy.needs_difficulty or (known_fail_rates and "probe" not in overrides):
         config = replace(config, probe=0)
     config = replace(config, chat_template_kwargs=_canonical(config))
+    if config.system_message and config.prompt_template != MODEL_TEMPLATE:
+        raise ValueError("--system-message goes with --prompt-template model (a template of text can hold it itself)")
+    if "thinking_in" in overrides and not (config.keep_thinking and config.dataset_format == "messages"):
+        raise ValueError("--thinking-in goes with --format messages and --keep-thinking")
     if config.engine == "openai" and not config.endpoints:
         raise ValueError("--engine openai needs --endpoint URL, as http://localhost:8000/v1")
     if config.probe > config.max_trials:

@@ -20,10 +20,10 @@ from dart_tasks.console import first_line
 from dart_tasks.files import DataError, read_jsonl
 from dart_tasks.problems.record import Problem
 from synth.difficulty import Evidence, Sampled, as_trials_suggest, sampled_by
-from synth.export import DATASET_COLUMNS
+from synth.export import Layout
 from synth.ledger import Ledger
 from synth.manifest import Manifest, config_of_manifest
-from synth.records import counts, normalise, text_key, with_thought
+from synth.records import counts, normalise, text_key
 from synth.strategy import QueryStats, Strategy
 
 __all__ = [
@@ -79,6 +79,10 @@ class Pool(Protocol):
     def path(self) -> Path:
         """Where it is."""
 
+    @property
+    def system_message(self) -> str:
+        """That every prompt had; "" where there was none, or nothing tells."""
+
     def sampled(self, lenient: bool) -> Mapping[str, Sampled]:
         """How the trials of each query came about."""
 
@@ -102,6 +106,7 @@ class RunPool:
         self._manifest = Manifest.read(run_dir)
         if self._manifest is not None:
             self._manifest.check_queries(self._queries, run_dir)
+        self.system_message = _system_message(self._manifest)
 
     def sampled(self, lenient: bool) -> Mapping[str, Sampled]:
         if self._manifest is None:
@@ -125,6 +130,10 @@ class RunPool:
             yield PoolText(
                 ids[row.query], row.trial, row.response, row.answer, row.n_tokens, row.finish_reason, row.reasoning
             )
+
+
+def _system_message(manifest: Manifest | None) -> str:
+    return config_of_manifest(manifest).system_message if manifest else ""
 
 
 def _sampled_by_manifest(manifest: Manifest, queries: Sequence[Problem]) -> Mapping[str, Sampled]:
@@ -166,6 +175,9 @@ class FilePool:
             raise PoolError(f"pool {path} is empty")
         if missing := self._missing(first):
             raise PoolError(f"pool {path} has no column {missing}")
+        of_run = path.resolve().parts[-3:-1] == ("dataset", "pool")
+        self._manifest = Manifest.read(path.resolve().parents[2]) if of_run else None
+        self.system_message = _system_message(self._manifest)
 
     def _missing(self, row: dict[str, Any]) -> str:
         return ", ".join(column for column in self._NEEDED if column not in row)
@@ -191,8 +203,8 @@ class FilePool:
             found = {row["query_id"]: _sampled_by_row(row) for row in rows if "stop" in row}
             if found:
                 return found
-        if self.path.parts[-3:-1] == ("dataset", "pool") and (manifest := Manifest.read(self.path.parents[2])):
-            return _sampled_by_manifest(manifest, self.queries())
+        if self._manifest is not None:
+            return _sampled_by_manifest(self._manifest, self.queries())
         return as_trials_suggest((t.query_id, t.is_correct(lenient), t.text_key) for t in self.trials())
 
     def queries(self) -> list[Problem]:
@@ -422,7 +434,7 @@ def largest_k(total: Callable[[int], int], size: int, most: int) -> int:
     return low
 
 
-def selected_rows(pools: Sequence[Pool], selection: Selection, keep_thinking: bool = False) -> Iterator[dict[str, Any]]:
+def selected_rows(pools: Sequence[Pool], selection: Selection, layout: Layout) -> Iterator[dict[str, Any]]:
     """The data set's rows, one pool after the other."""
     index = {query.id: i for i, query in enumerate(selection.queries)}
     kept = [frozenset(positions) for positions in selection.kept]
@@ -435,8 +447,7 @@ def selected_rows(pools: Sequence[Pool], selection: Selection, keep_thinking: bo
             query = selection.queries[index[text.query_id]]
             reference = query.reference if isinstance(query.reference, str) else json.dumps(query.reference)
             yield {
-                "query": query.query, "query_id": query.id,
-                "response": with_thought(text.response, text.reasoning if keep_thinking else None),
+                **layout.texts(query.query, text.response, text.reasoning, pool.system_message), "query_id": query.id,
                 "trial": offsets[query.id] + text.trial, "answer": text.answer, "reference": reference,
                 "level": query.level, "domain": query.domain, "dataset": query.dataset, "benchmark": query.benchmark,
                 "n_tokens": text.n_tokens, "finish_reason": text.finish_reason,
@@ -444,11 +455,12 @@ def selected_rows(pools: Sequence[Pool], selection: Selection, keep_thinking: bo
             }  # fmt: skip
 
 
-def original_rows(path: Path) -> list[dict[str, Any]]:
+def original_rows(path: Path, layout: Layout) -> list[dict[str, Any]]:
     """Rows of a JSONL file with ``query`` and ``response`` (other columns of the data set where it has them)."""
     rows = []
     for number, row in read_jsonl(path):
         if not isinstance(row.get("query"), str) or not isinstance(row.get("response"), str):
             raise PoolError(f"line {number} of {path} has no query and response")
-        rows.append({**dict.fromkeys(DATASET_COLUMNS), "dataset": path.stem, **row})
+        texts = layout.texts(row["query"], row["response"], None)
+        rows.append({**dict.fromkeys(layout.columns), "dataset": path.stem, **row, **texts})
     return rows

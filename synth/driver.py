@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,10 +15,11 @@ from dart_tasks.grading import Case, Verdict
 from dart_tasks.problems.record import Problem
 from synth.engines import Engine, EngineError, SetAside
 from synth.ledger import Ledger
-from synth.records import Completion, Request, Trial, derived_seed, thought_apart
+from synth.prompting import PromptMaker
+from synth.records import Completion, Trial, thought_apart
 from synth.scheduler import Scheduler, TrialId
 
-__all__ = ["Driver", "Grader", "Observer", "Progress", "PromptMaker", "flags_of", "was_graded"]
+__all__ = ["Driver", "Grader", "Observer", "Progress", "flags_of", "was_graded"]
 
 _UNGRADED = frozenset({"timeout", "memory", "crashed"})
 _UNFINISHED = "unfinished_thinking"
@@ -70,23 +71,6 @@ class Observer(Protocol):
 
     def update(self, progress: Progress, scheduler: Scheduler, n_running: int, n_grading: int) -> None:
         """Show something; must be quick."""
-
-
-@dataclass(frozen=True, slots=True)
-class PromptMaker:
-    """From a query to the engine's prompt."""
-
-    render: Callable[[str], str]
-    chat: bool
-    run_seed: int | None
-    """Seeds per trial are derived from it in reproducible runs; None leaves sampling to the engine's own seed."""
-
-    def request(self, trial: TrialId, query: Problem) -> Request:
-        """The request for one trial."""
-        seed = None
-        if self.run_seed is not None:
-            seed = derived_seed(self.run_seed, query.id, trial.trial, n_bits=63)
-        return Request(trial, self.render(query.query), self.chat, seed)
 
 
 class Driver:

@@ -7,13 +7,17 @@ One row of the data set (configuration ``default``)::
     {"query": "...", "response": "...", "query_id": "embedded/7", "trial": 3, "answer": "36", "reference": "36",
      "level": 2, "domain": "shopping", "dataset": "embedded", "benchmark": "generic", "n_tokens": 64,
      "finish_reason": "stop", "fail_rate": 0.25}
+
+As conversations (``--format messages``) a row has ``messages`` where others have ``query`` and ``response``::
+
+    {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}], "query_id": ...}
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,8 +31,9 @@ from synth.records import with_thought
 from synth.scheduler import Scheduler
 
 __all__ = [
-    "DATASET_COLUMNS",
     "ExportCounts",
+    "Format",
+    "Layout",
     "configs_block",
     "count_exported_trials",
     "export_run",
@@ -36,15 +41,17 @@ __all__ = [
     "write_rows",
 ]
 
-Format = Literal["parquet", "jsonl"]
+Format = Literal["parquet", "jsonl", "messages"]
 _BATCH = 4096
+_MESSAGES = "messages"
+Columns = Mapping[str, str | Sequence[str]]
+"""From a column's name to its Arrow type, or to the fields of the objects that it has a list of."""
 
 _PROVENANCE = {
     "query_id": "string", "trial": "int32", "answer": "string", "reference": "string", "level": "int32",
     "domain": "string", "dataset": "string", "benchmark": "string", "n_tokens": "int32", "finish_reason": "string",
     "fail_rate": "float64",
 }  # fmt: skip
-DATASET_COLUMNS = {"query": "string", "response": "string", **_PROVENANCE}
 POOL_COLUMNS = {
     "query_id": "string", "query": "string", "reference": "string", "benchmark": "string", "trial": "int32",
     "response": "string", "reasoning": "string", "n_tokens": "int32", "finish_reason": "string", "answer": "string",
@@ -58,6 +65,50 @@ QUERY_COLUMNS = {
     "n_correct": "int32", "n_ungraded": "int32", "pass_rate": "float64", "pass_rate_upper": "float64",
     "probe": "int32", "stop": "int32", "fail_rate": "float64",
 }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a data set's rows are laid out, and where the thoughts of its responses go.
+
+    Attributes:
+        form: a file format of rows with query and response, or "messages": conversations, as Parquet.
+        keep_thinking: write thoughts that are recorded apart; in conversations into the assistant's ``content``, or
+            into a field beside it where ``thoughts_in`` says ``reasoning_content``.
+    """
+
+    form: Format
+    keep_thinking: bool = False
+    thoughts_in: str = "content"
+
+    @property
+    def file_name(self) -> str:
+        """Of the data set's file, and of the tables beside it: `datasets` reads no folder of mixed formats."""
+        return f"train.{'parquet' if self.form == _MESSAGES else self.form}"
+
+    @property
+    def columns(self) -> Columns:
+        """Names and types of the data set's columns."""
+        if self.form != _MESSAGES:
+            return {"query": "string", "response": "string", **_PROVENANCE}
+        return {_MESSAGES: ("role", "content", *([self.thoughts_in] if self._apart else [])), **_PROVENANCE}
+
+    @property
+    def _apart(self) -> bool:
+        return self.keep_thinking and self.thoughts_in != "content"
+
+    def texts(self, query: str, response: str, reasoning: str | None, system_message: str = "") -> dict[str, Any]:
+        """The columns with the texts of one row."""
+        thought = reasoning if self.keep_thinking else None
+        if self.form != _MESSAGES:
+            return {"query": query, "response": with_thought(response, thought)}
+        turns = [("user", query), ("assistant", response if self._apart else with_thought(response, thought))]
+        if system_message:
+            turns.insert(0, ("system", system_message))
+        messages = [{"role": role, "content": text} for role, text in turns]
+        if self._apart and thought is not None:
+            messages[-1][self.thoughts_in] = thought
+        return {_MESSAGES: messages}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +145,8 @@ def export_run(
     fail_rates: list[float | None],
     sampled: list[Sampled],
     folder: Path,
-    form: Format,
-    keep_thinking: bool,
+    layout: Layout,
+    system_message: str = "",
     make_card: Callable[[int], str] | None = None,
 ) -> ExportCounts:
     """Write ``default``, ``pool`` and ``queries`` under ``folder``, each file atomically, and the card last.
@@ -126,7 +177,7 @@ def export_run(
         for row in ledger.pool_where(lambda query, trial: trial in accepted[query]):
             query = queries[row.query]
             yield {
-                "query": query.query, "response": with_thought(row.response, row.reasoning if keep_thinking else None),
+                **layout.texts(query.query, row.response, row.reasoning, system_message),
                 "query_id": query.id, "trial": row.trial, "answer": row.answer, "reference": references[row.query],
                 "level": query.level, "domain": query.domain, "dataset": query.dataset, "benchmark": query.benchmark,
                 "n_tokens": row.n_tokens, "finish_reason": row.finish_reason, "fail_rate": fail_rates[row.query],
@@ -146,12 +197,11 @@ def export_run(
             }  # fmt: skip
 
     # The pool first: it reads, and so verifies, every row of the ledger before anything is overwritten.
-    n_trials = write_rows(pool_rows(), POOL_COLUMNS, folder / "pool" / f"train.{form}", form)
-    n_responses = write_rows(dataset_rows(), DATASET_COLUMNS, folder / "data" / f"train.{form}", form)
-    n_queries = write_rows(query_rows(), QUERY_COLUMNS, folder / "queries" / f"train.{form}", form)
-    for part in ("data", "pool", "queries"):  # an earlier export in the other format
-        (folder / part / f"train.{'jsonl' if form == 'parquet' else 'parquet'}").unlink(missing_ok=True)
-    card = make_card(n_responses) if make_card else f"---\n{configs_block(folder, form)}---\n"
+    name = layout.file_name
+    n_trials = write_rows(pool_rows(), POOL_COLUMNS, folder / "pool" / name)
+    n_responses = write_rows(dataset_rows(), layout.columns, folder / "data" / name)
+    n_queries = write_rows(query_rows(), QUERY_COLUMNS, folder / "queries" / name)
+    card = make_card(n_responses) if make_card else f"---\n{configs_block(folder, name)}---\n"
     write_atomically(folder / "README.md", card)
     return ExportCounts(n_responses, n_trials, n_queries, n_thoughts)
 
@@ -173,7 +223,7 @@ def count_exported_trials(folder: Path) -> int:
         return 0
 
 
-def configs_block(folder: Path, form: Format, names: Sequence[str] = ("default", "pool", "queries")) -> str:
+def configs_block(folder: Path, file_name: str, names: Sequence[str] = ("default", "pool", "queries")) -> str:
     """The card's YAML that tells ``datasets`` which file (already written) is which configuration.
 
     Each is described by its file's checksum: ``datasets`` names its cache by the last name of a folder and by this
@@ -181,7 +231,7 @@ def configs_block(folder: Path, form: Format, names: Sequence[str] = ("default",
     """
     lines = ["configs:"]
     for name in names:
-        file = f"{'data' if name == 'default' else name}/train.{form}"
+        file = f"{'data' if name == 'default' else name}/{file_name}"
         with (folder / file).open("rb") as content:
             checksum = hashlib.file_digest(content, "sha256").hexdigest()
         lines += [f"- config_name: {name}", f"  data_files: {file}", f"  description: sha256 {checksum}"]
@@ -189,20 +239,31 @@ def configs_block(folder: Path, form: Format, names: Sequence[str] = ("default",
     return "\n".join([*lines, ""])
 
 
-def write_rows(rows: Iterator[dict[str, Any]], columns: dict[str, str], path: Path, form: Format) -> int:
-    """Write rows in batches to a temporary file beside ``path``, then rename it. Returns the number of rows."""
+def write_rows(rows: Iterator[dict[str, Any]], columns: Columns, path: Path) -> int:
+    """Write rows in batches to a temporary file beside ``path``, then rename it. Returns the number of rows.
+
+    An earlier file of that name in the other format is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if form == "jsonl":
-        return write_jsonl(path, ({column: row[column] for column in columns} for row in rows))
-    with replacing(path, "wb") as file:
-        return _write_parquet(rows, columns, file)
+    if path.suffix == ".jsonl":
+        count = write_jsonl(path, ({column: row[column] for column in columns} for row in rows))
+    else:
+        with replacing(path, "wb") as file:
+            count = _write_parquet(rows, columns, file)
+    path.with_suffix(".parquet" if path.suffix == ".jsonl" else ".jsonl").unlink(missing_ok=True)
+    return count
 
 
-def _write_parquet(rows: Iterator[dict[str, Any]], columns: dict[str, str], file: Any) -> int:
+def _write_parquet(rows: Iterator[dict[str, Any]], columns: Columns, file: Any) -> int:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema([(column, pa.type_for_alias(kind)) for column, kind in columns.items()])
+    def arrow_type(kind: str | Sequence[str]) -> Any:
+        if isinstance(kind, str):
+            return pa.type_for_alias(kind)
+        return pa.list_(pa.struct({name: pa.string() for name in kind}))
+
+    schema = pa.schema([(column, arrow_type(kind)) for column, kind in columns.items()])
     count = 0
     with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         while batch := list(islice(rows, _BATCH)):

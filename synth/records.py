@@ -24,12 +24,21 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One trial for an engine to sample. ``chat``: the prompt is a user's message for the model's own chat template."""
+    """One trial for an engine to sample.
+
+    ``chat``: the prompt is a user's message for the model's own chat template, after ``turns``, as (role, content).
+    """
 
     id: TrialId
     prompt: str
     chat: bool = False
     seed: int | None = None
+    turns: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The conversation so far, of a chat request."""
+        return [{"role": role, "content": content} for role, content in (*self.turns, ("user", self.prompt))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,14 @@ from synth.curate import RunPool, read_trials
 from synth.data import dataset_fingerprint, load_queries
 from synth.difficulty import sampled_by
 from synth.display import group_name
-from synth.driver import Driver, Grader, Observer, Progress, PromptMaker
+from synth.driver import Driver, Grader, Observer, Progress
 from synth.engines import Engine, SetAside
-from synth.export import ExportCounts, configs_block, count_exported_trials, export_run
+from synth.export import ExportCounts, Layout, configs_block, count_exported_trials, export_run
 from synth.forecast import Probe
 from synth.ledger import Ledger, LedgerError, StoredResult, damaged, trial_id
 from synth.lengths import Lengths
 from synth.manifest import Manifest, config_of_manifest
+from synth.prompting import prompt_maker
 from synth.scheduler import ProbeOutcome, QuerySpec, Scheduler, Target
 from synth.strategy import QueryStats, Strategy, get_strategy
 
@@ -128,8 +129,10 @@ def synthesise(
     Raises:
         ManifestMismatchError, LedgerError, EngineError: see there. A killed or failed run resumes with the same call.
     """
-    template = config.template()
-    identity = {**config.identity(), "prompt_text": template.text if template else MODEL_TEMPLATE}
+    prompts = prompt_maker(config, (query.benchmark for query in queries))
+    identity = {**config.identity(), "prompt_text": prompts.template.text if prompts.template else MODEL_TEMPLATE}
+    if prompts.shots:
+        identity["exemplar_texts"] = {name: [list(shot) for shot in shots] for name, shots in prompts.shots.items()}
     manifest = Manifest(identity, dataset_fingerprint(queries), grader_version, len(queries))
     with ExitStack() as stack:
         ledger = stack.enter_context(Ledger(run_dir, create=Manifest.read(run_dir) is None))
@@ -150,11 +153,6 @@ def synthesise(
             attempt, seed = ledger.begin_attempt(f"{config.engine} {config.model}", config.seed)
             engine = stack.enter_context(closing(make_engine(config, seed)))
             ledger.describe_attempt(attempt, engine.description)
-            prompts = PromptMaker(
-                render=template.render if template else str,
-                chat=template is None,
-                run_seed=config.seed if config.reproducible else None,
-            )
             driver = Driver(
                 queries, plan.scheduler, engine, grader, ledger, prompts,
                 attempt=attempt, lenient=config.lenient_extraction, keep_thinking=config.keep_thinking,
@@ -165,11 +163,13 @@ def synthesise(
             ledger.set_aside(progress.set_aside)
         exported = None
         if plan.scheduler.done:
-            form = config.dataset_format
+            layout = Layout(config.dataset_format, config.keep_thinking, config.thinking_in)
             exported = export_run(
                 ledger, plan.scheduler, queries, plan.fail_rates, [sampled_by(config, query) for query in queries],
-                run_dir / "dataset", form, config.keep_thinking,
-                lambda n_rows: run_card(config, grader_version, n_rows, configs_block(run_dir / "dataset", form)),
+                run_dir / "dataset", layout, config.system_message,
+                lambda n_rows: run_card(
+                    config, grader_version, n_rows, configs_block(run_dir / "dataset", layout.file_name)
+                ),
             )  # fmt: skip
         return RunReport(plan, progress, resumed, exported)
 

@@ -7,6 +7,7 @@ Every exemplar was written for this project, in the style of its benchmark; none
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from dart_tasks.problems.benchmarks import BENCHMARKS
 from dart_tasks.problems.record import GENERIC, Exemplar
@@ -15,6 +16,14 @@ from dart_tasks.prompts import PromptTemplate
 __all__ = ["exemplars", "messages", "prompt"]
 
 _BOXED_INSTRUCTION = r"Please reason step by step, and put your final answer within \boxed{}."
+
+
+class _Shot(Protocol):
+    @property
+    def query(self) -> str: ...
+
+    @property
+    def response(self) -> str: ...
 
 
 def exemplars(benchmark: str, shots: int) -> tuple[Exemplar, ...]:
@@ -32,7 +41,7 @@ def exemplars(benchmark: str, shots: int) -> tuple[Exemplar, ...]:
     return available[:shots]
 
 
-def prompt(template: PromptTemplate, shots: Sequence[Exemplar], query: str) -> str:
+def prompt(template: PromptTemplate, shots: Sequence[_Shot], query: str) -> str:
     """The exemplars and the query, each in the template, with a blank line between."""
     parts = []
     for exemplar in shots:

@@ -23,9 +23,9 @@ class EngineError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SamplingSettings:
-    """How responses are sampled; the same for every trial of a run. ``top_k`` 0 is off.
+    """How responses are sampled; the same for every trial of a run. ``top_k`` and ``min_p`` 0 are off.
 
-    ``template_kwargs`` are told to the model's own chat template.
+    ``template_kwargs`` are told to the model's own chat template. The penalties change nothing at 0, 0 and 1.
     """
 
     temperature: float
@@ -35,6 +35,10 @@ class SamplingSettings:
     stop: tuple[str, ...]
     ignore_eos: bool
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
 
 
 class SetAside(NamedTuple):

@@ -92,17 +92,17 @@ def request_body(
         "temperature": settings.temperature,
         "top_p": settings.top_p,
         "top_k": settings.top_k or -1,
-        "min_p": 0.0,
-        "repetition_penalty": 1.0,
-        "presence_penalty": 0.0,
-        "frequency_penalty": 0.0,
+        "min_p": settings.min_p,
+        "repetition_penalty": settings.repetition_penalty,
+        "presence_penalty": settings.presence_penalty,
+        "frequency_penalty": settings.frequency_penalty,
         "max_tokens": settings.max_new_tokens,
         "stop": list(settings.stop) or None,
         "ignore_eos": settings.ignore_eos,
         "seed": request.seed,
     }
     if request.chat:
-        body["messages"] = [{"role": "user", "content": request.prompt}]
+        body["messages"] = request.messages
         body["chat_template_kwargs"] = dict(settings.template_kwargs) or None
     else:
         body["prompt"] = request.prompt

@@ -23,6 +23,10 @@ def sampling_settings(config: RunConfig) -> SamplingSettings:
         stop=(*(template.stop if template else ()), *config.stop),
         ignore_eos=config.ignore_eos,
         template_kwargs=json.loads(config.chat_template_kwargs or "{}"),
+        min_p=config.min_p,
+        presence_penalty=config.presence_penalty,
+        frequency_penalty=config.frequency_penalty,
+        repetition_penalty=config.repetition_penalty,
     )
 
 

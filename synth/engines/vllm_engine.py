@@ -14,6 +14,7 @@ from typing import Any
 
 from dart_tasks.console import first_line
 from synth.engines import EngineError, Health, SamplingSettings, SetAside
+from synth.prompting import prompt_ids
 from synth.records import Completion, Request
 from synth.scheduler import TrialId
 
@@ -97,8 +98,10 @@ class VllmEngine:
             temperature=settings.temperature,
             top_p=settings.top_p,
             top_k=settings.top_k,
-            min_p=0.0,
-            repetition_penalty=1.0,
+            min_p=settings.min_p,
+            presence_penalty=settings.presence_penalty,
+            frequency_penalty=settings.frequency_penalty,
+            repetition_penalty=settings.repetition_penalty,
             max_tokens=settings.max_new_tokens,
             stop=list(settings.stop),
             ignore_eos=settings.ignore_eos,
@@ -168,29 +171,16 @@ class VllmEngine:
     def _prompt_ids(self, request: Request) -> list[int]:
         key = (request.id.query, request.chat)
         if key not in self._prompts:
-            tokenizer: Any = self._tokenizer
-            if request.chat:
-                if not getattr(tokenizer, "chat_template", None):
-                    raise EngineError(
-                        "the model has no chat template of its own: give a --prompt-template by name or file"
-                    )
-                messages = [{"role": "user", "content": request.prompt}]
-                text = tokenizer.apply_chat_template(
-                    messages, add_generation_prompt=True, tokenize=False, **self._template_kwargs
-                )
-                self._thought_opened = text.rstrip().endswith("<think>")
-                ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-            else:
-                ids = tokenizer(request.prompt)["input_ids"]
-                bos = getattr(tokenizer, "bos_token_id", None)
-                if bos is not None and list(ids[:2]) == [bos, bos]:
-                    ids = ids[1:]  # the template's file has one, too
+            try:
+                ids, self._thought_opened = prompt_ids(self._tokenizer, request, self._template_kwargs)
+            except ValueError as error:
+                raise EngineError(str(error)) from error
             if len(ids) >= self._max_model_len:
                 raise _TooLongError(
                     f"the prompt of query {request.id.query} has {len(ids)} tokens, "
                     f"the model takes {self._max_model_len}"
                 )
-            self._prompts[key] = list(ids)
+            self._prompts[key] = ids
         return self._prompts[key]
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+
+from synth.cli import main
+
+sys.path.insert(0, str(Path(__file__).parent))  # helpers that tests import: served.py
 
 Handler = Callable[[dict[str, Any], web.Request], Awaitable[web.StreamResponse]]
 
@@ -122,3 +128,24 @@ def make_server() -> Iterator[MakeServer]:
     yield make
     for server in servers:
         server.close()
+
+
+class Result:
+    """How a command ended: exit code, standard output and error."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def dart_synth(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Runs a command in this process as if typed."""
+
+    def run(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["dart-synth", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return Result(int(ended.value.code or 0), out, err)
+
+    return run

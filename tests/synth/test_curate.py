@@ -20,6 +20,7 @@ from synth.config import RunConfig
 from synth.curate import PoolError, largest_k, open_pool, select, selected_rows
 from synth.decontaminate import find_overlaps
 from synth.engines.tape import TapeEngine
+from synth.export import Layout
 from synth.run import load_run_queries, synthesise
 from synth.strategy import get_strategy
 
@@ -89,7 +90,9 @@ def test_a_pool_file_may_be_out_of_order_and_hold_a_row_twice(tmp_path: Path) ->
     selection = select(pools, get_strategy("uniform"), 2)
     assert selection.kept == [(0, 2), (0, 1)]
     assert (selection.n_trials, selection.n_duplicates) == (5, 1)
-    rows = [(row["query_id"], row["trial"], row["response"]) for row in selected_rows(pools, selection)]
+    rows = [
+        (row["query_id"], row["trial"], row["response"]) for row in selected_rows(pools, selection, Layout("jsonl"))
+    ]
     assert sorted(rows) == [("a", 0, "x"), ("a", 2, "z"), ("b", 0, "u"), ("b", 1, "v")]
 
 

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 from dart_tasks.grading import Case, Verdict, grade
 from dart_tasks.problems.record import Problem
-from synth.driver import Driver, Progress, PromptMaker
+from dart_tasks.prompts import PromptTemplate
+from synth.driver import Driver, Progress
 from synth.engines import EngineError, Health, SetAside
 from synth.engines.tape import TapeEngine
 from synth.ledger import Ledger
+from synth.prompting import PromptMaker
 from synth.records import Completion, Request
 from synth.scheduler import ProbeOutcome, QuerySpec, Scheduler, Status, Target, TrialId
 
@@ -118,7 +120,7 @@ def run(run_dir: Path, engine: FaultyEngine) -> tuple[Driver, Scheduler, dict[Tr
     scheduler = make_scheduler()
     with Ledger(run_dir) as ledger:
         ledger.add_queries(QUERIES)
-        prompts = PromptMaker(render=str, chat=False, run_seed=None)
+        prompts = PromptMaker(PromptTemplate("bare", "{query}"))
         driver = Driver(QUERIES, scheduler, engine, InlineGrader(), ledger, prompts, attempt=0, lenient=False)
         driver.run()
         pool = {TrialId(row.query, row.trial): row.response for row in ledger.pool()}
@@ -190,7 +192,7 @@ class Dies(FaultyEngine):
 def test_an_engine_that_ends_is_reported_and_loses_nothing_graded(tmp_path: Path) -> None:
     with Ledger(tmp_path) as ledger:
         ledger.add_queries(QUERIES)
-        prompts = PromptMaker(render=str, chat=False, run_seed=None)
+        prompts = PromptMaker(PromptTemplate("bare", "{query}"))
         driver = Driver(
             QUERIES, make_scheduler(), Dies(0, 0.0), InlineGrader(), ledger, prompts, attempt=0, lenient=False
         )
@@ -225,7 +227,7 @@ def test_sampling_waits_for_slow_graders(tmp_path: Path, undisturbed: list[tuple
     with Ledger(tmp_path) as ledger:
         ledger.add_queries(QUERIES)
         engine = TapeEngine(say, n_slots=24, jitter_seed=0)
-        prompts = PromptMaker(render=str, chat=False, run_seed=None)
+        prompts = PromptMaker(PromptTemplate("bare", "{query}"))
         Driver(
             QUERIES, scheduler, engine, grader, ledger, prompts, attempt=0, lenient=False, observer=grader
         ).run()  # fmt: skip
@@ -247,7 +249,7 @@ def test_verdicts_that_are_cancelled_say_nothing(tmp_path: Path, caplog: pytest.
     grader = Interrupted()
     with Ledger(tmp_path) as ledger:
         ledger.add_queries(QUERIES)
-        prompts = PromptMaker(render=str, chat=False, run_seed=None)
+        prompts = PromptMaker(PromptTemplate("bare", "{query}"))
         engine = TapeEngine(say, n_slots=24, jitter_seed=0)
         driver = Driver(
             QUERIES, make_scheduler(), engine, grader, ledger, prompts, attempt=0, lenient=False, observer=grader

@@ -28,7 +28,7 @@ def engine() -> Any:
     """An engine whose model takes 10 tokens and finishes nothing."""
     made: Any = object.__new__(VllmEngine)
     made._tokenizer = _Tokenizer()
-    made._max_model_len = 10
+    made._max_model_len, made._template_kwargs = 10, {}
     made._prompts, made._names, made._refused, made._set_aside, made.steps = {}, {}, set(), {}, 0
     made._params = SimpleNamespace(clone=SimpleNamespace)
     made._engine = SimpleNamespace(add_request=lambda name, prompt, params: name, step=lambda: [])
