@@ -4,36 +4,39 @@ lm-eval has no plug-in discovery. ``dart_math_lm_eval.pth``, installed beside th
 start; it puts one finder on ``sys.meta_path`` and does nothing more: no file, network or process is touched until
 something imports ``lm_eval.tasks.manager``. Then the folder of task YAMLs is added to ``TaskManager``'s include paths,
 and the ``lm_eval`` command says in one line which package a ``--model`` lacks, where it showed a traceback, and that an
-lm-eval is too old for our tasks, where it did not find them.
+lm-eval is too old for our tasks, where it did not find them. Our models are named in lm-eval's registry once
+``lm_eval.models`` is imported.
 Nothing else here raises or prints. Set the environment variable ``DART_MATH_NO_PLUGIN`` to turn it off.
 """
 
 import sys
 
-_TARGET = "lm_eval.tasks.manager"
+_TASKS, _MODELS = "lm_eval.tasks.manager", "lm_eval.models"
 _OLDEST = "0.4.12"  # the first lm-eval that has it
 _MARK = "_dart_math_yaml"  # a file that only our folder of tasks has
 
 
 class _Finder:
-    """Waits for lm-eval's task manager to be imported, steps aside, and extends it once it is."""
+    """Waits for lm-eval's task manager and models to be imported, and extends them once they are."""
+
+    def __init__(self):
+        self.waits_for = {_TASKS: _extend_tasks, _MODELS: _extend_models}
 
     def find_spec(self, name, path=None, target=None):
         if name == "lm_eval.tasks" and (message := _quietly(_too_old, path)):
             raise SystemExit(message)
-        if name != _TARGET:
+        if name not in self.waits_for:
             return None
         try:
             import importlib.util
 
-            sys.meta_path.remove(self)
+            extend = self.waits_for.pop(name)  # so that the search below passes us by
             spec = importlib.util.find_spec(name)
             execute = spec.loader.exec_module
 
             def exec_module(module):
                 execute(module)
-                _quietly(_extend, module.TaskManager)
-                _quietly(_explain_missing_backends)
+                _quietly(extend, module)
 
             spec.loader.exec_module = exec_module
             return spec
@@ -74,11 +77,22 @@ def _task_configs():
     return None
 
 
-def _extend(manager):
+def _extend_models(module):
+    """The names of our models, each with where it is: nothing is imported before one is asked for."""
+    from lm_eval.api.registry import model_registry
+
+    for name, cls in (("dart-completions", "DartCompletions"), ("dart-chat-completions", "DartChatCompletions")):
+        if name not in model_registry:
+            model_registry.register(name, target=f"dart_tasks.harness.models:{cls}")
+
+
+def _extend_tasks(module):
     import functools
     import inspect
     from pathlib import Path
 
+    _quietly(_explain_missing_backends)
+    manager = module.TaskManager
     initialise = manager.__init__
     signature = inspect.signature(initialise)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,27 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the benchmarks' real test sets in {SHARED_DATA}")
     return SHARED_DATA
+
+
+COMMAND = """
+import sys, tempfile
+import lm_eval.tasks.manager as manager
+manager.__file__ = tempfile.mkdtemp() + "/manager.py"
+sys.argv[0] = "lm_eval"
+from lm_eval.__main__ import cli_evaluate
+sys.exit(cli_evaluate())
+"""
+
+
+@pytest.fixture(scope="session")
+def lm_eval_command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The ``lm_eval`` command in a process of its own, without lm-eval's 14,000 tasks, which take 10 s to read."""
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, "-c", COMMAND, *map(str, arguments), "--include_path", str(REPO / "task_configs")]
+        return subprocess.run(words, capture_output=True, text=True, timeout=300)
+
+    return run
 
 
 @pytest.fixture

@@ -11,11 +11,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ModelLimits", "likely_truncated", "limits_from_model_args", "room_beside", "too_long", "uncheckable"]
+__all__ = [
+    "ModelLimits",
+    "likely_truncated",
+    "limits_from_model_args",
+    "note_served",
+    "room_beside",
+    "too_long",
+    "uncheckable",
+]
 
 _log = logging.getLogger(__name__)
 _SERVED_LENGTH = 2048  # lm-eval's default max_length of an API model
 _NO_LOCAL_TOKENIZER = ("none", "None", "remote", "tiktoken")  # tokenizer_backend of an API model
+_SERVED: dict[object, int | None] = {}  # base_url of models of our own, which cut no prompt -> the server's context
 _LENGTH_ATTRIBUTES = ("n_positions", "max_position_embeddings", "n_ctx")  # in lm-eval's order
 
 
@@ -35,6 +44,11 @@ class ModelLimits:
         return len(self.tokenizer(text, add_special_tokens=False).input_ids)
 
 
+def note_served(base_url: str | None, max_length: int | None) -> None:
+    """Remember the context that a server told one of our own models, as lm-eval shows a task no model."""
+    _SERVED[base_url] = max_length
+
+
 def limits_from_model_args(model_args: Mapping[str, Any]) -> ModelLimits | None:
     """The limits of the model that lm-eval was given, or None if its arguments name no loadable tokenizer."""
     name = model_args.get("tokenizer") or model_args.get("pretrained") or model_args.get("model")
@@ -48,7 +62,9 @@ def limits_from_model_args(model_args: Mapping[str, Any]) -> ModelLimits | None:
     except (OSError, ValueError, KeyError) as error:
         _log.warning("no tokenizer for %s: prompt lengths are not checked (%s)", name, " ".join(str(error).split()))
         return None
-    if "base_url" in model_args:
+    if (url := model_args.get("base_url")) in _SERVED:
+        return ModelLimits(tokenizer, model_args.get("max_length") or _SERVED[url])
+    if url is not None:
         return ModelLimits(tokenizer, int(model_args.get("max_length") or _SERVED_LENGTH) - 1)
     length = model_args.get("max_model_len") or model_args.get("max_length")
     if length is None:

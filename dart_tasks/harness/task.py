@@ -42,7 +42,7 @@ from dart_tasks.harness.limits import (
 from dart_tasks.harness.protocols import pass_at_k, pass_ks
 from dart_tasks.harness.served import ServedText, beside_of
 from dart_tasks.harness.settings import CHAT, MINI, REASONING_TOKENS, SettingsError, TaskSettings, check_sampling
-from dart_tasks.harness.thoughts import OPENED_THOUGHT, lengths
+from dart_tasks.harness.thoughts import OPENED_THOUGHT, closes_unopened, lengths, split_thought
 from dart_tasks.problems import BENCHMARKS, Problem
 
 __all__ = ["DartMathTask", "TaskError", "documents", "facet_metrics"]
@@ -317,12 +317,20 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
                 told = GradedItem(()).with_told([beside_of(text) for text in instance.resps])
                 instance.filtered_resps[FILTER] = instance.resps if told == GradedItem(()) else told.to_json()
             return None
-        for instance in self._instances:  # a thought that the prompt opens is seen to be one only with its opening tag
-            if isinstance(instance.args[0], str) and (opened := OPENED_THOUGHT.search(instance.args[0])):
-                instance.resps = [
-                    text if what.thought else ServedText.of(opened[1] + text, what)
-                    for text, what in ((text, beside_of(text)) for text in instance.resps)
-                ]
+        # A thought that the prompt opens is seen to be one only with its opening tag. Where a server applies the
+        # template, any response that closes a thought it had not opened shows that, for those cut off inside theirs.
+        template_opens = any(closes_unopened(text) for instance in self._instances for text in instance.resps)
+        for instance in self._instances:
+            prompt = instance.args[0]
+            opened = OPENED_THOUGHT.search(prompt) if isinstance(prompt, str) else None
+            for number, text in enumerate(instance.resps):
+                what = beside_of(text)
+                if what.thought:
+                    continue
+                if opened:
+                    instance.resps[number] = ServedText.of(opened[1] + text, what)
+                elif template_opens and what.finish_reason == "length" and not any(split_thought(text)[:1]):
+                    instance.resps[number] = ServedText.of("<think>" + text, what)
         result: list[Instance] | None = super().apply_filters()
         self._all_told = all(beside_of(text).finish_reason for instance in self._instances for text in instance.resps)
         parts = [[lengths(text, self._count) for text in instance.resps] for instance in self._instances]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from dart_tasks.harness.served import beside_of
 
-__all__ = ["OPENED_THOUGHT", "lengths", "split_thought"]
+__all__ = ["OPENED_THOUGHT", "closes_unopened", "lengths", "split_thought"]
 
 _NAME = r"(?:[a-z]{1,12}:)?(?:think|thinking|thoughts?|reasoning)"
 OPENED_THOUGHT = re.compile(
@@ -26,6 +26,12 @@ def split_thought(response: str) -> tuple[str, str]:
         return response[: closings[-1].start()], response[closings[-1].end() :]
     opening = _OPEN.match(response.lstrip())
     return (response, "") if opening else ("", response)
+
+
+def closes_unopened(response: str) -> bool:
+    """Whether it ends a thought that it did not begin, so that the prompt had."""
+    closing = _CLOSE.search(response)
+    return closing is not None and _OPEN.search(response, 0, closing.start()) is None
 
 
 def lengths(response: str, count: Callable[[str], int] | None) -> tuple[int, int] | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,27 +69,6 @@ def evaluate(task_manager: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
         )
         assert results is not None
         return dict(results)
-
-    return run
-
-
-COMMAND = """
-import sys, tempfile
-import lm_eval.tasks.manager as manager
-manager.__file__ = tempfile.mkdtemp() + "/manager.py"
-sys.argv[0] = "lm_eval"
-from lm_eval.__main__ import cli_evaluate
-sys.exit(cli_evaluate())
-"""
-
-
-@pytest.fixture(scope="session")
-def lm_eval_command() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """The ``lm_eval`` command in a process of its own, without lm-eval's 14,000 tasks, which take 10 s to read."""
-
-    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-c", COMMAND, *map(str, arguments), "--include_path", str(REPO / "task_configs")]
-        return subprocess.run(words, capture_output=True, text=True, timeout=300)
 
     return run
 
