@@ -52,7 +52,7 @@ _OPTIONAL = ("stop", "temperature", "top_p", "seed")  # what some models refuse,
 _UNSUPPORTED = re.compile(
     r"unsupported|not support|unknown|unrecogni[sz]ed|unexpected|not permitted|extra", re.IGNORECASE
 )
-_TOO_LONG = re.compile(r"context|maximum.{0,20}length|too (long|large)", re.IGNORECASE)
+_TOO_LONG = re.compile(r"context|max_model_len|too (long|large)", re.IGNORECASE)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _SAID_ANEW_S = 10.0
 
@@ -128,15 +128,15 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             self._fail(f"add model=NAME to --model_args (the server has: {', '.join(served) or 'not told'})")
         if served and model not in served:
             self._fail(f"{self._root} serves {', '.join([*served][:5])}, not {model}")
-        length = served.get(model)
-        note_served(base_url, length)
+        self._context = served.get(model)
+        note_served(base_url, self._context)
         super().__init__(
             model=model,
             base_url=f"{self._root}/{self.endpoint}",
             num_concurrent=num_concurrent,
             max_retries=max_retries,
             timeout=int(timeout),
-            **{"tokenizer_backend": None, "tokenized_requests": False, "max_length": length or 2048, **kwargs},
+            **{"tokenizer_backend": None, "tokenized_requests": False, "max_length": self._context or 2048, **kwargs},
         )
 
     # -- addresses and keys -------------------------------------------------------------------------------------------
@@ -274,6 +274,8 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 **({"stop": stop} if stop else {}),
                 **rest,
             }
+            if body["max_tokens"] == REASONING_TOKENS and self._context and self._context <= REASONING_TOKENS:
+                self._fit_context(body)
             key = json.dumps(body, sort_keys=True, default=str)
             trial = trials[key]
             trials[key] += 1
@@ -282,6 +284,17 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 body["seed"] = int.from_bytes(digest[:4], "big") >> 1
             jobs.append(_Job(prompt, options, trial, body))
         return jobs
+
+    def _fit_context(self, body: dict[str, Any]) -> None:
+        """Asks for what the server's context leaves: the reasoning protocol's default is more than all of it."""
+        self._warn_once(
+            f"{REASONING_TOKENS:,} new tokens are more than the server's context of {self._context:,}: it gives what that "
+            "leaves beside each prompt"
+        )
+        if self.endpoint == "completions":
+            body["max_tokens"] = (self._context or 0) - 1  # vLLM lowers it to what a prompt leaves; its default is 16
+        else:
+            del body["max_tokens"]  # where none is sent, a chat endpoint gives what is left
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
         """The responses, each a :class:`ServedText`, in the requests' order."""
@@ -293,10 +306,13 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             _log.warning("%d of %d responses are taken from the cache", n_kept, len(jobs))
         try:
             asyncio.run(self._ask(jobs, found, disable_tqdm))
-        except (_FailedError, _RefusedError) as error:
+        except (_FailedError, _RefusedError, KeyboardInterrupt) as error:
             n_found = sum(text is not None for text in found)
             kept = "--use_cache keeps them" if self.cache_hook.dbdict is None else "they are kept in the cache"
-            self._fail(f"{error}" + (f" ({n_found} of {len(jobs)} responses were there: {kept})" if n_found else ""))
+            self._fail(
+                (str(error) or "interrupted")
+                + (f" ({n_found} of {len(jobs)} responses were there: {kept})" if n_found else "")
+            )
         return [text if text is not None else ServedText() for text in found]
 
     async def _ask(self, jobs: Sequence[_Job], found: list[ServedText | None], quiet: bool) -> None:

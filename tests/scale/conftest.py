@@ -36,8 +36,15 @@ async def answer_with_last_word(body: dict[str, Any], request: web.Request) -> w
 class Server:
     """Runs a handler behind ``/v1`` in a thread; keeps the bodies and headers it was sent."""
 
-    def __init__(self, handler: Handler, models: list[str] | None = None, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        models: list[str] | None = None,
+        tls: ssl.SSLContext | None = None,
+        max_model_len: int | None = None,
+    ) -> None:
         self.handler = handler
+        self.max_model_len = max_model_len
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.n_open = self.most_open = 0
@@ -91,7 +98,7 @@ class Server:
     async def _list(self, request: web.Request) -> web.StreamResponse:
         if self._models is None:
             return web.Response(status=404)
-        return web.json_response({"data": [{"id": name} for name in self._models]})
+        return web.json_response({"data": [{"id": name, "max_model_len": self.max_model_len} for name in self._models]})
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
@@ -119,10 +126,8 @@ def make_server() -> Iterator[MakeServer]:
     """Starts servers that end with the test."""
     servers: list[Server] = []
 
-    def make(
-        handler: Handler = answer_with_last_word, models: list[str] | None = None, tls: ssl.SSLContext | None = None
-    ) -> Server:
-        servers.append(Server(handler, models, tls))
+    def make(handler: Handler = answer_with_last_word, models: list[str] | None = None, **options: Any) -> Server:
+        servers.append(Server(handler, models, **options))
         return servers[-1]
 
     yield make

@@ -44,7 +44,8 @@ def answer(choice: dict[str, Any], **usage: Any) -> web.Response:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short pauses, and no key of whoever runs the tests."""
-    monkeypatch.setattr("dart_tasks.harness.models._FIRST_PAUSE_S", 0.01)
+    for name in ("_FIRST_PAUSE_S", "_LONGEST_PAUSE_S"):
+        monkeypatch.setattr(f"dart_tasks.harness.models.{name}", 0.02)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
@@ -300,6 +301,20 @@ def test_a_thought_s_tokens_that_do_not_fit_are_what_the_context_leaves(
     else:
         with pytest.raises(TaskError, match="too large: 32768"):
             DartCompletions(model="m", base_url=server.url).generate_until(texts("7", options))
+
+
+@pytest.mark.parametrize("kind", [DartCompletions, DartChatCompletions])
+def test_a_context_that_the_server_tells_is_what_thoughts_get(
+    make_server: Any, caplog: pytest.LogCaptureFixture, kind: type[DartCompletions]
+) -> None:
+    server = make_server(models=["m"], max_model_len=4096)
+    model = kind(base_url=server.url)
+    options = SAMPLED | {"max_gen_toks": 32_768}
+    ask = chats(model, "7 8", options) if isinstance(model, DartChatCompletions) else texts("7 8", options)
+    with caplog.at_level(logging.WARNING):
+        model.generate_until(ask)
+    assert {body.get("max_tokens") for body in server.bodies} == ({4095} if kind is DartCompletions else {None})
+    assert caplog.text.count("more than the server's context of 4,096") == 1
 
 
 def test_prompts_and_messages_are_not_mixed_up(make_server: Any) -> None:
