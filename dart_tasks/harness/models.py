@@ -288,8 +288,8 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
     def _fit_context(self, body: dict[str, Any]) -> None:
         """Asks for what the server's context leaves: the reasoning protocol's default is more than all of it."""
         self._warn_once(
-            f"{REASONING_TOKENS:,} new tokens are more than the server's context of {self._context:,}: it gives what that "
-            "leaves beside each prompt"
+            f"{REASONING_TOKENS:,} new tokens are more than the server's context of {self._context:,}: each response "
+            "gets what its prompt leaves"
         )
         if self.endpoint == "completions":
             body["max_tokens"] = (self._context or 0) - 1  # vLLM lowers it to what a prompt leaves; its default is 16
