@@ -21,6 +21,8 @@ def printable(text: str) -> str:
     Newlines and tabs stay. Rich markup is not touched: print model or data text through ``rich.markup.escape``
     or ``rich.text.Text`` as well.
     """
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text
     return "".join(
         char
         if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cf", "Cs"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,25 @@ class Score:
     stderr: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Graded(Verdict):
-    """One response with the verdict on it."""
+    """One response with the verdict on it.
+
+    Attributes:
+        truncated: whether it was (probably) cut off.
+        thought_tokens: the length of its thought, where that was counted.
+        judged: a second judge's verdict, where there is one.
+    """
 
     response: str
     truncated: bool
+    thought_tokens: int | None = None
+    judged: Verdict | None = None
+
+    @property
+    def disputed(self) -> bool:
+        """Whether the two judges differ."""
+        return self.judged is not None and self.judged.correct != self.correct
 
 
 @dataclass(frozen=True)
@@ -232,9 +245,15 @@ def _item(sample: Sample, path: Path) -> Item:
     graded, doc = sample.graded, sample.doc
     if graded is None or len(graded.verdicts) != len(sample.responses) or "metadata" not in doc:
         raise DataError(f"{path}: sample {sample.id} is not one of a dart_math task")
-    truncated = graded.truncated or (False,) * len(sample.responses)
+    k = len(sample.responses)
+    truncated, thoughts = graded.truncated or (False,) * k, graded.thought_tokens or (None,) * k
     responses = tuple(
-        Graded(**asdict(verdict), response=text, truncated=cut)
-        for text, verdict, cut in zip(sample.responses, graded.verdicts, truncated, strict=True)
+        Graded(
+            **{name: getattr(verdict, name) for name in Verdict.__slots__},
+            response=text,
+            truncated=cut,
+            thought_tokens=thought,
+        )
+        for text, verdict, cut, thought in zip(sample.responses, graded.verdicts, truncated, thoughts, strict=True)
     )
     return Item(sample.id, doc["query"], doc["reference"], json.loads(doc["metadata"]), responses)

@@ -110,8 +110,9 @@ def compare(first: Sequence[Mapping[str, float]], second: Sequence[Mapping[str, 
     random = np.random.default_rng(_SEED)
     draws = np.zeros(_DRAWS)
     for values in differences:
-        counts = random.multinomial(len(values), np.full(len(values), 1 / len(values)), size=_DRAWS)
-        draws += counts @ values / len(values) / len(differences)
+        distinct, counts = np.unique(values, return_counts=True)  # few, however many the items
+        drawn = random.multinomial(len(values), counts / len(values), size=_DRAWS)
+        draws += drawn @ distinct / len(values) / len(differences)
     low, high = np.quantile(draws, (0.025, 0.975))
     mean = float(np.mean([values.mean() for values in differences]))
     single = binary and len(differences) == 1

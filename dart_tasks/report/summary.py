@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 from dart_tasks.problems.benchmarks import BENCHMARKS, SUITE
 from dart_tasks.report.published import published_table
-from dart_tasks.report.results import Item, Run, Score, TaskResult
+from dart_tasks.report.results import Run, Score, TaskResult
 from dart_tasks.report.significance import Comparison, compare, holm, wilson
 
 __all__ = [
     "Cell",
+    "Difference",
     "Group",
+    "LengthBin",
     "Pair",
+    "Report",
     "ScoreTable",
-    "failures",
+    "benchmark_titles",
+    "by_length",
+    "differences",
     "flag_counts",
     "groups",
     "notes",
     "pairs",
     "percent",
-    "right_sample",
     "score_table",
+    "summarise",
 ]
 
 
@@ -70,6 +75,51 @@ class Pair:
     result: Comparison
 
 
+@dataclass(frozen=True)
+class Difference:
+    """How many items of a benchmark two runs, named by their places, answer equally well, and which does better on how
+    many; items are matched by their ids."""
+
+    title: str
+    first: int
+    second: int
+    first_better: int
+    second_better: int
+    equal: int
+
+
+@dataclass(frozen=True)
+class LengthBin:
+    """The accuracy of the responses of ``low`` <= length < ``high``."""
+
+    low: int
+    high: int
+    n: int
+    accuracy: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95% interval over the responses."""
+        return wilson(self.accuracy, self.n)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is computed from the runs once."""
+
+    runs: tuple[Run, ...]
+    table: ScoreTable
+    pairs: tuple[Pair, ...]
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+
+
+def summarise(runs: Sequence[Run]) -> Report:
+    """The report on some runs."""
+    table = score_table(runs)
+    return Report(tuple(runs), table, tuple(pairs(runs)), tuple(differences(runs)), tuple(notes(runs, table)))
+
+
 def percent(value: float) -> str:
     """A fraction as a percentage with one decimal, or a dash for a refused metric."""
     return "–" if value != value else f"{100 * value:.1f}"
@@ -81,7 +131,7 @@ def _cell(score: Score | None) -> Cell:
     return Cell(percent(score.value), f"±{100 * score.stderr:.1f}" if score.stderr is not None else "")
 
 
-def _titles(runs: Sequence[Run]) -> tuple[str, ...]:
+def benchmark_titles(runs: Sequence[Run]) -> tuple[str, ...]:
     """The title of every task of any run, benchmarks in the suite's order, then the others by name."""
     order = {name: index for index, name in enumerate(BENCHMARKS)}
     found = {task.title: order.get(task.benchmark, len(order)) for run in runs for task in run.tasks}
@@ -100,7 +150,7 @@ def _suite(runs: Sequence[Run]) -> dict[str, str]:
 
 def score_table(runs: Sequence[Run]) -> ScoreTable:
     """Accuracy per task and the three means, our runs above the published models (where a run has the whole suite)."""
-    titles, suite = _titles(runs), _suite(runs)
+    titles, suite = benchmark_titles(runs), _suite(runs)
     groups_of = {
         "in-domain": [suite[name] for name in suite if SUITE[name].in_domain],
         "out-of-domain": [suite[name] for name in suite if not SUITE[name].in_domain],
@@ -152,19 +202,6 @@ def flag_counts(task: TaskResult) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def failures(task: TaskResult, limit: int) -> list[Item]:
-    """The items answered wrongly (in at least one response), the worst first, then by id; at most ``limit``."""
-    wrong = [item for item in task.items if item.accuracy < 1]
-    return sorted(wrong, key=lambda item: (item.accuracy, item.id))[:limit]
-
-
-def right_sample(task: TaskResult, limit: int) -> list[Item]:
-    """At most ``limit`` of the items with no wrong response: a sample that depends on ids alone, in their order."""
-    right = [item for item in task.items if item.accuracy == 1]
-    chosen = sorted(right, key=lambda item: hashlib.sha256(item.id.encode("utf-8", "surrogatepass")).digest())[:limit]
-    return sorted(chosen, key=lambda item: item.id)
-
-
 def pairs(runs: Sequence[Run]) -> list[Pair]:
     """Every two runs compared on each task that both have samples of, and over all of those together.
 
@@ -187,6 +224,31 @@ def pairs(runs: Sequence[Run]) -> list[Pair]:
                     found.append(Pair(f"mean of {len(shared)}", first.label, second.label, together))
     corrected = holm([pair.result.p_value for pair in found])
     return [replace(pair, result=replace(pair.result, corrected_p=p)) for pair, p in zip(found, corrected, strict=True)]
+
+
+def differences(runs: Sequence[Run]) -> list[Difference]:
+    """For every two runs and each task that both have samples of, on which items they differ."""
+    found = []
+    for (first, run), (second, other) in combinations(enumerate(runs), 2):
+        for task in run.tasks:
+            before, after = _accuracies(task), _accuracies(match) if (match := other.task(task.title)) else {}
+            signs = Counter((after[id] > before[id]) - (after[id] < before[id]) for id in before.keys() & after.keys())
+            if signs:
+                found.append(Difference(task.title, first, second, signs[-1], signs[1], signs[0]))
+    return found
+
+
+def by_length(task: TaskResult, thoughts: bool = False) -> list[LengthBin]:
+    """Accuracy by the length of responses in characters, or of thoughts in tokens, in bins that double."""
+    bins: dict[int, list[bool]] = {}
+    for item in task.items:
+        for graded in item.responses:
+            length = graded.thought_tokens if thoughts else len(graded.response)
+            if length:
+                bins.setdefault(length.bit_length(), []).append(graded.correct)
+    return [
+        LengthBin(1 << bits - 1, 1 << bits, len(seen), sum(seen) / len(seen)) for bits, seen in sorted(bins.items())
+    ]
 
 
 def _accuracies(task: TaskResult) -> dict[str, float]:

@@ -12,13 +12,11 @@ from dart_tasks.report.summary import (
     Cell,
     Group,
     Pair,
+    Report,
     ScoreTable,
     flag_counts,
     groups,
-    notes,
-    pairs,
     percent,
-    score_table,
 )
 
 if TYPE_CHECKING:
@@ -93,21 +91,21 @@ def _with_error(score: Score) -> str:
     return percent(score.value) + (f" ±{100 * score.stderr:.1f}" if score.stderr is not None else "")
 
 
-def markdown(runs: Sequence[Run], extra: Sequence[str] = ()) -> str:
+def markdown(report: Report) -> str:
     """The report as Markdown: scores beside the published ones, comparisons, groups, how answers were found."""
-    table = score_table(runs)
+    table, runs, found = report.table, report.runs, report.pairs
     lines = ["# Evaluation report", "", "Accuracy in percent, ± one standard error over items.", ""]
     lines += _markdown_table(("model", *table.columns), [(name, *map(_joined, cells)) for name, cells in table.ours])
     if table.published:
         lines += ["", "## Published", ""]
         published = [(name, *map(_joined, cells)) for name, cells in table.published]
         lines += _markdown_table(("model", *table.columns), published)
-    lines += ["", *(f"- {markdown_text(note)}" for note in [*notes(runs, table), *extra])]
+    lines += ["", *(f"- {markdown_text(note)}" for note in report.notes)]
     for run in runs:
         if sampled := _sampled_scores(run):
             lines += ["", f"## {markdown_text(run.label)}: other metrics", ""]
             lines += _markdown_table(("metric", "score"), sampled)
-    if found := pairs(runs):
+    if found:
         lines += [
             "",
             "## Comparisons on the same items",
@@ -138,20 +136,18 @@ def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> lis
     return ["| " + " | ".join(cell if cell == "---" else markdown_text(cell) for cell in line) + " |" for line in lines]
 
 
-def print_terminal(runs: Sequence[Run], extra: Sequence[str] = ()) -> None:
+def print_terminal(report: Report) -> None:
     """Print the score table, comparisons and notes; plain text where the output is not a terminal."""
     from rich.text import Text
 
     console = stdout_console(soft_wrap=True)
-    table = score_table(runs)
-    console.print(_rich_table(table, console.is_terminal))
-    for run in runs:
+    console.print(_rich_table(report.table, console.is_terminal))
+    for run in report.runs:
         for metric, score in _sampled_scores(run):
             console.print(Text(printable(f"{run.label}: {metric}: {score}")))
-    found = pairs(runs)
-    for pair in found:
+    for pair in report.pairs:
         console.print(Text(printable(pair_line(pair))))
-    for note in [*([pairs_note(found)] if found else []), *notes(runs, table), *extra]:
+    for note in [*([pairs_note(report.pairs)] if report.pairs else []), *report.notes]:
         console.print(Text(printable(f"- {note}")))
 
 

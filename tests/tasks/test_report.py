@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -18,15 +19,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dart_tasks.files import DataError
-from dart_tasks.grading import GRADER_VERSION
+from dart_tasks.grading import GRADER_VERSION, Verdict
 from dart_tasks.problems.benchmarks import SUITE
+from dart_tasks.report.browse import browser_data, choose
 from dart_tasks.report.cli import command
+from dart_tasks.report.mathml import as_formula, mathml, split
 from dart_tasks.report.page import html_page
-from dart_tasks.report.plots import Bar, bar_chart
 from dart_tasks.report.published import published_table
 from dart_tasks.report.results import Graded, Item, Run, Score, TaskResult, read_runs, told_apart
 from dart_tasks.report.significance import compare, holm, mcnemar_p, sign_flip_p, wilson
-from dart_tasks.report.summary import notes, pairs, right_sample, score_table
+from dart_tasks.report.summary import by_length, differences, notes, pairs, score_table, summarise
 from dart_tasks.report.text import markdown, pair_line, pairs_note
 
 TASKS = ["dart_math_mini_math", "dart_math_mini_gsm8k"]
@@ -84,37 +86,71 @@ def test_terminal_shows_scores_comparisons_and_escaped_text(runs: tuple[Path, Pa
     assert "\x1b" not in output
 
 
-class _Scripts(HTMLParser):
-    """Counts script elements and collects addresses that a page would load."""
+class _Page(HTMLParser):
+    """Counts elements, collects addresses that a page would load and the text of its data."""
 
-    def __init__(self) -> None:
+    def __init__(self, page: str) -> None:
         super().__init__()
-        self.scripts = 0
+        self.elements: Counter[str] = Counter()
         self.addresses: list[str] = []
+        self.handlers: list[str] = []
+        self.ids: list[str] = []
+        self._data: list[str] | None = None
+        self.data: dict[str, Any] = {}
+        self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.scripts += tag == "script"
+        self.elements[tag] += 1
         self.addresses += [str(value) for name, value in attrs if name in ("src", "href")]
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+        self.ids += [str(value) for name, value in attrs if name == "id"]
+        self._data = [] if ("type", "application/json") in attrs else None
+
+    def handle_data(self, data: str) -> None:
+        if self._data is not None:
+            self._data.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._data:
+            self.data = json.loads("".join(self._data))
+        self._data = None
+
+
+def plain(parts: list[str]) -> str:
+    return "".join(parts)
 
 
 def test_page_is_self_contained_and_escaped(runs: tuple[Path, Path], tmp_path: Path) -> None:
-    page = tmp_path / "report.html"
-    report(*runs, "--html", page)
-    text = page.read_text()
-    parser = _Scripts()
-    parser.feed(text)
-    assert parser.scripts == 1  # ours
-    assert parser.addresses == []
-    assert "&lt;script&gt;alert(1)&lt;/script&gt; [red]text[/red] \\x1b[31m" in text
-    assert text.count("<svg") >= 4
-    assert "25 of 25 items with a wrong response" in text
+    report(*runs, "--html", tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text()
+    page = _Page(text)
+    assert page.elements["script"] == 2  # the data and ours
+    assert all(address.startswith("#") for address in page.addresses) and not page.handlers
+    assert NASTY.split()[0] not in text and "\x1b" not in text
+    response = next(row for row in page.data["responses"] if row["run"] == 0)
+    assert "<script>alert(1)</script> [red]text[/red] \\x1b[31m" in plain(response["text"])
     assert "Comparisons: 3 tests, judged by p-values corrected for all of them together (Holm)" in text
-    assert 'class="whisker"' in text and "95% intervals over items" in text
+    assert page.elements["svg"] == 2 and "95% intervals over items" in text  # a chart of lengths per benchmark
+    assert "default-src &#39;none&#39;" in text or "default-src 'none'" in text
 
 
-def test_failures_shown_are_limited(runs: tuple[Path, Path], tmp_path: Path) -> None:
-    report(runs[0], "--html", tmp_path / "r.html", "--max-failures", 2)
-    assert (tmp_path / "r.html").read_text().count('class="item"') == 4
+def test_every_link_of_the_page_leads_somewhere(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    report(*runs, "--html", tmp_path / "report.html")
+    page = _Page((tmp_path / "report.html").read_text())
+    assert {address[1:].split("?")[0] for address in page.addresses} <= set(page.ids)
+    assert {"scores", "comparisons", "differences", "lengths", "run-0", "run-1-1", "responses"} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+
+
+def test_responses_shown_are_limited(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    report(*runs, "--html", tmp_path / "r.html", "--max-responses", 20)
+    text = (tmp_path / "r.html").read_text()
+    responses = _Page(text).data["responses"]
+    assert [row["correct"] for row in responses] == [False] * 18 + [True] * 2  # a tenth is kept for right ones
+    assert {row["run"] for row in responses[18:]} == {1}  # the other's answers to items that runs differ in
+    shown = " ".join(text.split("Responses <a")[1].split())
+    wrong = sum(item.accuracy < 1 for path in runs for run in read_runs(path) for t in run.tasks for item in t.items)
+    assert f"20 of 102 responses are on this page: of {wrong} wrong ones 18, of {102 - wrong} right ones 2." in shown
 
 
 def test_markdown_has_groups_and_inert_text(runs: tuple[Path, Path], tmp_path: Path) -> None:
@@ -436,7 +472,7 @@ def test_wilson_by_hand() -> None:
 
 def sampled_run(label: str, accuracies: dict[str, list[float]], k: int) -> Run:
     """A run with ``round(accuracy * k)`` right ones of k responses to each item of each task."""
-    verdict = {"answer": "1", "source": "boxed", "explicit": True, "reason": "same", "flags": ()}
+    verdict: dict[str, Any] = {"answer": "1", "source": "boxed", "explicit": True, "reason": "same", "flags": ()}
     tasks = []
     for name, values in accuracies.items():
         items = tuple(
@@ -488,32 +524,161 @@ def test_comparisons_are_corrected_for_all_that_are_shown() -> None:
 
 
 def test_right_ones_are_a_fixed_sample() -> None:
-    (task,) = sampled_run("r", {"a": [1.0] * 50 + [0.0] * 5}, 1).tasks
-    shown = right_sample(task, 10)
-    assert len(shown) == 10 and [item.id for item in shown] == sorted(item.id for item in shown)
-    assert [item.id for item in shown] != [f"{n:03}" for n in range(10)]
-    assert shown == right_sample(replace(task, items=task.items[::-1]), 10)
-    assert {item.id for item in shown} < {item.id for item in right_sample(task, 20)}
-    assert len(right_sample(task, 100)) == 50
+    run = sampled_run("r", {"a": [1.0] * 50 + [0.0] * 5}, 1)
+
+    def shown(run: Run, limit: int) -> list[str]:
+        return [chosen.item.id for chosen in choose([run], limit).shown if chosen.graded.correct]
+
+    assert len(shown(run, 15)) == 10 and shown(run, 15) != [f"{n:03}" for n in range(10)]
+    (task,) = run.tasks
+    assert shown(run, 15) == shown(replace(run, tasks=(replace(task, items=task.items[::-1]),)), 15)
+    assert set(shown(run, 15)) < set(shown(run, 25))
+    assert len(shown(run, 100)) == 50
 
 
-def test_the_page_shows_right_responses_too_and_every_closed_row_has_reference_and_answer(
-    runs: tuple[Path, Path], tmp_path: Path
-) -> None:
-    report(*runs, "--html", tmp_path / "r.html", "--max-right", 3)
-    text = (tmp_path / "r.html").read_text()
-    solved = text.count('class="item sampled"')
-    assert solved == 3 + 6  # of the weak run's MATH; of both of the strong one's
-    assert "0 of 0 items with a wrong response, 3 of 25 without" in text
-    assert 'data-verdict="right"' in text and 'data-verdict="wrong"' in text
-    for value in ("all", "wrong", "right"):
-        assert f'<option value="{value}">' in text
-    rows = re.findall(r"<summary>(.*?)</summary>", text, re.DOTALL)
-    assert len(rows) == text.count("<details") > solved
-    assert all(re.search(r"reference: <b>.+</b>.*answer: <b class=\"(right|wrong)\">", row) for row in rows)
-    assert sum('class="wrong">-77</b>' in row for row in rows) == text.count('class="item"')
-    first_right = text.index('class="item sampled"')
-    assert text.index('class="item"') < first_right
+def test_a_small_benchmark_is_not_crowded_out() -> None:
+    run = sampled_run("r", {"big": [0.0] * 500, "small": [0.0] * 10}, 1)
+    shown = Counter(chosen.task for chosen in choose([run], 40).shown)
+    assert shown == {0: 30, 1: 10}
+
+
+def test_disputed_ones_come_first() -> None:
+    run = sampled_run("r", {"a": [1.0] * 30 + [0.0] * 30}, 1)
+    (task,) = run.tasks
+    other = Verdict(False, "2", "math-verify", True, "not equal")
+    items = [replace(item, responses=(replace(item.responses[0], judged=other),)) if n == 7 else item
+             for n, item in enumerate(task.items)]  # fmt: skip
+    chosen = choose([replace(run, tasks=(replace(task, items=tuple(items)),))], 5)
+    assert chosen.shown[0].item.id == "007" and chosen.n_first == 31
+    assert [one.graded.correct for one in chosen.shown] == [True] + [False] * 4
+
+
+def test_runs_are_compared_item_by_item_whatever_their_order() -> None:
+    first = sampled_run("first", {"a": [1.0, 1.0, 0.0, 0.5], "b": [1.0]}, 4)
+    (task, _) = first.tasks
+    second = replace(
+        first, tasks=(replace(task, items=sampled_run("", {"a": [1.0, 0.0, 1.0, 1.0, 1.0]}, 4).tasks[0].items[::-1]),)
+    )
+    (found,) = differences([first, second])
+    assert (found.title, found.first_better, found.second_better, found.equal) == ("a", 1, 2, 1)
+    data = browser_data([first, second], choose([first, second], 100))
+    scores = {item["id"]: item["scores"] for item in data["items"] if data["tasks"][item["task"]] == "a"}
+    assert scores["000"] == [[4, 4], [4, 4]] and scores["001"] == [[4, 4], [0, 4]]
+    assert scores["003"] == [[2, 4], [4, 4]] and scores["004"] == [None, [4, 4]]
+
+
+def test_both_sides_of_a_difference_are_on_the_page() -> None:
+    """The right answer to an item that the other run gets wrong comes before a sample of right ones."""
+    first = sampled_run("first", {"a": [1.0] * 200}, 1)
+    second = sampled_run("second", {"a": [1.0] * 190 + [0.0] * 10}, 1)
+    shown = choose([first, second], 20).shown
+    assert {one.item.id for one in shown if one.run == 0} == {one.item.id for one in shown if one.run == 1}
+
+
+def test_lengths_are_binned_by_doubling() -> None:
+    run = sampled_run("r", {"a": [1.0, 0.0]}, 2)
+    (task,) = run.tasks
+    texts = iter(["x" * 100, "x" * 127, "x" * 128, "x" * 255])
+    items = tuple(
+        replace(item, responses=tuple(replace(one, response=next(texts), thought_tokens=9) for one in item.responses))
+        for item in task.items
+    )
+    task = replace(task, items=items)
+    assert [(found.low, found.high, found.n, found.accuracy) for found in by_length(task)] == [
+        (64, 128, 2, 1.0),
+        (128, 256, 2, 0.0),
+    ]
+    assert [(found.low, found.n) for found in by_length(task, thoughts=True)] == [(8, 4)]
+
+
+def test_long_texts_are_cut_in_the_middle_so_that_the_page_stays_small() -> None:
+    run = sampled_run("r", {"a": [0.0] * 300}, 1)
+    (task,) = run.tasks
+    long = "start <" + "& $x^2$ " * 12_500 + "end"
+    items = tuple(
+        replace(item, responses=(replace(item.responses[0], response=long if n % 2 else "short"),))
+        for n, item in enumerate(task.items)
+    )
+    run = replace(run, tasks=(replace(task, items=items),))
+    page = html_page(summarise([run]), 5000)
+    assert len(page.encode()) < 20e6
+    responses = _Page(page).data["responses"]
+    assert [plain(row["text"]) for row in responses[::2]] == ["short"] * 150
+    for row in responses[1::2]:
+        assert row["text"][1::2].count("") == 1  # the gap
+        assert plain(row["text"]).startswith("start <& ") and plain(row["text"]).endswith("$x^2$ end")
+        assert len(plain(row["text"])) + row["left"] == row["chars"] == len(long)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("so $x=4$.", ["so ", "$x=4$", "."]),
+        ("It costs $5, or $7 more.", ["It costs $5, or $7 more."]),
+        (r"\[a\] and \(b\)", ["", r"\[a\]", " and ", r"\(b\)", ""]),
+        ("", [""]),
+    ],
+)
+def test_text_is_parted_into_formulas_and_the_rest(text: str, parts: list[str]) -> None:
+    assert split(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_formula"),
+    [(r"\frac{1}{2}", True), ("x^2", True), ("42", False), ("the value of a_b", False), (r"5 \text{ cm}", True)],
+)
+def test_an_answer_without_delimiters_may_be_a_formula(answer: str, is_formula: bool) -> None:
+    assert as_formula(answer) == (["", answer, ""] if is_formula else [answer])
+
+
+@pytest.mark.parametrize(
+    ("formula", "expected"),
+    [
+        ("$x=4$", "<mrow><mi>x</mi><mo>=</mo><mn>4</mn></mrow>"),
+        (r"\(\frac12\)", "<mrow><mfrac><mn>1</mn><mn>2</mn></mfrac></mrow>"),
+        (r"$\text{<img src=x onerror=alert(1)>}$", "&lt;img"),
+        (r"$\text{&lt;script&gt;}$", "&lt;script&gt;"),
+        (r"$a<b$", "<mo>&lt;</mo>"),
+        (r"$\begin{matrix}1&2\\3&4\end{matrix}$", "<mtable>"),
+    ],
+)
+def test_formulas_become_mathml(formula: str, expected: str) -> None:
+    found = mathml(formula)
+    assert found is not None and expected in found
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        r"$\href{javascript:alert(1)}{x}$",
+        r"$\style{background:url(http://x)}{x}$",
+        r"$\class{a" + '" onclick="alert(1)' + r"}{x}$",
+        r"$\def\a{\a\a}\a$",
+        r"$\newcommand{\a}{\b\b}\a$",
+        r"$\unknown$",
+        r"$\left( 1$",
+        "$" + "{" * 400 + "$",
+        "$" + "x" * 1001 + "$",
+        "$x\x1b[31m$",
+    ],
+)
+def test_what_cannot_be_converted_stays_text(formula: str) -> None:
+    assert mathml(formula) is None
+
+
+@given(st.lists(st.sampled_from([*"{}^_&$%~#'\"<>=()[]| x1", *(rf"\{name}" for name in
+    "frac sqrt left right begin{array} end{array} text{ color{ href{ style{ class{ tag{ over choose limits big def "
+    "operatorname mathbf verb".split()), "onclick=", "javascript:"]), max_size=60))  # fmt: skip
+def test_mathml_has_no_attribute_that_acts(parts: list[str]) -> None:
+    found = mathml("".join(parts))
+    if found is not None:
+        page = _Page(found)
+        assert (
+            not page.addresses
+            and not page.handlers
+            and not page.ids
+            and "style" not in found.replace("mstyle", "").replace("displaystyle", "")
+        )
 
 
 def test_hostile_answers_references_and_labels_are_escaped_everywhere() -> None:
@@ -526,26 +691,21 @@ def test_hostile_answers_references_and_labels_are_escaped_everywhere() -> None:
         for n, item in enumerate(task.items)
     )  # fmt: skip
     run = replace(run, tasks=(replace(task, items=items),))
-    page = html_page([run, replace(run, label="<img src=x onerror=alert(2)>")], 10, 10, [NASTY])
-    parser = _Scripts()
-    parser.feed(page)
-    assert (parser.scripts, parser.addresses) == (1, [])
-    assert "<script>alert(1)" not in page and "\x1b" not in page and page.count("<img") == 0
-    text = markdown([run, replace(run, label="other")])
+    summary = summarise([run, replace(run, label="<img src=x onerror=alert(2)>")])
+    text = html_page(replace(summary, notes=(*summary.notes, NASTY)), 10)
+    page = _Page(text)
+    assert page.elements["script"] == 2 and page.elements["img"] == 0 and not page.handlers
+    assert all(address.startswith("#") for address in page.addresses)
+    assert "<script>alert(1)" not in text and "\x1b" not in text
+    text = markdown(summarise([run, replace(run, label="other")]))
     assert "<script>" not in text
     assert "\x1b" not in text
 
 
 def test_the_average_comes_first_on_the_page() -> None:
-    page = html_page([suite_run()], 1, 1)
-    assert re.findall(r"<th>(.*?)</th>", page)[:5] == ["model", "average", "in-domain", "out-of-domain", "MATH"]
-    cells = re.findall(r"<td>([\d.]+) ", page.split("<td>ours</td>")[1])
-    assert cells[:4] == ["35.0", "15.0", "45.0", "10.0"]
-    assert (
-        "@media (prefers-color-scheme: dark)" in page and 'class="scroll" tabindex="0"><table class="scores">' in page
-    )
-
-
-def test_charts_escape_labels() -> None:
-    chart = bar_chart("<b>", [Bar("<i>&", 2.0, "[x]")])
-    assert "<b>" not in chart and "<i>" not in chart and 'width="340.0"' in chart
+    page = html_page(summarise([suite_run()]), 1)
+    header, ours = page.split("<thead>")[1].split("</thead>")[0], page.split(">ours</a></td>")[1]
+    assert re.findall(r"<th>(.*?)</th>", header)[:5] == ["model", "average", "in-domain", "out-of-domain", "MATH"]
+    assert re.findall(r"<td>([\d.]+) ", ours)[:4] == ["35.0", "15.0", "45.0", "10.0"]
+    assert "@media (prefers-color-scheme: dark)" in page
+    assert 'class="scroll" tabindex="0"><table class="scores">' in page

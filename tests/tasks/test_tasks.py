@@ -19,6 +19,7 @@ from dart_tasks.harness.thoughts import split_thought
 from dart_tasks.problems import BENCHMARKS
 from dart_tasks.prompts import get_template
 from dart_tasks.report.results import read_runs
+from dart_tasks.report.summary import summarise
 from dart_tasks.report.text import markdown
 
 MINI = [
@@ -454,7 +455,7 @@ def test_groups_show_the_unweighted_means_of_sampled_metrics(
     assert group["pass@2,graded"] == pytest.approx((1 + 5 * 0.5) / 6)
     assert group["maj@4,graded"] == pytest.approx(1 / 6)
     assert "pass@8,graded" not in group
-    assert "| mean of 6, pass@2 | 58.3 ±0.0 |" in markdown(read_runs(save_run(results, tmp_path, "m")))
+    assert "| mean of 6, pass@2 | 58.3 ±0.0 |" in markdown(summarise(read_runs(save_run(results, tmp_path, "m"))))
 
 
 def test_votes_are_on_values_not_on_texts(evaluate: Callable[..., dict[str, Any]]) -> None:
