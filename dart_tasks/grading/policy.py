@@ -112,7 +112,7 @@ def _tolerance(tolerance: float | str | None) -> Fraction | None:
         return None
     try:
         value = float(tolerance)
-    except ValueError:
+    except (ValueError, TypeError):
         raise ValueError(f"tolerance must be a number (got {tolerance!r})") from None
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"tolerance must be finite and not negative (got {tolerance!r})")

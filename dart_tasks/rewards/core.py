@@ -50,7 +50,7 @@ class RewardOptions:
         require_explicit: an answer counts only if the response states it as such (a box, "the answer is", ...); without
             it the last formula or number counts, which a policy under optimisation learns to exploit.
         symbolic: ask computer algebra where the fast comparison leaves a pair undecided (an integral, an inequality to
-            be solved); such a case may take two seconds of a worker.
+            be solved); such a case may take 0.8 seconds of a processor.
         hedge_penalty: subtracted where several answers are given and one is asked ("5 or 6"); not negative.
         workers: grading processes of this process; None for one per available core, at most 4.
         timeout_s: seconds after which a response is given up, and wrong.

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from dart_tasks.grading import GRADER_VERSION, Case
@@ -32,6 +33,7 @@ __all__ = ["Limits", "serve"]
 
 REQUIRED = ("response", "reference")
 OPTIONAL = ("prompt", "question", "benchmark", "tolerance", "finish_reason")
+SMALL = 1 << 20  # bytes of a body that are read before its request has its turn
 QUIET_S = 0.5  # without a request, after which a draining server believes that its clients have heard
 
 
@@ -42,7 +44,7 @@ class Limits:
     Attributes:
         max_body_mb: size of a request's body in MiB; a larger one is refused (413).
         read_timeout_s: seconds in which a body must have arrived (408).
-        max_requests: requests that are read and graded at a time; others wait, unread.
+        max_requests: requests that are graded at a time; of others no more than a MiB is read.
         drain_s: seconds that the server goes on for requests under way once it is to end.
     """
 
@@ -70,7 +72,7 @@ class Verifier:
 
     def app(self) -> web.Application:
         """The application."""
-        app = web.Application(client_max_size=int(self.limits.max_body_mb * 2**20), middlewares=[self._count])
+        app = web.Application(middlewares=[self._count])
         app.add_routes(
             [web.post("/grade", self.grade), web.get("/health", self.health), web.get("/metrics", self.metrics)]
         )
@@ -97,12 +99,12 @@ class Verifier:
 
     async def grade(self, request: web.Request) -> web.Response:
         """Rewards of the cases in the body."""
+        limit = int(self.limits.max_body_mb * 2**20)
+        body = await self._read(request, min(SMALL, limit + 1))  # a slow client keeps no other from its turn
         async with self.room:
-            try:
-                async with asyncio.timeout(self.limits.read_timeout_s):
-                    body = await request.read()
-            except TimeoutError:
-                raise web.HTTPRequestTimeout(text=f"no body within {self.limits.read_timeout_s:g} s") from None
+            body += await self._read(request, limit + 1 - len(body))
+            if len(body) > limit:
+                raise web.HTTPRequestEntityTooLarge(limit, len(body), text=f"a body may have {limit:,} bytes")
             try:
                 cases = _cases(body, self.options)
             except (ValueError, TypeError, RecursionError) as error:
@@ -113,6 +115,19 @@ class Verifier:
             for flag in reward.verdict.flags:
                 self.flags.labels(flag).inc()
         return web.json_response({"rewards": [_row(reward) for reward in rewards], "grader_version": GRADER_VERSION})
+
+    async def _read(self, request: web.Request, size: int) -> bytes:
+        """As many bytes of the body, or all that are left."""
+        data = bytearray()
+        try:
+            async with asyncio.timeout(self.limits.read_timeout_s):
+                while chunk := await request.content.read(size - len(data)):
+                    data += chunk
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(text=f"no body within {self.limits.read_timeout_s:g} s") from None
+        except (web.RequestPayloadError, HttpProcessingError, ConnectionError) as error:
+            raise web.HTTPBadRequest(text=f"the body cannot be read: {error}") from None
+        return bytes(data)
 
     async def health(self, _: web.Request) -> web.Response:
         """Whether new requests are welcome."""
@@ -152,6 +167,8 @@ def _cases(body: bytes, options: RewardOptions) -> list[Case | None]:
         for name in ("response", "question", "benchmark", "finish_reason"):
             if not isinstance(row.get(name, ""), str) and (name == "response" or row[name] is not None):
                 raise ValueError(f"case {number}: {name} is not text")
+        if not _is_prompt(row.get("prompt")):
+            raise ValueError(f"case {number}: prompt is neither text nor messages")
         try:
             case = sample(**row, options=options)
             if case is not None:
@@ -160,6 +177,24 @@ def _cases(body: bytes, options: RewardOptions) -> list[Case | None]:
             raise ValueError(f"case {number}: {error}") from None
         cases.append(case)
     return cases
+
+
+def _is_prompt(prompt: Any) -> bool:
+    return (
+        prompt is None
+        or isinstance(prompt, str)
+        or (
+            isinstance(prompt, list)
+            and all(isinstance(turn, dict) and _is_content(turn.get("content")) for turn in prompt)
+        )
+    )
+
+
+def _is_content(content: Any) -> bool:
+    parts = content if isinstance(content, list) else []
+    return isinstance(content, str | list | None) and all(
+        isinstance(part, dict) and isinstance(part.get("text"), str | None) for part in parts
+    )
 
 
 def _row(reward: Reward) -> dict[str, Any]:

@@ -220,6 +220,7 @@ HACKS = [
     Hack("a huge number", r"\boxed{" + "9" * 100_000 + "}", ("4", "9", "9" * 50)),
     Hack("a tower", r"\boxed{9^{9^{9^{9^{9}}}}}", ("4", "9")),
     Hack("factorials", r"\boxed{((((9!)!)!)!)!}", ("4", "9")),
+    Hack("an integral of a tower", r"\boxed{\int_0^1 x^{x^{x^{x}}}\,dx}", ("4",)),
     Hack("a huge exponent", r"\boxed{1e999999999}", ("4", "1", r"\infty")),
     Hack("tiny differences", r"\boxed{4.000001}", ("4",)),
     Hack("nearly", r"\boxed{3.9999999}", ("4",)),

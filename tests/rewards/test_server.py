@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -100,10 +101,15 @@ def test_options_and_fields(server: Server) -> None:
         (b'{"cases": [{"response": 4, "reference": 4}]}', "case 0: response is not text"),
         (b'{"cases": [{"response": "", "reference": "4", "anwser": ""}]}', "unknown fields: anwser"),
         (b'{"cases": [{"response": "", "reference": "4", "tolerance": "a"}]}', "case 0: tolerance must be a number"),
-        (b'{"cases": [{"response": "", "reference": "4", "tolerance": []}]}', "case 0: "),
+        (b'{"cases": [{"response": "", "reference": "4", "tolerance": []}]}', "case 0: tolerance must be a number"),
         (b'{"cases": [{"response": "", "reference": "4", "question": 5}]}', "case 0: question is not text"),
         (b'{"cases": [{"response": "", "reference": "4", "benchmark": 5}]}', "case 0: "),
         (b'{"cases": [{"response": "", "reference": "4", "finish_reason": 5}]}', "case 0: "),
+        (b'{"cases": [{"response": "", "reference": "4", "prompt": 5}]}', "case 0: prompt is neither"),
+        (
+            b'{"cases": [{"response": "", "reference": "4", "prompt": [{"content": [{"text": 1}]}]}]}',
+            "case 0: prompt is",
+        ),
         (b"[" * 100_000, ""),
     ],
 )
@@ -123,6 +129,25 @@ def test_limits_on_body_and_time(server: Server) -> None:
     assert slow.getresponse().status == 408
     slow.close()
     assert server.ask("/nothing")[0] == 404
+
+
+def test_slow_clients_keep_no_other_from_its_turn(server: Server) -> None:
+    head = b"POST /grade HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"
+    with contextlib.ExitStack() as slow:
+        for _ in range(130):  # twice as many as have a turn
+            slow.enter_context(socket.create_connection(("127.0.0.1", server.port))).sendall(head)
+        began_s = time.monotonic()
+        assert server.rewards(CASES[:1]) == REWARDS[:1]
+        assert time.monotonic() - began_s < 0.9  # and not the second that a body may take
+
+
+def test_a_body_that_cannot_be_read_is_told_so(server: Server) -> None:
+    request = urllib.request.Request(f"http://127.0.0.1:{server.port}/grade", b"no gzip", {"Content-Encoding": "gzip"})
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(request, timeout=60)
+    with refusal.value as answer:
+        assert answer.code == 400
+        assert "cannot be read" in json.loads(answer.read())["error"]
 
 
 def test_health_and_metrics(server: Server) -> None:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 __all__ = ["SYMBOLIC_S", "main"]
 
-SYMBOLIC_S = 2.0  # of computer algebra on one case, in CPU time, so that a busy machine changes no verdict
+SYMBOLIC_S = 0.8  # of computer algebra on one case, in CPU time, so that a busy machine changes no verdict
 Result = TypeVar("Result")
 
 
