@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TypeAlias
 
 from dart_tasks.grading.parse.tree import Node
+from dart_tasks.grading.parse.units import canonical_unit, is_unit
 from dart_tasks.grading.question import hints
 from dart_tasks.grading.verdict import Case, Reference
 from dart_tasks.problems.benchmarks import BENCHMARKS as RECORDS
@@ -33,6 +34,7 @@ class Rules:
         percent: the question asks for a percentage, so 20 and 20% are the same.
         bases: those that an answer may carry where the reference leaves it out: the question's; None for any.
         choices: the question lists choices, so a lone small letter is one of them.
+        unit: of time, length or the like, in which the question wants its number.
         noncommuting: names that the question calls matrices: the order of their products counts.
         question: its text; names that it defines are no names for the answer.
         asked: the expressions that it asks for: a label of one of them means nothing.
@@ -47,6 +49,7 @@ class Rules:
     percent: bool = False
     bases: frozenset[int] | None = None
     choices: bool = False
+    unit: str = ""
     noncommuting: frozenset[str] = frozenset()
     question: str | None = None
     asked: tuple[Node, ...] = ()
@@ -77,6 +80,7 @@ def rules_for(benchmark: str, reference: Reference, question: str | None, tolera
         percent=said.percent,
         bases=said.bases,
         choices=said.choices,
+        unit=canonical_unit([said.unit]) if said.unit and is_unit(said.unit) else "",
         noncommuting=said.noncommuting,
         question=question,
         places=said.places,

@@ -47,6 +47,10 @@ _ASKS = re.compile(  # "Find the smallest value of $n$", "What are the lengths o
 )
 _ANY_FORMULA = re.compile(_FORMULA, re.DOTALL)
 _OF_SET = re.compile(r"(?:\\in(?![a-z])|∈).*", re.DOTALL)  # \theta \in [0, 2\pi)
+_COUNTED = re.compile(
+    r"\bhow many (?:more |total |extra |additional )?([a-z]+)|\bin (?:terms of )?([a-z]{2,})\s*[?.](?=\s|$)"
+)
+_OPTION_WORDS = re.compile(r"\boptions:\s*((?:\n?\s*- [\w-]{2,30}\s*(?=\n|$))+)")
 _INSIDE = re.compile(r"\{[^{}]*\}|\([^()]*\)")
 _COMMAND = re.compile(r"\\(?:text\w*|mathrm|mbox|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+")
 _ROUNDS = re.compile(
@@ -74,6 +78,8 @@ class Hints:
         percent: a percentage is asked for.
         bases: those that it speaks of; None where they are not known.
         choices: it lists choices.
+        words: the options, where those are words.
+        unit: the word for what is counted, as the unit in "how many hours", "in minutes?".
         places: how many decimal places the answer is to be rounded to (negative: tens, hundreds).
         digits: how many significant digits the answer is to be rounded to.
         noncommuting: names that it calls matrices.
@@ -83,6 +89,8 @@ class Hints:
     percent: bool = True
     bases: frozenset[int] | None = None
     choices: bool = False
+    words: frozenset[str] = frozenset()
+    unit: str = ""
     places: int | None = None
     digits: int | None = None
     noncommuting: frozenset[str] = frozenset()
@@ -101,10 +109,22 @@ def hints(question: str | None) -> Hints:
         bases=_bases(lower),
         choices="(b)" in lower
         or (any(mark in question for mark in ("B.", "B)", "B:")) and bool(_OPTIONS.search(question))),
+        words=_words(lower),
+        unit=_unit(lower),
         places=places,
         digits=digits,
         noncommuting=_matrix_names(question) if "matri" in lower else frozenset(),
     )
+
+
+def _words(question: str) -> frozenset[str]:
+    options = _OPTION_WORDS.search(question) if "options" in question else None
+    return frozenset(re.findall(r"[\w-]+", options[1].replace("- ", " "))) if options else frozenset()
+
+
+def _unit(question: str) -> str:
+    asked = [found[1] or found[2] for found in _COUNTED.finditer(question[-400:])]
+    return asked[-1] if asked else ""
 
 
 def _bases(question: str) -> frozenset[int] | None:

@@ -17,6 +17,7 @@ from dart_tasks.grading.compare.evaluate import (
     UndefinedError,
     Value,
     agree,
+    context_of,
     evaluate,
     exact,
     point,
@@ -248,7 +249,7 @@ class _Comparison:
         literals = [literal for side in (left, right) if (literal := _literal(side)) is not None]
         try:
             a, b = (evaluate(without_unit(node), {}, self.budget) for node in (left, right))
-            return any(abs(a - b) < 10.0 ** -(literal.places or 0) for literal in literals)
+            return any(abs(a - b) < context_of().mpf(10) ** -(literal.places or 0) for literal in literals)
         except UndefinedError:
             return False
 
@@ -457,6 +458,8 @@ class _Comparison:
             b = residue
         if (congruent := _congruent(exact(a), left_unit, exact(b), right_unit)) is not None:
             return congruent
+        if self.rules.unit and not left_unit and (size := conversion(right_unit, self.rules.unit)) is not None:
+            return self._same_value(a, Product((b, Number(size))) if size != 1 else b)
         if left_unit != right_unit and (size := conversion(left_unit, right_unit)) is not None:
             return self._same_value(Product((a, Number(size))), b)
         if {left_unit, right_unit} in ({"degree", ""}, {"degree", "radian"}) and any(

@@ -90,10 +90,25 @@ def unwrapped(node: Node) -> Node:
         and not any(isinstance(part, Matrix) for part in walk(node.operands[0]))
     ):
         node = node.operands[1]
-    if isinstance(node, Sequence | Matrix | Relation) or (isinstance(node, Group) and node.opening == "{"):
+    if isinstance(node, Sequence):
+        return _in_points(node)
+    if isinstance(node, Matrix | Relation) or (isinstance(node, Group) and node.opening == "{"):
         return node
     signs = both_signs(node)
     return node if len(signs) == 1 else Sequence(signs)
+
+
+def _in_points(node: Sequence) -> Sequence:
+    """``x = 2, y = 3, x = 3, y = 2`` as two points."""
+    pairs = [item.operands for item in node.items if isinstance(item, Relation) and item.operators == ("=",)]
+    names = [pair[0] for pair in pairs if is_label(pair[0])]
+    size = names.index(names[0], 1) if names and names.count(names[0]) > 1 else 0
+    if size < 2 or len(names) != len(node.items) or names != names[:size] * (len(names) // size):
+        return node
+    values = [pair[1] for pair in pairs]
+    order = sorted(range(size), key=lambda index: repr(names[index]))
+    starts = range(0, len(values), size)
+    return Sequence(tuple(Group("(", tuple(values[start + index] for index in order), ")") for start in starts))
 
 
 def without_condition(node: Node, other: Node) -> Node:

@@ -46,7 +46,11 @@ _ASKS_PLACE = re.compile(r"\b(?:where|(?:for|at) (?:which|what)|values? of \$?[a
 _CALENDAR = re.compile(
     r"\b(?:what|which) (?:day(?! of the month)|weekday|(?P<month>month))\b|\bday of the week\b", re.IGNORECASE
 )
-_ASKS_EXTREME = re.compile(r"\b(?:least|most|minimum|maximum|largest|smallest|greatest|fewest|bound)\b", re.IGNORECASE)
+_ASKS_EXTREME = re.compile(
+    r"\b(?:(?P<least>least|minimum|minimal|smallest|lowest|fewest|lower bound)"
+    r"|most|maximum|maximal|largest|greatest|highest|bound)\b",
+    re.IGNORECASE,
+)
 
 
 _LAST_SENTENCE = re.compile(r"[.!?]\s+(?=\S)")
@@ -63,7 +67,7 @@ class Asked:
         chance: a probability, which may be said as "3 in 8".
         more: by how much one thing exceeds another.
         place: where, or for which value of a variable, something holds.
-        extreme: a least or greatest value, so that a bound answers.
+        extreme: "least" or "most" where that is asked for, "both" where both are: then a bound answers.
         calendar: "day" or "month", where the name of one is asked for.
     """
 
@@ -77,7 +81,7 @@ class Asked:
     equation: bool = False
     more: bool = False
     place: bool = False
-    extreme: bool = False
+    extreme: str = ""
     calendar: str = ""
 
 
@@ -102,11 +106,16 @@ def asked_by(question: str | None) -> Asked:
         bool(_ASKS_EQUATION.search(last)),
         bool(_ASKS_MORE.search(last)),
         bool(_ASKS_PLACE.search(last)),
-        bool(_ASKS_EXTREME.search(last)),
+        _extreme(last),
         ("month" if named["month"] else "day") if (named := _CALENDAR.search(last)) else "",
     )
 
 
+def _extreme(question: str) -> str:
+    found = {bool(word["least"]) for word in _ASKS_EXTREME.finditer(question)}
+    return "" if not found else "both" if len(found) > 1 else "least" if found.pop() else "most"
+
+
 def stem(word: str) -> str:
     """A word without its plural."""
-    return re.sub(r"(?:ies|es|s|y)$", "", word) if len(word) > 3 else word
+    return re.sub(r"(?:ie|e)?s$|[ey]$", "", word) if len(word) > 3 else word

@@ -33,6 +33,8 @@ from dart_tasks.grading.extract.prose import (
     Extraction,
     clause_asked,
     count_before_list,
+    is_opposite,
+    last_list,
     lists_names,
     read_clause,
     read_marked,
@@ -442,7 +444,7 @@ _NO_CONCLUSION = re.compile(
     r"|remember"
     r"|is there|to (?:verify|check|confirm)\b|(?:we|you) can (?:check|verify|confirm)|double-check|indeed\b"
     r"|alternatively"
-    r"|\(.{4,}\)\W*$)",
+    r"|\((?=[^()]*[a-z]{3})[^()]{4,}\)\W*$)",
     re.IGNORECASE,
 )
 _INTENTION = re.compile(
@@ -467,13 +469,15 @@ _UNABLE = re.compile(
 )
 _NO_TEXT = re.compile(r"[\ud800-\udfff\u202a-\u202e]")  # broken, or shown in another order than written
 _INEQUALITY = re.compile(r"(?!.*[A-Za-z]{3})[^<>≤≥]{1,20}[<>≤≥].{1,30}")
-# typed plainly: 5 + 2√3
-_EXPRESSION = re.compile(r"(?=.*[√π^*/+(]|.*[\d)][a-eiknp-z](?![a-z]))(?!.*[A-Za-z]{2})(?=.*\d).{1,60}")
+# typed plainly: 5 + 2√3, 2 x 3 x 5
+_EXPRESSION = re.compile(r"(?=.*[√π^*/+(×]|.*\d x \d|.*[\d)][a-eiknp-z](?![a-z]))(?!.*[A-Za-z]{2})(?=.*\d)[^$]{1,60}")
 _SAYS = re.compile(
     r".*(?:\b(?:is|are|be|equals?|equal to|gives|get|have|to be)\b\s*:?|[=≈:：])\s*", re.IGNORECASE | re.DOTALL
 )
 
 
+_LABEL = re.compile(r"^[A-Za-z][A-Za-z' ]{1,60}:\s+(?=[^\s:=]+$|[A-Za-z ]+$)")  # Ben: 60
+_IS_CALLED = re.compile(r"\d+ = ([A-Z]{2,})")  # 2024 = MMXXIV
 _TOTALS = re.compile(r"[,;]\s+(?:and )?(?:together|total|altogether|in all|sum)\b", re.IGNORECASE)  # Ann: 5, Ben: 7
 
 
@@ -482,8 +486,10 @@ def _whole(document: Document) -> Extraction | None:
     line = document.text.strip()
     if not line or "\n" in line or len(line) > 300:
         return None
-    line = _CONNECTIVE.sub("", line)
+    line = _LABEL.sub("", _CONNECTIVE.sub("", line))
     answer = clean(line)
+    if name := _IS_CALLED.fullmatch(answer):
+        return Extraction(name[1], "whole", False, answer)
     is_working = (  # 2 * 3 = 6, and 6 + 1 = 7
         answer.count("=") > 1 and (re.search(r"[,;]\s", answer) or IMPLIES.search(answer)) and not lists_names(answer)
     )
@@ -491,7 +497,10 @@ def _whole(document: Document) -> Extraction | None:
         return Extraction(count, "whole", False, answer)
     if is_working or _TOTALS.search(answer) or "\\equiv" in answer or "\\begin{align" in answer:
         return None
-    if document.is_value(answer) or (len(answer.split()) <= 8 and not value_in(line, document)):
+    if is_opposite(line, asked_by(document.question)):
+        return None
+    few = 8 if _DIGIT.search(answer) or ". " in answer else 24
+    if document.is_value(answer) or (len(answer.split()) <= few and not value_in(line, document)):
         return Extraction(answer, "whole", False)
     return None
 
@@ -513,6 +522,8 @@ def _concluded(document: Document) -> Extraction | None:
         if re.search(r"\d", tail[: afterthought.start()]):
             tail = tail[: afterthought.start()]
             break
+    if (items := last_list(tail, document)) is not None:
+        return Extraction(items, "last_formula", False)
     ends = [0]
     pieces: list[tuple[str, bool]] = []
     for display in DISPLAY.finditer(tail):

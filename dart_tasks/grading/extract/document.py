@@ -21,6 +21,7 @@ from typing import TypeAlias
 
 from dart_tasks.grading.extract.dollars import mark_money
 from dart_tasks.grading.extract.unwrap import BOX, box_at
+from dart_tasks.grading.parse.notation import with_grids
 
 __all__ = ["DISPLAY", "FORMULA", "IMPLIES", "MAX_TAIL", "Block", "Document", "IsValue", "formula_content", "prepared"]
 
@@ -103,6 +104,7 @@ def prepared(text: str) -> str:
         text = _ANNOTATION.sub(_annotated, text)
     if any(gap in text for gap in _GAPS):
         text = _SPACE.sub(_shorter, text)  # so that no pattern meets a long run of spaces
+    text = with_grids(text)
     if "\n> " in text:
         text = _QUOTE.sub("", text)
     if "\\\\" in text:

@@ -26,6 +26,8 @@ __all__ = [
     "Extraction",
     "clause_asked",
     "count_before_list",
+    "is_opposite",
+    "last_list",
     "lists_names",
     "read_clause",
     "read_marked",
@@ -44,7 +46,8 @@ _BARE_TEX = re.compile(r"[-\d.]*\\(?:[dt]?frac|sqrt|pi|binom|infty)(?![A-Za-z])(
 _SPELT = "|".join(sorted(NUMBER_WORDS.keys() - {"zero", "one"}, key=len, reverse=True))
 _WORDED = re.compile(
     rf"\b(?:(?:{_SPELT}|(?:one|an?)(?= (?:hundred|thousand|million)))\b"
-    rf"(?:(?:[- ]| and )(?:{_SPELT}|one|hundred|thousand|million)\b)*)",
+    rf"(?:(?:[- ]| and )(?:{_SPELT}|one|hundred|thousand|million)\b)*"
+    r"(?: and (?:a|one|three) (?:half|quarters?|thirds?))?)",
     re.IGNORECASE,
 )
 _SCALE = re.compile(r"\s+(?:(?:and\s+)?a\s+half|hundred|thousand|million|billion|trillion)s?\b", re.IGNORECASE)
@@ -65,7 +68,7 @@ _LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z]*\})")
 _BETWEEN = re.compile(
     r"[\s*]*(?:[,;、，；]|[,，]?[\s*]*(?:and|or|和|或|,? ?(?:or )?(?:maybe|perhaps|possibly))[\s*]*)[\s*]*"
 )
-_NAMED = re.compile(r"\\?[A-Za-z]+(?:_\w|_\{\w+\})?(?:\(\w\))?\s*=")
+_NAMED = re.compile(r"(?:\\?[A-Za-z]+|[α-ω])\d?(?:_\w|_\{\w+\})?(?:\(\w\))?\s*=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +222,14 @@ _THUS = re.compile(
 )
 _CONTRAST = re.compile(r",?\s+(?:while|whereas)\s+|;\s+|,?\s+(?:and|but)\s+(?=[A-Z][a-z]+\s)")
 _SUMS_UP = re.compile(r"\b(?:so|thus|hence|therefore|total|together|altogether|in all|left)\b|=", re.IGNORECASE)
+_LEAST, _MOST = (
+    re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
+    for words in (
+        "min(?:imum|imal|ima)?|least|smallest|lowest|fewest",
+        "max(?:imum|imal|ima)?|most|largest|greatest|highest|biggest",
+    )
+)
+_RATE = re.compile(rf"\s(?:at|for) \\?{_CURRENCY}?[\d.]+ (?:for|each|apiece)\b.*", re.IGNORECASE | re.DOTALL)
 _WEEKDAYS = re.compile(r"\b(?<!after )(?<!from )(?<!before )(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day\b")
 _MONTHS = re.compile(
     r"\b(?<!after )(?<!from )(?<!before )"
@@ -330,6 +341,8 @@ def value_in(sentence: str, document: Document, bounds: bool = True) -> str:
     if hints(document.question).choices and (letters := _letters(sentence, bounds)):
         beside = _BESIDE_LETTER.match(sentence)
         return f"({letters}) {clean(beside[1])}" if beside and len(letters) == 1 else letters
+    if option := _option_words(sentence, document.question):
+        return option
     if not bounds and _HEDGE.search(sentence):
         return ""
     if truth and (asked.truth or not asked.number):
@@ -341,9 +354,12 @@ def value_in(sentence: str, document: Document, bounds: bool = True) -> str:
         (conclusion := _THUS.match(told)) is not None
         and re.search(r"\d", conclusion[1])
         and (not asked.nouns or any(stem(word) in asked.nouns for word in conclusion[1].lower().split()))
+        and _shared(conclusion[1], asked) >= _shared(told[: conclusion.start(1)], asked)
     ):
         told = conclusion[1]
-    told = _REASON.sub("", told)
+    if is_opposite(told, asked):
+        return ""
+    told = _RATE.sub("", _REASON.sub("", told))
     if not asked.place:
         told = (_EXTREME_AT if asked.extreme else _ATTAINED).sub("", told)
     if not asked.more:
@@ -364,8 +380,27 @@ def clause_asked(sentence: str, asked: Asked) -> str:
     clauses = _CONTRAST.split(sentence)
     if sum(bool(re.search(r"\d", clause)) for clause in clauses) < 2 or _SUMS_UP.search(sentence, len(clauses[0])):
         return sentence
-    shared = [len(asked.words & {stem(word) for word in re.findall(r"\w+", clause.lower())}) for clause in clauses]
+    shared = [_shared(clause, asked) for clause in clauses]
     return clauses[shared.index(max(shared))] if shared.count(max(shared)) == 1 else sentence
+
+
+def _option_words(sentence: str, question: str | None) -> str:
+    """Of options that are words ("- valid"), the one that a sentence names last and does not deny."""
+    words = hints(question).words
+    named = [found for found in re.finditer(r"[A-Za-z][\w-]*", sentence) if found[0].lower() in words] if words else []
+    told = [found[0] for found in named if not _DENIED.search(sentence, 0, found.start())]
+    return told[-1] if told else ""
+
+
+def is_opposite(sentence: str, asked: Asked) -> bool:
+    """Whether a sentence speaks of the maximum only, where the minimum is asked for, or the other way round."""
+    wanted, other = (_LEAST, _MOST) if asked.extreme == "least" else (_MOST, _LEAST)
+    return asked.extreme in ("least", "most") and bool(other.search(sentence)) and not wanted.search(sentence)
+
+
+def _shared(clause: str, asked: Asked) -> int:
+    """How many of the question's words a clause has."""
+    return len(asked.words & {stem(word) for word in re.findall(r"\w+", clause.lower())})
 
 
 def _truth(sentence: str) -> str:
@@ -477,7 +512,7 @@ def _counted(sentence: str, values: list[_Value], asked: Asked) -> list[_Value]:
             (asked.percent and ("%" in value.text or words[:1] == ["percent"]))
             or (asked.money and (MONEY in value.text or words[:1] in (["dollar"], ["cent"])))
             or any(noun in words for noun in asked.nouns)
-            or (asked.more and words[:1] == ["more"])
+            or (asked.more and words[:1] == [stem("more")])
             or (asked.nouns and _THERE_ARE.search(sentence, max(0, value.start - 40), value.start))
         ):
             of_them = index and re.fullmatch(
@@ -645,6 +680,22 @@ def count_before_list(text: str, document: Document) -> str | None:
     """The number in "8 primes: 2, 3, 5, ..." where a number of things is asked for."""
     count = _COUNT.match(text) if asked_by(document.question).nouns else None
     return count[1] if count else None
+
+
+_LIST_END = re.compile(
+    r"(?:^|\n)[^\n]*[:：][*_ ]{0,4}\n\s*((?:[ \t]*(?:[-*+•–]|\(?\d{1,2}[.)])[ \t]+[^\n]{1,120}(?:\n\s*|$)){2,12})\s*$"
+)
+
+
+def last_list(text: str, document: Document) -> str | None:
+    """The values of the list with which a text ends, if each item is a value and no step of a computation."""
+    listed = _LIST_END.search(text[-2_000:])
+    if listed is None:
+        return None
+    items = [clean(item[1]) for item in _ITEM.finditer(listed[1])]
+    names = {item.partition("=")[0].strip() for item in items}
+    is_list = len(names) == 1 or not any("=" in item for item in items)
+    return ", ".join(items) if is_list and len(items) > 1 and all(map(document.is_value, items)) else None
 
 
 def _items(text: str, document: Document) -> tuple[str, int]:

@@ -91,6 +91,8 @@ def _extreme(grammar: Grammar, name: str) -> Node:
     label = Symbol(f"{OPAQUE}{name}")
     if grammar.at_mark("="):
         return label
+    if grammar.peek().kind == "letters" and grammar.at_mark("=", 1):  # \\min f = 2
+        return Symbol(f"{OPAQUE}{name} {grammar.next().text}")
     value = grammar.deeper(grammar.signed_power)
     if isinstance(value, Group):  # \\max\\{a, b\\}
         return Call(name, value.items)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["MACRO", "bare", "rewritten", "variants"]
+__all__ = ["MACRO", "bare", "rewritten", "variants", "with_grids"]
 
 _STYLE = r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{"
 MACRO = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|operatorname|textnormal|emph)\s*\{")
@@ -30,6 +30,9 @@ _UNIT_INSIDE = re.compile(
     r"\{((?:[A-Za-z]{1,4}|\\[,;:! ]|[~\s/.]|\\cdot(?![a-z])|\^(?:-?\d|\{-?\d\})){2,20})\}"
 )
 _UNIT_PARTS = re.compile(r"\\cdot|([A-Za-z]+)|(\^\{?-?\d\}?)|(/)")
+_QUOTED = re.compile(r"(?<=[\[, ])(['\"])([^'\"\[\]]{1,60})\1(?=\s*[,\]])")
+_GRID_HINT = re.compile(r"\d \d+(?: \d+)*\n-?\d+ -?\d")
+_GRID = re.compile(r"(?:^|(?<=\n))-?\d{1,9}(?: -?\d{1,9}){1,40}(?:\n-?\d{1,9}(?: -?\d{1,9}){1,40}){1,40}(?=\n|$)")
 _COLON = re.compile(r"\{:\}|\\(?:text|mathrm)\s*\{\s*:\s*\}|(?<=\d)\\colon(?=\s?\d)")
 _CHOOSE = re.compile(
     r"(?:\{\})?(?:[_^]\s*\{?\s*(\d{1,4}|n)\s*\}?|(?<![\w.])(\d{1,4}))\s*([CP])\s*_?\s*\{?\s*(\d{1,4}|[kr])\s*\}?$"
@@ -86,6 +89,8 @@ _AGAIN = re.compile(
 
 def rewritten(text: str) -> str:
     """``text`` in the lexer's notation; most text comes back as it is."""
+    if text.startswith(("['", '["')):
+        text = _QUOTED.sub(r"\2", text)
     if "\\" in text or "{" in text or not text.isascii():
         text = _in_latex(text)
     if "(" in text:
@@ -117,6 +122,19 @@ def rewritten(text: str) -> str:
     if text[:1].isalpha() or text.startswith("\\"):
         text = _TENDS.sub("", _LABEL.sub("", _ROUGHLY.sub("", _CODE.sub("", text))))
     return text
+
+
+def with_grids(text: str) -> str:
+    """The text with rows of numbers, one a line, as matrices."""
+    return _GRID.sub(_as_matrix, text) if "\n" in text and _GRID_HINT.search(text) else text
+
+
+def _as_matrix(match: re.Match[str]) -> str:
+    """Rows of numbers, one a line, as a matrix."""
+    rows = [line.split() for line in match[0].strip().split("\n")]
+    if len({len(row) for row in rows}) != 1:
+        return match[0]
+    return "\n\\begin{pmatrix}" + r" \\ ".join(" & ".join(row) for row in rows) + "\\end{pmatrix}\n"
 
 
 def _in_latex(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import cast
 
 from dart_tasks.grading.parse.compounds import compound
 from dart_tasks.grading.parse.grammar import parse
-from dart_tasks.grading.parse.notation import bare, rewritten, variants
+from dart_tasks.grading.parse.notation import bare, rewritten, variants, with_grids
 from dart_tasks.grading.parse.phrases import (
     calendar_date,
     choice_letter,
@@ -344,7 +344,7 @@ def native(reference: Native) -> Reading:
             kind: Node = Sequence(items) if all(isinstance(item, str) for item in reference) else Group("[", items, "]")
             return Reading(text, (kind if len(items) > 1 or isinstance(kind, Group) else items[0],))
         return read(text)
-    return read(str(reference))
+    return read(with_grids(str(reference)))
 
 
 def _from_number(value: int | float) -> Reading:

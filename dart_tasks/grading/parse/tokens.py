@@ -87,6 +87,7 @@ _SPACING = "|".join("quad qquad enspace thinspace medspace thickspace space newl
 _SPACES = re.compile(rf"\\(?:{_SPACING})(?![A-Za-z])|\\[hv]space\*?\{{[^{{}}]*\}}|~|(?<!\\)\\[,;: ]")
 _DIGIT_GROUPS = re.compile(r"(?<=\d)(?:\{,\}|(?<!\\)\\[,!;: ]|,\\!|\{\\,\}|(?<!\\)~)\s*(?=\d{3}(?!\d))")
 _DELIMITERS = re.compile(r"(?<!\\)\${1,2}|\\[()\]]|\\\[(?!\d+(?:pt|em|ex|mm)\])")
+_GREEK_NUMBERED = re.compile(r"([α-ω])(\d)")  # λ1
 _SPELT = {"\\lbrace": r"\{", "\\rbrace": r"\}", "\\Bbb": r"\mathbb", "+/-": r"\pm "}
 _SPELLINGS = re.compile(r"(\\[lr]brace(?![A-Za-z])|\\Bbb(?![A-Za-z])|\+/-)")
 _CROSS = re.compile(r"(?<=\d) {1,2}[xX] {1,2}(?=[\d\\$])")
@@ -118,7 +119,7 @@ _KNOWN_NAME = re.compile("|".join(sorted(FUNCTIONS | {"pi"}, key=len, reverse=Tr
 def plain(text: str) -> str:
     """``text`` with Unicode mathematics spelt in LaTeX, and math delimiters, sizing and digit grouping removed."""
     if not text.isascii():
-        text = _SCRIPTS.sub(_script, text).translate(_TABLE)
+        text = _SCRIPTS.sub(_script, _GREEK_NUMBERED.sub(r"\1_\2", text)).translate(_TABLE)
     if "\\begin" not in text:
         text = _ESCAPED_COMMAND.sub(r"\\", text)
     text = _IGNORED.sub("", _DIGIT_GROUPS.sub("", text))
