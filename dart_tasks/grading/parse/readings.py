@@ -124,6 +124,7 @@ _NO_SOLUTION = re.compile(
     r"(?: ?[:;,] ?(?:oslash|emptyset|varnothing))?|(?:the )?empty set|none"
 )
 _YES = re.compile(r"\s*(?:\\text\s*\{\s*)?(?:yes|no)\s*[.,:;]\s*\}?\s*", re.IGNORECASE)
+_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
 _HOUR = re.compile(r"(\d{1,2}) ?[ap]\.?m\.?")
 _DOLLARS_AND_CENTS = re.compile(r"(\d{1,9}) dollars? (?:and )?(\d{1,2}) cents?")
 _MEASURED = re.compile(
@@ -265,6 +266,8 @@ def _phrase(text: str) -> Node | None:
         return Quotient(_literal(ratio[1]), _literal(ratio[2]))
     if ordinal := re.fullmatch(r"(\d+)(?:st|nd|rd|th)", words):
         return _literal(ordinal[1])
+    if words in _ORDINALS:
+        return _literal(str(_ORDINALS.index(words) + 1))
     if measured := _MEASURED.fullmatch(text):
         names = re.findall(r"[A-Za-z]+|\^\d|/", measured[2].replace("\\cdot", ""))
         if all(name in "/^2^3" or is_unit(name, one_letter=True) for name in names):
