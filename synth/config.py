@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,7 +105,10 @@ def _place(config: RunConfig) -> str:
         cluster = config.ray_address or "a Ray cluster started here"
         return f"{config.replicas:,} vLLM replicas on {cluster}, {config.n_slots} slots each"
     if config.engine == "openai":
-        return f"servers at {', '.join(config.endpoints)}, {config.n_slots} requests at a time each"
+        limits = [f"{config.n_slots} requests at a time"]
+        for limit, unit in ((config.requests_per_minute, "requests"), (config.tokens_per_minute, "tokens")):
+            limits += [f"{limit:,} {unit} a minute"] if limit else []
+        return f"servers at {', '.join(config.endpoints)}, {', '.join(limits)} each"
     return f"vLLM in this process, {config.n_slots} slots"
 
 
@@ -122,6 +126,13 @@ def _parse_resource(text: str) -> tuple[str, float]:
         return name, float(amount if equals else "?")
     except ValueError:
         raise ValueError(f"--replica-resource takes NAME=AMOUNT (got {text!r})") from None
+
+
+def _parse_header(text: str) -> tuple[str, str]:
+    name, colon, value = (part.strip() for part in text.partition(":"))
+    if not colon or not value or not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII) or not value.isprintable():
+        raise ValueError("--header takes 'NAME: VALUE' (the one given is not shown, as it may be secret)")
+    return name, value
 
 
 def _parse_engine_arg(text: str) -> tuple[str, Any]:
@@ -305,6 +316,19 @@ class RunConfig:
     )  # fmt: skip
     api_key_env: str = setting(
         "OPENAI_API_KEY", "Environment variable with the key, which is stored nowhere.", str, metavar="NAME",
+        engine="openai", identity=False,
+    )  # fmt: skip
+    headers: tuple[tuple[str, str], ...] = setting(
+        (), "A header of every request; $VARIABLE for a value from the environment; stored and shown nowhere; "
+        "repeatable.", str, flags=("--header",), metavar="'NAME: VALUE'", parse=_parse_header, engine="openai",
+        identity=False, row="engine", show=lambda c: ", ".join(f"header {name}" for name, _ in c.headers),
+    )  # fmt: skip
+    requests_per_minute: int | None = setting(
+        None, "Requests that each endpoint may be sent in a minute.", click.IntRange(1), engine="openai",
+        identity=False,
+    )  # fmt: skip
+    tokens_per_minute: int | None = setting(
+        None, "Tokens of prompts and responses that each endpoint may be asked for in a minute.", click.IntRange(1),
         engine="openai", identity=False,
     )  # fmt: skip
     grade_workers: int | None = setting(None, "Grader processes.", click.IntRange(1), identity=False)

@@ -24,7 +24,7 @@ __all__ = ["Driver", "Grader", "Observer", "Progress", "flags_of", "was_graded"]
 _UNGRADED = frozenset({"timeout", "memory", "crashed"})
 _UNFINISHED = "unfinished_thinking"
 _POLL_S = 0.05
-_PATIENCE_S = 5.0  # with an engine that does not answer, once the run is to stop
+_PATIENCE_S = 4.0  # with an engine that does not answer, once the run is to stop
 
 
 def was_graded(verdict: Verdict) -> bool:
@@ -225,6 +225,8 @@ class Driver:
             self._answering_s = time.monotonic()
         elif time.monotonic() - self._answering_s > _PATIENCE_S:  # what is in flight will not come
             self._abort(list(self._running))
+        if self.progress.draining:
+            self._abort(health.waiting)
         for trial in health.lost:
             if trial in self._running:  # else it has finished, or is no longer wanted
                 del self._running[trial]

@@ -56,6 +56,7 @@ class Completion:
     replica: int = 0
     reasoning: str | None = None
     n_thought_tokens: int | None = None
+    n_prompt_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,8 @@ class Health:
     Attributes:
         ok: False once it cannot go on; ``message`` then says why, and where the same command would only fail again
             (``resumable`` False) what to change.
-        n_replicas: replicas that can take trials now.
+        n_replicas: replicas that answer now.
+        waiting: trials that no replica has begun, as all are at their limits.
         trouble: what keeps replicas from answering now, for the display.
         lost: trials whose replica died, to be sampled again under the same numbers (each loss reported once).
         set_aside: queries not to be tried again (each reported once); their trials in flight are dropped.
@@ -68,6 +69,7 @@ class Health:
     message: str = ""
     resumable: bool = True
     trouble: str = ""
+    waiting: tuple[TrialId, ...] = ()
 
 
 class Engine(Protocol):

@@ -1,7 +1,8 @@
 """Served models: what is sent, what comes back, and which server takes the next request.
 
-An endpoint that fails (no connection, time-out, 5xx) or is busy (429) rests for a while that doubles with every
-failure in a row, or for as long as its ``Retry-After`` says; then a single request tries it before the others follow.
+An endpoint that fails (no connection, time-out, 5xx) rests for a while that doubles with every failure in a row, or for
+as long as its ``Retry-After`` says; then a single request tries it before the others follow. A request that it is too
+busy for (429) waits, and the others go on: only where several in a row are answered so does the endpoint rest.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from synth.engines import EngineError, SamplingSettings
+from synth.engines.allowance import Allowance, Spent
 from synth.records import Completion, Request
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ __all__ = [
     "FailedError",
     "RefusedError",
     "api_root",
+    "most_tokens",
     "request_body",
 ]
 
@@ -35,12 +38,22 @@ _FIRST_REST_S = 0.25
 _LONGEST_REST_S = 60.0
 _RECHECK_S = 1.0
 _TROUBLE_S = 3.0
+_TOGETHER = 5  # answers of 429 in a row that are no chance
+_SILENCE_S = 5.0  # with requests waiting, after which an endpoint may hang
+_SILENCES_TOLD_S = (10, 30, 60, 120, 300, 600)
+_CHARACTERS_PER_TOKEN = 2  # of a prompt; few, as it is a bound until the server has counted
+_NEUTRAL: dict[str, Any] = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "ignore_eos": False}
+"""Fields that OpenAI's own servers do not know, with the values that say nothing."""
 _TOO_LONG = re.compile(r"too long|context|maximum.{0,20}length|longer than|reduce the (length|input)", re.IGNORECASE)
 _THOUGHTS = ("reasoning_content", "reasoning")  # as older and newer servers name it
 
 
 class BusyError(Exception):
-    """The server has too much to do (429); nothing is wrong with the request."""
+    """The server has too much to do (429); nothing is wrong with the request, which may be sent again after a while."""
+
+    def __init__(self, reason: str, retry_after_s: float) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
 
 
 class FailedError(Exception):
@@ -64,6 +77,8 @@ def api_root(url: str) -> str:
 
     >>> api_root("http://node7:8000"), api_root("https://example.org/llm/v1/")
     ('http://node7:8000/v1', 'https://example.org/llm/v1')
+    >>> api_root("https://me.openai.azure.com/openai/deployments/big/chat/completions?api-version=2024-10-21")
+    'https://me.openai.azure.com/openai/deployments/big'
 
     Raises:
         EngineError: not an http(s) URL, or one with a password in it.
@@ -71,11 +86,13 @@ def api_root(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise EngineError(f"--endpoint takes a URL such as http://localhost:8000/v1 (got {url!r})")
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if parts.username or parts.password or parts.fragment or set(parse_qs(parts.query)) - {"api-version"}:
         raise EngineError(
-            "--endpoint: no user, password, query or fragment in the URL; a key belongs in OPENAI_API_KEY"
+            "--endpoint: no user, password, fragment or query but ?api-version=... in the URL; a key belongs in "
+            "OPENAI_API_KEY"
         )
-    return url.rstrip("/") if parts.path.strip("/") else url.rstrip("/") + "/v1"
+    bare = url.partition("?")[0].rstrip("/").removesuffix("/completions").removesuffix("/chat")
+    return bare if parts.path.strip("/") else bare + "/v1"
 
 
 def request_body(
@@ -123,7 +140,8 @@ def _completion(payload: Any, request: Request, replica: int) -> Completion:
         usage = payload.get("usage") or {}
         n_tokens = int(usage.get("completion_tokens") or 0)
         counted = int((usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0)
-        if not 0 <= n_tokens < 2**31:
+        n_prompt_tokens = int(usage["prompt_tokens"]) if usage.get("prompt_tokens") is not None else None
+        if not 0 <= n_tokens < 2**31 or not 0 <= (n_prompt_tokens or 0) < 2**31:
             raise ValueError
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise FailedError("the answer is not a completion") from None
@@ -135,18 +153,40 @@ def _completion(payload: Any, request: Request, replica: int) -> Completion:
     if reason not in ("stop", "length") or not isinstance(text, str):
         raise FailedError(f"the completion ended with {str(reason)[:40]!r}")
     return Completion(
-        request.id, text, n_tokens, reason, replica, reasoning, counted if 0 < counted <= n_tokens else None
-    )
+        request.id, text, n_tokens, reason, replica, reasoning, counted if 0 < counted <= n_tokens else None,
+        n_prompt_tokens,
+    )  # fmt: skip
+
+
+def most_tokens(request: Request, settings: SamplingSettings) -> int:
+    """A bound of the tokens of a request, prompt and response."""
+    n_characters = sum(len(message["content"]) for message in request.messages)
+    return n_characters // _CHARACTERS_PER_TOKEN + 1 + settings.max_new_tokens
 
 
 class Endpoint:
-    """One server: how to ask it, and how it has fared lately."""
+    """One server: how to ask it, and how it has fared lately.
 
-    def __init__(self, root: str, number: int, slots: int) -> None:
-        self.root = root
+    Args:
+        url: its address; with ``?api-version=...`` it is one of Azure's, which gets the key under another name.
+        number: its place among the endpoints.
+        slots: requests that it may have at a time.
+        key: "" for none.
+        allowance: what may be asked of it in a minute.
+    """
+
+    def __init__(self, url: str, number: int, slots: int, key: str = "", allowance: Allowance | None = None) -> None:
+        self.root = api_root(url)
         self.number = number
         self.slots = slots
+        self.allowance = allowance or Allowance()
+        self._query = urlsplit(url).query
+        name, value = ("api-key", key) if self._query else ("Authorization", f"Bearer {key}")
+        self._headers = {name: value} if key else {}
         self.n_in_flight = 0
+        self.n_busy = 0  # answers of 429 in a row
+        self._heard_s = 0.0  # when anything came from it, or the first of the requests in flight was sent
+        self._longest_s = 0.0  # that a completion took
         self.n_failures = 0  # in a row, one for each rest
         self.rest_until_s = 0.0
         self.failing_since_s = 0.0
@@ -158,7 +198,7 @@ class Endpoint:
         Raises:
             FailedError: no answer, or access denied.
         """
-        status, payload = await self._exchange(session, "GET", "/models", None)
+        status, payload, _ = await self._exchange(session, "GET", "/models", None)
         if status in (401, 403):
             raise FailedError(f"{self.root} denies access (HTTP {status})", forbidden=True)
         if status >= 500:
@@ -175,15 +215,22 @@ class Endpoint:
             BusyError, FailedError, RefusedError: see there; the message names the endpoint.
         """
         path = "/chat/completions" if request.chat else "/completions"
-        status, payload = await self._exchange(session, "POST", path, body)
+        if self._query:
+            body = {name: value for name, value in body.items() if name not in _NEUTRAL or value != _NEUTRAL[name]}
+        sent_s = time.monotonic()
+        status, payload, retry_after_s = await self._exchange(session, "POST", path, body)
         if status == 200:
             try:
-                return _completion(payload, request, self.number)
+                completion = _completion(payload, request, self.number)
             except FailedError as error:
                 raise FailedError(f"{self.root}: {error}") from None
+            self._longest_s = max(self._longest_s, time.monotonic() - sent_s)
+            return completion
         reason = f"{self.root}{path}: HTTP {status} {_message(payload)}".rstrip()
         if status == 429:
-            raise BusyError(reason)
+            raise BusyError(reason, retry_after_s)
+        if status == 503 and retry_after_s:
+            self._rest(retry_after_s)
         if status < 400 or status in (401, 402, 403, 404, 405):
             raise FailedError(reason, forbidden=True)
         if status >= 500 or status in (408, 409, 425):
@@ -192,19 +239,23 @@ class Endpoint:
 
     async def _exchange(
         self, session: aiohttp.ClientSession, method: str, path: str, body: dict[str, Any] | None
-    ) -> tuple[int, Any]:
+    ) -> tuple[int, Any, float]:
+        """Status, body, and for how long the server says to wait."""
         import aiohttp
 
+        url = self.root + path + (f"?{self._query}" if self._query else "")
+        headers = {name: value for name, value in self._headers.items() if name not in session.headers}
         try:
             # No redirects: they would turn a POST into a GET, and carry the key elsewhere.
-            async with session.request(method, self.root + path, json=body, allow_redirects=False) as response:
-                if (wait := response.headers.get("Retry-After", "")).isdigit() and response.status in (429, 503):
-                    self._rest(min(float(wait), _LONGEST_REST_S))
+            async with session.request(method, url, json=body, headers=headers, allow_redirects=False) as response:
+                self._heard_s = time.monotonic()
+                wait = response.headers.get("Retry-After", "")
+                retry_after_s = min(float(wait), _LONGEST_REST_S) if wait.isdigit() else 0.0
                 raw = await response.read()
                 try:
-                    return response.status, json.loads(raw)
+                    return response.status, json.loads(raw), retry_after_s
                 except ValueError:
-                    return response.status, raw[:200].decode("utf-8", "replace")
+                    return response.status, raw[:200].decode("utf-8", "replace"), retry_after_s
         except TimeoutError:
             raise FailedError(f"{self.root}: no answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -219,14 +270,37 @@ class Endpoint:
             return 0
         return 1 if self.n_failures else self.slots
 
+    def sends(self) -> None:
+        """A request is on its way to it."""
+        if not self.n_in_flight:
+            self._heard_s = time.monotonic()
+        self.n_in_flight += 1
+
+    def _silent_s(self) -> float:
+        """For how long nothing has come from it, with requests in flight."""
+        return time.monotonic() - self._heard_s if self.n_in_flight else 0.0
+
+    def answers(self) -> bool:
+        """Whether what is in flight may be expected to come: it has not failed, nor been silent for very long."""
+        return not self.n_failures and self._silent_s() < max(_SILENCE_S, 2 * self._longest_s)
+
     def trouble(self) -> str:
         """Why it has not answered for some seconds; empty where it has."""
-        lasting = self.n_failures and time.monotonic() - self.failing_since_s > _TROUBLE_S
-        return f"{self.last_failure}, trying again" if lasting else ""
+        if self.n_failures and time.monotonic() - self.failing_since_s > _TROUBLE_S:
+            return f"{self.last_failure}, trying again"
+        told = [seconds for seconds in _SILENCES_TOLD_S if seconds <= self._silent_s()]
+        return f"{self.root}: nothing has come back for {told[-1]} s" if told and not self.answers() else ""
 
     def succeeded(self) -> None:
         """A request went well."""
-        self.n_failures = 0
+        self.n_failures = self.n_busy = 0
+
+    def busy(self, reason: str, retry_after_s: float) -> None:
+        """It was too busy for a request; where it is for several in a row, it rests."""
+        self.n_busy += 1
+        if self.n_busy >= _TOGETHER:
+            self.failed(reason)
+            self._rest(retry_after_s)
 
     def failed(self, reason: str) -> None:
         """A request did not: rest. Failures during a rest are part of the one that caused it."""
@@ -248,25 +322,40 @@ class EndpointPool:
         self.endpoints = endpoints
         self._changed = asyncio.Condition()
 
-    async def acquire(self, avoid: Collection[Endpoint] = ()) -> Endpoint:
-        """An endpoint with room, rather not one to ``avoid``; to be given back by :meth:`release`."""
+    async def acquire(
+        self, n_tokens: int = 0, avoid: Collection[Endpoint] = (), not_before_s: Mapping[Endpoint, float] | None = None
+    ) -> tuple[Endpoint, Spent]:
+        """An endpoint with room, rather not one to ``avoid``; to be given back by :meth:`release`.
+
+        Args:
+            n_tokens: that the request may cost, prompt included.
+            avoid: endpoints that take it only where no other can.
+            not_before_s: when, by the loop's clock, this request may go to an endpoint again.
+        """
         async with self._changed:
             while True:
                 now_s = asyncio.get_running_loop().time()
-                room = [e for e in self.endpoints if e.n_in_flight < e.n_allowed(now_s)]
+                waits = {
+                    e: max(e.rest_until_s - now_s, e.allowance.wait_s(now_s, n_tokens),
+                           (not_before_s or {}).get(e, now_s) - now_s)
+                    for e in self.endpoints
+                }  # fmt: skip
+                room = [e for e, wait_s in waits.items() if wait_s <= 0 and e.n_in_flight < e.n_allowed(now_s)]
                 if room:
                     best = min(room, key=lambda e: (e in avoid, e.n_in_flight / e.slots))
-                    best.n_in_flight += 1
-                    return best
-                rests = [e.rest_until_s - now_s for e in self.endpoints if e.rest_until_s > now_s]
+                    best.sends()
+                    return best, best.allowance.spend(now_s, n_tokens)
+                soonest_s = min((wait_s for wait_s in waits.values() if wait_s > 0), default=_RECHECK_S)
                 try:
-                    await asyncio.wait_for(self._changed.wait(), min([*rests, _RECHECK_S]))
+                    await asyncio.wait_for(self._changed.wait(), min(soonest_s, _RECHECK_S))
                 except TimeoutError:
                     continue
 
-    async def release(self, endpoint: Endpoint) -> None:
+    async def release(self, endpoint: Endpoint, spent: Spent, completion: Completion | None) -> None:
         """The request is over, well or not."""
         endpoint.n_in_flight -= 1
+        if completion is not None and completion.n_prompt_tokens is not None:
+            endpoint.allowance.settle(spent, completion.n_prompt_tokens + completion.n_tokens)
         async with self._changed:
             # After a failure was made good all its slots open at once.
             self._changed.notify(max(1, endpoint.n_allowed(asyncio.get_running_loop().time()) - endpoint.n_in_flight))

@@ -77,6 +77,9 @@ def make_openai_engine(config: RunConfig, seed: int) -> Engine:
         request_timeout_s=config.request_timeout_s,
         api_key_env=config.api_key_env,
         body=dict(config.engine_args),
+        headers=config.headers,
+        requests_per_minute=config.requests_per_minute,
+        tokens_per_minute=config.tokens_per_minute,
     )
 
 

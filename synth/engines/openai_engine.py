@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 from dart_tasks.console import printable
 from synth.engines import EngineError, Health, SamplingSettings, SetAside
+from synth.engines.allowance import Allowance
 from synth.engines.endpoints import (
     BusyError,
     Endpoint,
     EndpointPool,
     FailedError,
     RefusedError,
-    api_root,
+    most_tokens,
     request_body,
 )
 from synth.records import Completion, Request
@@ -40,9 +41,11 @@ __all__ = ["OpenAIEngine"]
 
 _ATTEMPTS = 4  # failed attempts that make a loss
 _FIRST_PAUSE_S = 0.25  # after a failed attempt, at most; doubles with each
+_LONGEST_PAUSE_S = 60.0
 _LOSSES = 3  # losses that set a query aside
 _REFUSALS_AT_START = 8  # refused queries before anything succeeded: then it is the settings that are refused
 _CONNECT_S = 30.0
+_SHORTEST_SECRET = 4  # characters; shorter values of headers are words of every message
 _log = logging.getLogger(__name__)
 
 
@@ -58,6 +61,8 @@ class OpenAIEngine:
         outage_s: time without any success, with requests waiting, after which the engine gives up.
         api_key_env: environment variable with the key; it is sent and otherwise kept nowhere.
         body: fields added to every request's body (None leaves one out).
+        headers: of every request; a value of ``$NAME`` is read from the environment. Values are shown nowhere.
+        requests_per_minute, tokens_per_minute: limits of each endpoint, prompts included.
 
     Raises:
         EngineError: no endpoint answers, they deny access or serve another model.
@@ -74,16 +79,25 @@ class OpenAIEngine:
         outage_s: float = 600.0,
         api_key_env: str = "OPENAI_API_KEY",
         body: Mapping[str, Any] | None = None,
+        headers: Sequence[tuple[str, str]] = (),
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
     ) -> None:
         if not endpoints:
             raise EngineError("--engine openai needs --endpoint URL")
         self._model = model
         self._settings = settings
-        self._endpoints = [Endpoint(api_root(url), number, n_slots) for number, url in enumerate(endpoints)]
+        key = os.environ.get(api_key_env, "")
+        self._endpoints = [
+            Endpoint(url, number, n_slots, key, Allowance(requests_per_minute, tokens_per_minute))
+            for number, url in enumerate(endpoints)
+        ]
         self._timeout_s = request_timeout_s
         self._outage_s = outage_s
         self._key_name = api_key_env
-        self._key = os.environ.get(api_key_env, "")
+        self._has_key = bool(key)
+        self._headers = {name: _from_environment(name, value) for name, value in headers}
+        self._secrets = [key, *_secrets_of(self._headers.values())]
         self._body = dict(body or {})
         self._finished: queue.SimpleQueue[Completion] = queue.SimpleQueue()  # never more than were submitted
         self._lock = threading.Lock()  # guards the three below
@@ -92,6 +106,7 @@ class OpenAIEngine:
         self._fatal = ""
         self._resumable = True
         self._tasks: dict[TrialId, asyncio.Task[None]] = {}  # the loop's own, as all that follows
+        self._waiting: set[TrialId] = set()  # for an endpoint
         self._losses: dict[TrialId, tuple[int, int]] = {}  # -> losses counted, successes of others at the last
         self._refused: set[int] = set()
         self._fields: list[str] = []  # of a request
@@ -140,7 +155,11 @@ class OpenAIEngine:
             lost, self._lost = tuple(self._lost), []
             set_aside, self._set_aside = tuple(self._set_aside), []
             trouble = "; ".join(filter(None, (endpoint.trouble() for endpoint in self._endpoints)))
-            return Health(not self._fatal, self._n_working(), lost, set_aside, self._fatal, self._resumable, trouble)
+            n_answering = sum(endpoint.answers() for endpoint in self._endpoints)
+            return Health(
+                not self._fatal, n_answering, lost, set_aside, self._fatal, self._resumable, trouble,
+                tuple(self._waiting),
+            )  # fmt: skip
 
     def close(self) -> None:
         if self._loop.is_closed():
@@ -157,9 +176,8 @@ class OpenAIEngine:
     async def _connect(self) -> None:
         import aiohttp
 
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._session: aiohttp.ClientSession = aiohttp.ClientSession(
-            headers=headers,
+            headers=self._headers,
             connector=aiohttp.TCPConnector(limit=0),  # the pool of endpoints sets the limits
             timeout=aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=10.0),
         )
@@ -218,14 +236,25 @@ class OpenAIEngine:
         body = request_body(self._model, self._settings, request, self._body)
         self._fields = list(body)
         failed_at: list[Endpoint] = []
+        n_tokens, n_busy = most_tokens(request, self._settings), 0
+        not_before_s: dict[Endpoint, float] = {}
         while True:
-            endpoint = await self._pool.acquire(failed_at)
+            self._waiting.add(request.id)
+            try:
+                endpoint, spent = await self._pool.acquire(n_tokens, failed_at, not_before_s)
+            finally:
+                self._waiting.discard(request.id)
+            completion = None
             try:
                 completion = await endpoint.sample(self._session, request, body)
                 endpoint.succeeded()
                 break
             except BusyError as error:
-                self._note_failure(endpoint, error)
+                n_busy += 1
+                self._last_failure = self._masked(error)
+                endpoint.busy(self._last_failure, error.retry_after_s)
+                wait_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**n_busy) * random.uniform(0.5, 1.0)
+                not_before_s[endpoint] = self._loop.time() + max(error.retry_after_s, wait_s)
                 continue
             except FailedError as error:
                 self._note_failure(endpoint, error)
@@ -241,7 +270,7 @@ class OpenAIEngine:
                     self._put_aside(request.id.query, reason)
                     return
             finally:
-                await self._pool.release(endpoint)
+                await self._pool.release(endpoint, spent, completion)
             failed_at.append(endpoint)
             if len(failed_at) == _ATTEMPTS:
                 self._lose(request.id, reason)
@@ -254,7 +283,7 @@ class OpenAIEngine:
         self._finished.put(completion)
 
     def _key_hint(self) -> str:
-        return f" (the key is read from {self._key_name}{'' if self._key else ', which is not set'})"
+        return f" (the key is read from {self._key_name}{'' if self._has_key else ', which is not set'})"
 
     def _note_failure(self, endpoint: Endpoint, error: Exception, level: int = logging.INFO) -> None:
         self._last_failure = self._masked(error)
@@ -294,7 +323,9 @@ class OpenAIEngine:
     def _masked(self, reason: object) -> str:
         """A server's words, made safe to show: no key, no control characters."""
         text = printable(str(reason))
-        return text.replace(self._key, "***") if self._key else text
+        for secret in filter(None, self._secrets):
+            text = text.replace(secret, "***")
+        return text
 
     async def _watch_for_outage(self) -> None:
         while True:
@@ -310,3 +341,19 @@ class OpenAIEngine:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._session.close()
+
+
+def _from_environment(name: str, value: str) -> str:
+    """The value, or that of the environment variable which it names as ``$NAME``."""
+    if not value.startswith("$"):
+        return value
+    found = os.environ.get(value[1:])
+    if found is None:
+        raise EngineError(f"--header {name}: the environment variable {value[1:]} is not set")
+    return found
+
+
+def _secrets_of(values: Iterable[str]) -> list[str]:
+    """What may not be shown: whole values, and what follows a word such as Bearer; the longest first."""
+    parts = {part for value in values for part in (value, value.split()[-1]) if len(part) >= _SHORTEST_SECRET}
+    return sorted(parts, key=len, reverse=True)

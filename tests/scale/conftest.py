@@ -34,7 +34,7 @@ async def answer_with_last_word(body: dict[str, Any], request: web.Request) -> w
 
 
 class Server:
-    """Runs a handler behind ``/v1`` in a thread; keeps the bodies and headers it was sent."""
+    """Runs a handler behind any path in a thread; keeps the bodies, headers and paths it was sent."""
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Server:
         self.max_model_len = max_model_len
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.n_open = self.most_open = 0
         self._models = models
         self._tls = tls
@@ -77,9 +78,8 @@ class Server:
 
     async def _start(self) -> None:
         app = web.Application()
-        app.router.add_post("/v1/completions", self._complete)
-        app.router.add_post("/v1/chat/completions", self._complete)
-        app.router.add_get("/v1/models", self._list)
+        app.router.add_post("/{path:.*}/completions", self._complete)
+        app.router.add_get("/{path:.*}/models", self._list)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls)
@@ -104,6 +104,7 @@ class Server:
         body = await request.json()
         self.bodies.append(body)
         self.headers.append(dict(request.headers))
+        self.paths.append(request.path_qs)
         self.n_open += 1
         self.most_open = max(self.most_open, self.n_open)
         try:

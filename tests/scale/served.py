@@ -47,6 +47,7 @@ def number_of(body: dict[str, Any]) -> int:
 def completion(body: dict[str, Any], text: str | None, reason: str = "stop", **message: Any) -> web.Response:
     """A well-formed answer of either endpoint."""
     choice = {"message": {"content": text, **message}} if "messages" in body else {"text": text}
-    usage = {"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": 7} if message else None}
+    details = {"reasoning_tokens": 7} if message else None
+    usage = {"prompt_tokens": 7, "completion_tokens": 9, "completion_tokens_details": details}
     payload = {"choices": [{**choice, "finish_reason": reason}], "usage": usage}
     return web.json_response(payload)
