@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
+from typing import TYPE_CHECKING
 
 from dart_tasks.grading.compare.equality import same, unlabelled
 from dart_tasks.grading.compare.evaluate import Budget, UndefinedError, self_check
 from dart_tasks.grading.compare.shapes import noncommuting_names
 from dart_tasks.grading.compare.undecided import is_undecided
-from dart_tasks.grading.extract.cues import ends_in, find
 from dart_tasks.grading.extract.unwrap import clean
 from dart_tasks.grading.parse.notation import bare
 from dart_tasks.grading.parse.phrases import (
@@ -34,6 +34,9 @@ from dart_tasks.grading.policy import Rules, policy_of, rules_for
 from dart_tasks.grading.question import asked_of
 from dart_tasks.grading.verdict import Case, Reasoning, Reference, Verdict
 from dart_tasks.grading.vote import classes
+
+if TYPE_CHECKING:
+    from dart_tasks.grading.extract.prose import Extraction
 
 __all__ = ["equal", "equivalence_classes", "extract", "grade", "judge", "readable", "settled"]
 
@@ -90,7 +93,7 @@ def judge(case: Case) -> Verdict:
     rules = rules_for(case.benchmark, case.reference, case.question, case.tolerance)
     response, reference, finish_reason = case.response, case.reference, case.finish_reason
     try:
-        found = find(response, is_value, case.question, case.reasoning, case.thought_opened)
+        found = _found(response, case.question, case.reasoning, case.thought_opened)
     except Exception as error:  # a fault of ours must cost one case, visibly, not a run
         return Verdict(False, "", "none", False, f"extraction failed: {type(error).__name__}", ("error",))
     flags: tuple[str, ...] = ("truncated",) if finish_reason == "length" else ()
@@ -108,12 +111,27 @@ def judge(case: Case) -> Verdict:
     # Of a reference of several sentences the answer found is a part, so the whole is sought where it was stated.
     is_part = isinstance(reference, str) and len(reference) > len(found.answer)
     may_end_in = is_part and not (correct and found.explicit) and found.source not in ("json", "boxed", "answer_tag")
-    if may_end_in and ends_in(response, str(reference), is_value, case.reasoning, case.thought_opened):
+    if may_end_in and _ends_in(case, str(reference)):
         return Verdict(True, str(reference), "answer_is", True, "same text", flags)
     flags += ("error",) if reason.startswith("comparison failed") else ()
     if not correct and found.answer and case.symbolic and _undecided(reference, found.answer, rules):
         flags += ("undecided",)
     return Verdict(correct, found.answer, found.source, found.explicit, reason, flags)
+
+
+# The cues are imported with the first response: their patterns take as long as all else that the import does.
+def _found(
+    response: str, question: str | None = None, reasoning: Reasoning = "auto", thought_opened: bool = False
+) -> Extraction:
+    from dart_tasks.grading.extract.cues import find
+
+    return find(response, is_value, question, reasoning, thought_opened)
+
+
+def _ends_in(case: Case, answer: str) -> bool:
+    from dart_tasks.grading.extract.cues import ends_in
+
+    return ends_in(case.response, answer, is_value, case.reasoning, case.thought_opened)
 
 
 def settled(case: Case, verdict: Verdict) -> Verdict:
@@ -143,7 +161,7 @@ def _undecided(reference: Reference, answer: str, rules: Rules) -> list[tuple[No
 def extract(response: str, benchmark: str = "generic", question: str | None = None) -> str:
     """The text of the answer that a response gives, empty if there is none."""
     policy_of(benchmark)
-    return find(response, is_value, question, "auto", False).answer
+    return _found(response, question).answer
 
 
 def equal(
@@ -217,7 +235,7 @@ def _with_asked(rules: Rules, answer: str) -> Rules:
 def _expected(reference: Reference) -> Reading:
     """A reference as read; of one that is a whole solution, the answer that it marks, as in a response."""
     if isinstance(reference, str) and ("\\boxed" in reference or "####" in reference):
-        found = find(reference, is_value, None, None, False)
+        found = _found(reference, reasoning=None)
         reference = found.answer if found.source in ("boxed", "hashes") else reference
     return native(reference)  # type: ignore[arg-type]
 

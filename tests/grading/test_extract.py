@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dart_tasks.grading import extract, grade
-from dart_tasks.grading.extract import find_answer
+from dart_tasks.grading.extract.cues import find
+from dart_tasks.grading.parse.readings import is_value
 from dart_tasks.grading.verdict import Reasoning
 
 CASES = [
@@ -109,7 +110,7 @@ CASES = [
 
 @pytest.mark.parametrize(("response", "answer", "source"), CASES)
 def test_found(response: str, answer: str, source: str) -> None:
-    found = find_answer(response)
+    found = find(response, is_value, None, "auto", False)
     assert (found.answer, found.source) == (answer, source)
     assert extract(response) == answer
     assert found.explicit == (source in ("boxed", "hashes", "answer_tag", "final_answer", "answer_is"))
@@ -312,5 +313,5 @@ def test_a_text_that_breaks_off_at_a_cue_ends_in_no_reference() -> None:
     ],
 )
 def test_reasoning(response: str, reasoning: Reasoning, opened: bool, answer: str) -> None:
-    found = find_answer(response, None, reasoning, opened)
+    found = find(response, is_value, None, reasoning, opened)
     assert (found.answer, found.unfinished) == (answer, not answer)
