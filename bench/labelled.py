@@ -20,6 +20,7 @@ from typing import Any, TypeAlias
 
 from dart_tasks.files import DataError, read_rows
 from dart_tasks.grading import BENCHMARKS, Case, Verdict, extract, grade
+from dart_tasks.report.judges import math_verify_judge
 
 __all__ = [
     "GRADERS",
@@ -169,13 +170,8 @@ def ours(case: Case) -> bool:
 
 
 def _math_verify() -> Judge:
-    from math_verify import parse, verify
-
-    def judge(case: Case) -> bool:
-        gold = parse(f"${case.reference}$") or parse(str(case.reference))
-        return bool(verify(gold, parse(case.response)))
-
-    return judge
+    judge = math_verify_judge()
+    return lambda case: judge(case).correct
 
 
 def _minerva() -> Judge:

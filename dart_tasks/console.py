@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import unicodedata
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["first_line", "printable", "run", "stdout_console"]
+__all__ = ["first_line", "printable", "progress", "run", "stdout_console"]
+
+Step = TypeVar("Step")
 
 
 def printable(text: str) -> str:
@@ -36,6 +39,15 @@ def stdout_console(*, soft_wrap: bool = False) -> Console:
     from rich.console import Console
 
     return Console(highlight=False, soft_wrap=soft_wrap, width=None if sys.stdout.isatty() else 180)
+
+
+def progress(steps: Iterable[Step], what: str, total: int) -> Iterator[Step]:
+    """The steps, counted on the terminal's standard error; in silence where that is none."""
+    from rich.console import Console
+    from rich.progress import track
+
+    errors = Console(stderr=True)
+    yield from track(steps, what, total, console=errors, disable=not errors.is_terminal, transient=True)
 
 
 def first_line(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from lm_eval.api.filter import Filter
 from lm_eval.api.registry import register_filter
 
+from dart_tasks.console import progress
 from dart_tasks.grading import Case, GradingPool, Verdict, equivalence_classes
 from dart_tasks.harness.graded import GradedItem
 from dart_tasks.harness.protocols import majority
@@ -57,7 +58,7 @@ def grade_responses(responses: Sequence[Sequence[str]], docs: Sequence[Mapping[s
             if loose is not None and _is_numeric(reference):
                 cases[item, trial, True] = replace(case, tolerance=loose)
     with GradingPool() as pool:
-        verdicts = dict(pool.map(cases.items()))
+        verdicts = dict(progress(pool.map(cases.items()), "grading", len(cases)))
     return [_graded(item, texts, docs[item], verdicts) for item, texts in enumerate(responses)]
 
 

@@ -29,7 +29,7 @@ class Sample:
     """One document with its responses.
 
     Attributes:
-        id: of our problem, or lm-eval's number of the document.
+        id: of our problem, or lm-eval's number of the document and the start of its hash.
         doc: with ``query`` and ``reference`` (JSON text), as the grading filter takes it.
         responses: with what a server told beside them (:class:`ServedText`), where the log has that.
         graded: our verdicts, if the log has them.
@@ -81,15 +81,18 @@ def sample_of(row: Mapping[str, Any]) -> Sample:
 
 
 def _sample(row: Mapping[str, Any]) -> Sample:
-    doc, responses = row["doc"], tuple(str(text) for texts in row["resps"] for text in _listed(texts))
+    doc, responses = row["doc"], tuple(text for texts in row["resps"] for text in _listed(texts))
     if not responses:
         raise DataError("no response in the sample")
-    identity = str(doc["id"] if "id" in doc else row.get("doc_id"))
+    if not all(isinstance(text, str) for text in responses):
+        raise DataError("the sample's responses are no texts (a task that compares likelihoods?)")
     if isinstance(doc.get("reference"), str) and "query" in doc:
         json.loads(doc["reference"])
         if doc.get("benchmark") not in (None, *NAMES):
             raise DataError(f"unknown benchmark {doc['benchmark']!r}")
+        identity = str(doc["id"] if "id" in doc else row.get("doc_id"))
     else:
+        identity = "-".join(str(row[name])[:8] for name in ("doc_id", "doc_hash") if row.get(name) is not None)
         target = row.get("target")
         if target is None or isinstance(target, dict):
             raise DataError("no reference answer (target) in the sample")

@@ -19,7 +19,7 @@ from dart_tasks.report.mathml import as_formula, mathml, split
 from dart_tasks.report.results import Graded, Item, Run
 from dart_tasks.report.summary import benchmark_titles
 
-__all__ = ["Choice", "Chosen", "browser_data", "choose", "reference_text"]
+__all__ = ["Choice", "Chosen", "browser_data", "choose"]
 
 TEXT_BYTES = 10_000_000
 """Of all queries and responses on a page, as written there."""
@@ -116,12 +116,6 @@ def _spread(entries: list[tuple[tuple[int, bytes], Chosen]]) -> list[Chosen]:
     return [chosen for _, chosen in ranked]
 
 
-def reference_text(item: Item) -> str:
-    """A reference answer as a person reads it."""
-    value = json.loads(item.reference)
-    return value if isinstance(value, str) else item.reference
-
-
 def browser_data(runs: Sequence[Run], choice: Choice) -> dict[str, Any]:
     """What the page's script reads: runs, tasks, items, responses and formulas."""
     titles = benchmark_titles(runs)
@@ -137,7 +131,7 @@ def browser_data(runs: Sequence[Run], choice: Choice) -> dict[str, Any]:
     rows: list[dict[str, Any]] = [
         {"id": printable(item.id), "task": titles.index(title), "facts": _facts(item), "scores": scores[place]}
         | _text("query", item.query, limit)
-        | {"reference": as_formula(_short(reference_text(item)))}
+        | {"reference": as_formula(_short(item.reference_text))}
         for ((title, _), place), item in zip(places.items(), items, strict=True)
     ]
     responses = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,7 +20,8 @@ Examples:
   lm_eval --model hf --model_args pretrained=MODEL --tasks dart_math_suite --output_path out --log_samples
   dart-report out/*/results_*.json                        # a table beside the published models
   dart-report out/*BASE/results_*.json out/*MODEL/results_*.json --html report.html   # compared on the same items
-  dart-report results_DATE.json --markdown report.md --math-verify
+  dart-report results_DATE.json --judge math-verify --csv responses.csv     # where do two judges differ?
+  dart-report samples_gsm8k_DATE.jsonl --judge math-verify                  # of any lm-eval task
   dart-report results_DATE.json --model-card MODEL/README.md --base mistralai/Mistral-7B-v0.1 --data DATASET
   dart-report --regrade out/*/samples_*.jsonl             # the same responses under today's grader
 """
@@ -51,7 +53,14 @@ Examples:
     type=click.IntRange(0),
     help="Responses that the page shows: wrong ones first, then a fixed sample of the right ones.",
 )
-@click.option("--math-verify", is_flag=True, help="Also show how often Math-Verify agrees with our verdicts.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures and lists as JSON.")
+@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write a row for each response as CSV.")
+@click.option(
+    "--judge",
+    type=click.Choice(["math-verify"]),
+    help="Let a second judge grade every response too, and list those on which the two differ.",
+)
+@click.option("--math-verify", "judge", flag_value="math-verify", hidden=True)
 @click.option(
     "--regrade", "is_regrade", is_flag=True, help="FILES are sample logs: grade them again, list differences."
 )
@@ -71,7 +80,9 @@ def command(
     markdown_path: Path | None,
     labels: tuple[str, ...],
     max_responses: int,
-    math_verify: bool,
+    json_path: Path | None,
+    csv_path: Path | None,
+    judge: str | None,
     is_regrade: bool,
     card_path: Path | None,
     base: str | None,
@@ -79,20 +90,22 @@ def command(
     synthesisers: tuple[str, ...],
     licence: str | None,
 ) -> None:
-    """Report on FILES, the results_*.json of lm-eval runs of dart_math tasks.
+    """Report on FILES, the results_*.json of lm-eval runs of dart_math tasks, or sample logs of any task.
 
     Prints a table of accuracies beside the published ones. Samples logged beside the results (--log_samples) add the
-    accuracy by group, paired comparisons and failures.
+    accuracy by group, paired comparisons and responses to read. A sample log (samples_*.jsonl) alone will do for these,
+    also one of another task whose target is an answer: our grader then judges it.
     """
     from dataclasses import replace
 
     from dart_tasks.licences import CardError
-    from dart_tasks.report.agreement import math_verify_agreement
-    from dart_tasks.report.results import read_runs, told_apart
-    from dart_tasks.report.summary import percent, summarise
+    from dart_tasks.report.data import as_csv, as_json
+    from dart_tasks.report.results import read_logs, read_runs, told_apart
+    from dart_tasks.report.summary import summarise
     from dart_tasks.report.text import markdown, print_terminal
 
-    if is_regrade and (html_path or markdown_path or card_path or labels or math_verify):
+    outputs = (html_path, markdown_path, json_path, csv_path, card_path)
+    if is_regrade and (any(outputs) or labels or judge):
         raise click.UsageError("--regrade only lists differences: leave the other options out")
     if card_path and len(files) != 1:
         raise click.UsageError("--model-card takes one results file")
@@ -102,29 +115,28 @@ def command(
         if is_regrade:
             _regrade(files)
             return
-        runs = [run for path in files for run in read_runs(path)]
+        logs = [path for path in files if path.suffix == ".jsonl"]
+        runs = [run for path in files if path not in logs for run in read_runs(path)] + read_logs(logs)
         if labels and len(labels) != len(runs):
             found = ", ".join(run.label for run in runs)
             raise click.UsageError(f"--label: {len(labels)} labels for {len(runs)} runs ({found})")
         runs = [replace(run, label=label) for run, label in zip(runs, labels or told_apart(runs), strict=True)]
-        extra = []
-        for run in runs if math_verify else ():
-            for task in run.tasks:
-                agreement = math_verify_agreement(task)
-                extra.append(
-                    f"{run.label}, {task.title}: Math-Verify agrees on {percent(agreement.share)}% of {agreement.n:,} "
-                    f"responses (right by both {agreement.both_right:,}, only by ours {agreement.only_ours:,}, only by "
-                    f"Math-Verify {agreement.only_math_verify:,})."
-                )
+        if judge:
+            from dart_tasks.report.judges import judged_runs
+
+            runs = judged_runs(runs)
         report = summarise(runs)
-        report = replace(report, notes=(*report.notes, *extra))
-        print_terminal(report)
-        if markdown_path:
-            _write(markdown_path, markdown(report))
         if html_path:
             from dart_tasks.report.page import html_page
 
             _write(html_path, html_page(report, max_responses))
+        if markdown_path:
+            _write(markdown_path, markdown(report))
+        if json_path:
+            _write(json_path, json.dumps(as_json(report), indent=1) + "\n")
+        if csv_path:
+            _write(csv_path, as_csv(runs))
+        print_terminal(report)
         if card_path:
             from dart_tasks.report.model_card import card_of_run
 

@@ -19,7 +19,7 @@ from dart_tasks.grading import GRADER_VERSION
 from dart_tasks.report.browse import browser_data, choose
 from dart_tasks.report.plots import lengths_chart
 from dart_tasks.report.results import Score, TaskResult
-from dart_tasks.report.summary import Report, benchmark_titles, by_length, flag_counts, groups, percent
+from dart_tasks.report.summary import Report, agreement, benchmark_titles, by_length, flag_counts, groups, percent
 from dart_tasks.report.text import interval_text, pairs_note
 
 __all__ = ["html_page"]
@@ -60,7 +60,7 @@ def html_page(report: Report, max_responses: int) -> str:
         data=browser_data(report.runs, choice),
         n_responses=choice.n_first + choice.n_right,
         sources=sorted({g.source for run in report.runs for t in run.tasks for i in t.items for g in i.responses}),
-        judged=any(g.judged for run in report.runs for t in run.tasks for i in t.items for g in i.responses),
+        judged=[(r, run, t, found) for r, run in enumerate(report.runs) for t in run.tasks if (found := agreement(t))],
     )
 
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dart_tasks.files import DataError
-from dart_tasks.grading import Verdict
+from dart_tasks.grading import GRADER_VERSION, Verdict
 from dart_tasks.harness.graded import FILTER
 from dart_tasks.harness.samples import Sample, read_samples
 from dart_tasks.problems import BENCHMARKS
 
-__all__ = ["Graded", "Item", "Run", "Score", "TaskResult", "read_items", "read_runs", "told_apart"]
+__all__ = ["Graded", "Item", "Run", "Score", "TaskResult", "read_items", "read_logs", "read_runs", "told_apart"]
 
 _MINI = "dart_math_mini_"
 
@@ -67,6 +68,12 @@ class Item:
     def accuracy(self) -> float:
         """The share of the responses that are correct."""
         return sum(graded.correct for graded in self.responses) / len(self.responses)
+
+    @property
+    def reference_text(self) -> str:
+        """The reference answer as a person reads it."""
+        value = json.loads(self.reference)
+        return value if isinstance(value, str) else self.reference
 
 
 @dataclass(frozen=True)
@@ -150,8 +157,7 @@ def read_runs(path: Path) -> list[Run]:
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
     except ValueError:
-        hint = ": sample logs go to --regrade" if path.suffix == ".jsonl" else ""
-        raise DataError(f"{path} is not JSON{hint}") from None
+        raise DataError(f"{path} is not JSON") from None
     try:
         tasks = [
             _task_result(name, data, path)
@@ -173,6 +179,65 @@ def read_runs(path: Path) -> list[Run]:
         part = tuple(task for task in tasks if task.variant == variant)
         runs.append(Run(label, model, path, path.stem.removeprefix("results_"), part))
     return runs
+
+
+def read_logs(paths: Sequence[Path]) -> list[Run]:
+    """Sample logs alone, of our tasks or of any whose target is an answer: a run for each folder and date.
+
+    What our grader has not judged yet it judges now.
+
+    Raises:
+        DataError: one is no sample log, or holds no samples.
+    """
+    found: dict[tuple[Path, str], list[TaskResult]] = {}
+    for path in paths:
+        task, _, date = path.stem.removeprefix("samples_").rpartition("_")
+        found.setdefault((path.parent, date), []).append(_logged_task(path, task or path.stem))
+    return [
+        Run(
+            folder.resolve().name.rpartition("__")[2],
+            folder.resolve().name.replace("__", "/"),
+            folder,
+            date,
+            tuple(tasks),
+        )
+        for (folder, date), tasks in found.items()
+    ]
+
+
+def _logged_task(path: Path, name: str) -> TaskResult:
+    samples = read_samples(path)
+    if not samples:
+        raise DataError(f"{path} holds no samples")
+    if any(sample.graded is None for sample in samples):
+        from dart_tasks.harness.filters import grade_responses
+
+        responses, docs = [sample.responses for sample in samples], [sample.doc for sample in samples]
+        graded = grade_responses(responses, docs)
+        samples = [replace(sample, graded=item) for sample, item in zip(samples, graded, strict=True)]
+    items = tuple(_item(sample, path) for sample in samples)
+    accuracies = [item.accuracy for item in items]
+    scores = {"acc": Score(sum(accuracies) / len(items), _standard_error(accuracies))}
+    if all(sample.metric is not None for sample in samples):
+        logged = [float(bool(sample.metric)) for sample in samples]
+        scores["acc as logged"] = Score(sum(logged) / len(items), _standard_error(logged))
+    return TaskResult(
+        task=name,
+        benchmark=str(samples[0].doc.get("benchmark") or "generic"),
+        version="?",
+        grader_version=GRADER_VERSION,
+        template="?",
+        shots=0,
+        k=max(len(sample.responses) for sample in samples),
+        n_items=len(items),
+        n_available=len(items),
+        scores=scores,
+        items=items,
+    )
+
+
+def _standard_error(values: Sequence[float]) -> float | None:
+    return statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
 def told_apart(runs: Sequence[Run]) -> list[str]:
@@ -243,7 +308,7 @@ def read_items(path: Path) -> tuple[Item, ...]:
 
 def _item(sample: Sample, path: Path) -> Item:
     graded, doc = sample.graded, sample.doc
-    if graded is None or len(graded.verdicts) != len(sample.responses) or "metadata" not in doc:
+    if graded is None or len(graded.verdicts) != len(sample.responses):
         raise DataError(f"{path}: sample {sample.id} is not one of a dart_math task")
     k = len(sample.responses)
     truncated, thoughts = graded.truncated or (False,) * k, graded.thought_tokens or (None,) * k
@@ -256,4 +321,4 @@ def _item(sample: Sample, path: Path) -> Item:
         )
         for text, verdict, cut, thought in zip(sample.responses, graded.verdicts, truncated, thoughts, strict=True)
     )
-    return Item(sample.id, doc["query"], doc["reference"], json.loads(doc["metadata"]), responses)
+    return Item(sample.id, doc["query"], doc["reference"], json.loads(doc.get("metadata") or "{}"), responses)

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from dart_tasks.grading import Verdict
 from dart_tasks.problems.benchmarks import BENCHMARKS, SUITE
 from dart_tasks.report.published import published_table
-from dart_tasks.report.results import Run, Score, TaskResult
+from dart_tasks.report.results import Graded, Item, Run, Score, TaskResult
 from dart_tasks.report.significance import Comparison, compare, holm, wilson
 
 __all__ = [
+    "Agreement",
     "Cell",
     "Difference",
+    "Disagreement",
     "Group",
     "LengthBin",
     "Pair",
     "Report",
     "ScoreTable",
+    "agreement",
     "benchmark_titles",
     "by_length",
     "differences",
+    "disagreements",
     "flag_counts",
     "groups",
     "notes",
@@ -43,11 +48,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """Rows of (name, cells): our runs first, then the published models."""
+    """Rows of (name, cells): our runs first, then the published models; the benchmarks that each mean is of."""
 
     columns: tuple[str, ...]
     ours: tuple[tuple[str, tuple[Cell, ...]], ...]
     published: tuple[tuple[str, tuple[Cell, ...]], ...]
+    means: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -77,15 +83,47 @@ class Pair:
 
 @dataclass(frozen=True)
 class Difference:
-    """How many items of a benchmark two runs, named by their places, answer equally well, and which does better on how
-    many; items are matched by their ids."""
+    """The items (ids) of a benchmark that the one or the other of two runs, named by their places, answers right more
+    often, and the number that they answer equally well; items are matched by their ids."""
 
     title: str
     first: int
     second: int
-    first_better: int
-    second_better: int
+    first_better: tuple[str, ...]
+    second_better: tuple[str, ...]
     equal: int
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Counts of a task's responses by the verdicts of the two judges."""
+
+    both_right: int
+    only_ours: int
+    only_theirs: int
+    both_wrong: int
+
+    @property
+    def n(self) -> int:
+        """The number of responses."""
+        return self.both_right + self.only_ours + self.only_theirs + self.both_wrong
+
+    @property
+    def share(self) -> float:
+        """The share of responses with the same verdict."""
+        return (self.both_right + self.both_wrong) / self.n
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A response on which the judges differ."""
+
+    run: Run
+    task: TaskResult
+    item: Item
+    trial: int
+    graded: Graded
+    judged: Verdict
 
 
 @dataclass(frozen=True)
@@ -170,7 +208,8 @@ def score_table(runs: Sequence[Run]) -> ScoreTable:
             known = [score for score in part if score is not None]
             cells.append(_published(sum(known) / len(known) if len(known) == len(part) else None))
         published.append((row.model, (*cells, _published(row.average))))
-    return ScoreTable((*titles, *(groups_of if suite else ())), tuple(ours), tuple(published))
+    means = groups_of if suite else {}
+    return ScoreTable((*titles, *means), tuple(ours), tuple(published), means)
 
 
 def _published(score: float | None) -> Cell:
@@ -232,10 +271,34 @@ def differences(runs: Sequence[Run]) -> list[Difference]:
     for (first, run), (second, other) in combinations(enumerate(runs), 2):
         for task in run.tasks:
             before, after = _accuracies(task), _accuracies(match) if (match := other.task(task.title)) else {}
-            signs = Counter((after[id] > before[id]) - (after[id] < before[id]) for id in before.keys() & after.keys())
-            if signs:
-                found.append(Difference(task.title, first, second, signs[-1], signs[1], signs[0]))
+            shared = sorted(before.keys() & after.keys())
+            down = tuple(item for item in shared if before[item] > after[item])
+            up = tuple(item for item in shared if before[item] < after[item])
+            if shared:
+                found.append(Difference(task.title, first, second, down, up, len(shared) - len(down) - len(up)))
     return found
+
+
+def agreement(task: TaskResult) -> Agreement | None:
+    """How often the two judges agree on a task's responses; None where there is no second one."""
+    counts = Counter(
+        (graded.correct, graded.judged.correct) for item in task.items for graded in item.responses if graded.judged
+    )
+    if not counts:
+        return None
+    return Agreement(counts[True, True], counts[True, False], counts[False, True], counts[False, False])
+
+
+def disagreements(runs: Sequence[Run]) -> list[Disagreement]:
+    """Every response on which the judges differ, by run, task and item."""
+    return [
+        Disagreement(run, task, item, trial, graded, graded.judged)
+        for run in runs
+        for task in run.tasks
+        for item in task.items
+        for trial, graded in enumerate(item.responses)
+        if graded.judged and graded.judged.correct != graded.correct
+    ]
 
 
 def by_length(task: TaskResult, thoughts: bool = False) -> list[LengthBin]:

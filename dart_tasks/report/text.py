@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dart_tasks.cards import markdown_text
 from dart_tasks.console import printable, stdout_console
-from dart_tasks.report.results import Run, Score
+from dart_tasks.report.results import Run, Score, TaskResult
 from dart_tasks.report.summary import (
+    Agreement,
     Cell,
+    Disagreement,
     Group,
     Pair,
     Report,
     ScoreTable,
+    agreement,
+    disagreements,
     flag_counts,
     groups,
     percent,
@@ -56,6 +60,37 @@ def pair_line(pair: Pair) -> str:
         line += f"; only {pair.second} right {result.only_second}, only {pair.first} right {result.only_first}"
     line += f", {result.test} p = {result.p_value:.2g}, corrected {result.corrected_p:.2g}"
     return f"{line}): {'significant' if result.significant else 'not significant'} at 5%"
+
+
+def agreement_line(run: Run, task: TaskResult, found: Agreement) -> str:
+    """How far the judges agree on a task, in one line."""
+    return (
+        f"{run.label}, {task.title}: Math-Verify agrees on {percent(found.share)}% of {found.n:,} responses (right by "
+        f"both {found.both_right:,}, only by ours {found.only_ours:,}, only by Math-Verify {found.only_theirs:,})."
+    )
+
+
+def disagreement_line(found: Disagreement) -> str:
+    """A response on which the judges differ, with both reasons, in one line."""
+    ours, theirs = found.graded, found.judged
+    words = {True: "right", False: "wrong"}
+    line = (
+        f"{found.item.id} #{found.trial}, reference {found.item.reference_text!r}: ours {words[ours.correct]}, "
+        f"{ours.answer!r} found by {ours.source} ({ours.reason}); Math-Verify {words[theirs.correct]}, "
+        f"{theirs.answer!r} ({theirs.reason})"
+    )
+    return " ".join(line.split())
+
+
+def _judged(report: Report) -> Iterator[tuple[str, list[str]]]:
+    """Per run and task, the line on agreement and those on what the judges differ in."""
+    differing: dict[tuple[int, int], list[str]] = {}
+    for found in disagreements(report.runs):
+        differing.setdefault((id(found.run), id(found.task)), []).append(disagreement_line(found))
+    for run in report.runs:
+        for task in run.tasks:
+            if counts := agreement(task):
+                yield agreement_line(run, task, counts), differing.get((id(run), id(task)), [])
 
 
 def pairs_note(found: Sequence[Pair]) -> str:
@@ -114,6 +149,10 @@ def markdown(report: Report) -> str:
             "",
             *(f"- {markdown_text(pair_line(pair))}" for pair in found),
         ]
+    if judged := list(_judged(report)):
+        lines += ["", "## A second judge", ""]
+        for line, differing in judged:
+            lines += [f"- {markdown_text(line)}", *(f"  - {markdown_text(found)}" for found in differing)]
     for run in runs:
         rows = [
             (task.title, group.facet.replace("_", " "), group.name, percent(group.accuracy), interval_text(group),
@@ -149,6 +188,9 @@ def print_terminal(report: Report) -> None:
         console.print(Text(printable(pair_line(pair))))
     for note in [*([pairs_note(report.pairs)] if report.pairs else []), *report.notes]:
         console.print(Text(printable(f"- {note}")))
+    for line, differing in _judged(report):
+        for text in (line, *(f"  {found}" for found in differing)):
+            console.print(Text(printable(text)))
 
 
 def _rich_table(table: ScoreTable, terminal: bool) -> Table:

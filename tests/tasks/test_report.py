@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections import Counter
@@ -302,6 +303,7 @@ def test_any_sample_log_can_be_graded_again(runs: tuple[Path, Path], tmp_path: P
         ({"doc": {"query": "?", "reference": "1", "benchmark": "other"}}, "line 2: unknown benchmark 'other'"),
         ({"resps": None}, "line 2: not a sample of lm-eval"),
         ({"resps": []}, "line 2: no response in the sample"),
+        ({"resps": [[[-3.5, False]]]}, "line 2: the sample's responses are no texts"),
     ],
 )
 def test_a_log_that_cannot_be_graded_says_where(
@@ -314,12 +316,138 @@ def test_a_log_that_cannot_be_graded_says_where(
     log.write_text(json.dumps(row) + "\n" + json.dumps({**row, **change}) + "\n")
     result = report("--regrade", log)
     assert result.exit_code == 1 and message in result.output
-    assert "sample logs go to --regrade" in report(log).output
+    assert message in report(log).output
 
 
-def test_agreement_with_math_verify_is_shown(runs: tuple[Path, Path]) -> None:
-    output = report(runs[1], "--math-verify").stdout
-    assert "GSM8K (mini): Math-Verify agrees on 100.0% of 25 responses" in output
+def test_a_second_judge_lists_what_the_two_differ_in_everywhere(
+    evaluate: Callable[..., dict[str, Any]], save_run: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Some responses to "7 items" say it in words, which Math-Verify does not read."""
+
+    def answer(doc: dict[str, Any], trial: int) -> str:
+        value = json.loads(doc["reference"])
+        return f"The answer is {value}." if int(doc["id"][-1], 16) % 2 else f"So it is {NASTY} \\boxed{{\\text{{-77}}}}"
+
+    results = save_run(evaluate(["dart_math_mini_gsm8k"], answer), tmp_path, "m")
+    page, log, table, text = (tmp_path / f"r.{end}" for end in ("html", "json", "csv", "md"))
+    log_path = next(results.parent.glob("samples_*.jsonl"))
+    rows = [json.loads(line) for line in log_path.read_text().split("\n") if line]
+    graded = json.loads(rows[0]["filtered_resps"][0])
+    graded["verdicts"][0] |= {"correct": not graded["verdicts"][0]["correct"], "reason": "as an older grader found"}
+    rows[0]["filtered_resps"] = [json.dumps(graded)]
+    log_path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    terminal = report(
+        results, "--judge", "math-verify", "--html", page, "--json", log, "--csv", table, "--markdown", text
+    )
+    ours = graded["verdicts"][0]["correct"]
+    line = "m, GSM8K (mini): Math-Verify agrees on 96.0% of 25 responses (right by both"
+    assert line in terminal.stdout
+    (listed,) = [line for line in terminal.stdout.splitlines() if line.startswith("  ")]
+    assert listed.startswith(f"  {rows[0]['doc']['id']} #0, reference")
+    assert f"ours {'right' if ours else 'wrong'}" in listed and "(as an older grader found); Math-Verify" in listed
+    assert "equal to the reference, read as" in listed and "\x1b" not in listed
+    assert line in text.read_text() and "as an older grader found" in text.read_text()
+    data = json.loads(log.read_text())
+    (found,) = data["disagreements"]
+    assert (found["item"], found["ours"]["correct"], found["judge"]["correct"]) == (
+        rows[0]["doc"]["id"],
+        ours,
+        not ours,
+    )
+    counts = data["runs"][0]["tasks"][0]["agreement"]
+    assert (counts["n"], counts["only_ours"] + counts["only_theirs"], counts["share"]) == (25, 1, 0.96)
+    cells = list(csv.DictReader(table.read_text().splitlines()))
+    assert [row["item"] for row in cells if row["correct"] != row["judge_correct"]] == [rows[0]["doc"]["id"]]
+    shown = _Page(page.read_text()).data["responses"]
+    assert shown[0]["judge"]["correct"] is not shown[0]["correct"] and "judges=differ" in page.read_text()
+
+
+def other_tasks_log(folder: Path, kind: str, correct: bool = True) -> Path:
+    """A sample log as lm-eval's own tasks write it."""
+    value = 18 if correct else 19
+    if kind == "gsm8k":
+        doc = {"question": "Eggs?", "answer": "16 - 3 = <<16-3=13>>13\n#### 18"}
+        row = {"doc": doc, "target": doc["answer"], "resps": [[f"So it is 18... no, the answer is {value}."]],
+               "filter": "strict-match", "metrics": ["exact_match"], "exact_match": 0.0}  # fmt: skip
+        rows = [row, {**row, "filter": "flexible-extract", "exact_match": 1.0}]
+    elif kind == "minerva_math_algebra":
+        doc = {
+            "problem": "Eggs?",
+            "level": "Level 2",
+            "type": "Algebra",
+            "solution": "It is $\\boxed{18}$.",
+            "answer": "18",
+        }
+        text = f"Final Answer: The final answer is ${value}$. I hope it is correct."
+        rows = [{"doc": doc, "target": "18", "resps": [[text]], "filter": "none",
+                 "metrics": ["exact_match", "math_verify"], "exact_match": 1, "math_verify": 1}]  # fmt: skip
+    else:  # several responses, as gsm8k_cot_self_consistency has them
+        doc = {"question": "Eggs?", "answer": "#### 18"}
+        rows = [{"doc": doc, "target": "18", "resps": [[f"#### {value}", "#### 1", f"\\boxed{{{value}}}"]],
+                 "filter": "score-first", "metrics": ["exact_match"], "exact_match": 1.0}]  # fmt: skip
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"samples_{kind}_2026-01-01T00-00-00.000000.jsonl"
+    with path.open("w") as file:
+        for n in range(3):
+            for row in rows:
+                doc = {**row["doc"], "n": n}
+                file.write(json.dumps({"doc_id": n, "doc_hash": f"{n}abcdef12345", **row, "doc": doc}) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["gsm8k", "minerva_math_algebra", "gsm8k_cot_self_consistency"])
+def test_sample_logs_of_other_tasks_are_judged_twice(kind: str, tmp_path: Path) -> None:
+    """The first judge is our grader, as of now."""
+    path, out = other_tasks_log(tmp_path / "org__model", kind), tmp_path / "out.json"
+    text = report(path, "--judge", "math-verify", "--json", out, "--html", tmp_path / "r.html").stdout
+    n = 9 if kind.endswith("consistency") else 3
+    assert f"model, {kind}: Math-Verify agrees on 100.0% of {n} responses" in text
+    (task,) = json.loads(out.read_text())["runs"][0]["tasks"]
+    assert (task["k"], task["scores"]["acc"]["value"]) == (n // 3, 1.0 if n == 3 else pytest.approx(2 / 3))
+    assert ("acc as logged" in task["scores"]) == (n == 3)
+
+
+def test_two_logs_of_another_task_are_compared_by_document(tmp_path: Path) -> None:
+    logs = [other_tasks_log(tmp_path / f"org__{name}", "gsm8k", name == "good") for name in ("good", "bad")]
+    logs[1].write_text("".join(f"{line}\n" for line in reversed(logs[1].read_text().split("\n")) if line))
+    report(*logs, "--json", tmp_path / "out.json")
+    data = json.loads((tmp_path / "out.json").read_text())
+    assert [run["label"] for run in data["runs"]] == ["good", "bad"]
+    (found,) = data["differences"]
+    assert found["first_better"] == ["0-0abcdef1", "1-1abcdef1", "2-2abcdef1"] and not found["second_better"]
+
+
+def test_a_judge_that_is_not_there_or_has_nothing_to_judge(
+    runs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "results_x.json"
+    copy.write_bytes(runs[0].read_bytes())
+    result = report(copy, "--judge", "math-verify")
+    assert result.exit_code == 1 and "--judge needs the samples of MATH (mini), GSM8K (mini)" in result.output
+    monkeypatch.setattr("dart_tasks.report.judges.find_spec", lambda name: None)
+    result = report(runs[0], "--judge", "math-verify")
+    assert result.exit_code == 1 and result.output.splitlines() == [
+        "Error: --judge math-verify needs the package math-verify: pip install math-verify"
+    ]
+    assert report(runs[0], "--judge", "other").exit_code == 2
+
+
+@pytest.mark.slow
+def test_a_response_on_which_the_second_judge_hangs_costs_that_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power tower, with our limit before Math-Verify's own, as where its alarm does not help; then the other way."""
+    path = other_tasks_log(tmp_path / "m", "gsm8k")
+    rows = [json.loads(line) for line in path.read_text().split("\n") if line]
+    for row in rows[2:4]:
+        row["resps"] = [["So it is $\\boxed{9^{9^{9^9}}}$."]]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for limit_s, reason in ((3.0, "gave up after 3 s"), (60.0, "timeout during comparison; not equal to")):
+        monkeypatch.setattr("dart_tasks.report.judges.TIMEOUT_S", limit_s)
+        report(path, "--judge", "math-verify", "--csv", tmp_path / "r.csv")
+        cells = list(csv.DictReader((tmp_path / "r.csv").read_text().splitlines()))
+        assert [row["judge_correct"] for row in cells] == ["True", "False", "True"]
+        assert cells[1]["judge_reason"].startswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -560,7 +688,7 @@ def test_runs_are_compared_item_by_item_whatever_their_order() -> None:
         first, tasks=(replace(task, items=sampled_run("", {"a": [1.0, 0.0, 1.0, 1.0, 1.0]}, 4).tasks[0].items[::-1]),)
     )
     (found,) = differences([first, second])
-    assert (found.title, found.first_better, found.second_better, found.equal) == ("a", 1, 2, 1)
+    assert (found.title, found.first_better, found.second_better, found.equal) == ("a", ("001",), ("002", "003"), 1)
     data = browser_data([first, second], choose([first, second], 100))
     scores = {item["id"]: item["scores"] for item in data["items"] if data["tasks"][item["task"]] == "a"}
     assert scores["000"] == [[4, 4], [4, 4]] and scores["001"] == [[4, 4], [0, 4]]

@@ -38,7 +38,8 @@ NAP_S = 0.002  # of a thread whose worker has plenty to do: verdicts are then re
 Key = TypeVar("Key", bound=Hashable)
 START_TIMEOUT_S = 120.0
 STARTS = 5  # attempts to replace a worker before the pool gives up
-_CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dart_tasks.grading.run.worker import main; main()"
+_WORKER = "dart_tasks.grading.run.worker"
+_CODE = "import sys; sys.path.insert(0, sys.argv.pop(1)); from {} import main; main()"
 _ROOT = str(Path(__file__).resolve().parents[3])
 
 
@@ -49,13 +50,16 @@ class GradingPool:
         workers: processes; None for one per available core.
         timeout_s: seconds after which a case is given up: its worker is replaced, the verdict has the flag "timeout".
         memory_mb: address space of a worker in MiB; a case that exceeds it gets the flag "memory" (or "crashed").
+        worker: the module whose ``main`` serves as a judge (see :func:`~dart_tasks.grading.run.worker.serve`).
 
     Raises:
         ValueError: a limit that is not positive.
         RuntimeError: workers cannot start (their own error is quoted).
     """
 
-    def __init__(self, workers: int | None = None, timeout_s: float = 5.0, memory_mb: int = 1024) -> None:
+    def __init__(
+        self, workers: int | None = None, timeout_s: float = 5.0, memory_mb: int = 1024, worker: str = _WORKER
+    ) -> None:
         if workers is None:
             workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if workers < 1 or timeout_s <= 0 or memory_mb < 1:
@@ -65,18 +69,19 @@ class GradingPool:
         self.workers = workers
         self.timeout_s = timeout_s
         self.memory_mb = memory_mb
+        self.worker = worker
         self._lock = threading.Lock()
         self._start()
 
     def _start(self) -> None:
         self._pid = os.getpid()
         self._state = _Shared()
-        processes = [_Process(self.memory_mb) for _ in range(self.workers)]
+        processes = [_Process(self.memory_mb, self.worker) for _ in range(self.workers)]
         self._state.processes.update(processes)
         for process in processes:
             process.wait_until_ready()
         for process in processes:
-            server = _Server(self._state, process, self.workers, self.timeout_s, self.memory_mb)
+            server = _Server(self._state, process, self.workers, self.timeout_s, self.memory_mb, self.worker)
             threading.Thread(target=server.run, name="grading", daemon=True).start()
         self._finalizer = weakref.finalize(self, _Shared.close, self._state, self._pid)
 
@@ -234,10 +239,10 @@ class _Item:
 class _Process:
     """One worker process and its pipes."""
 
-    def __init__(self, memory_mb: int) -> None:
+    def __init__(self, memory_mb: int, worker: str) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self._popen = subprocess.Popen(
-            [sys.executable, "-c", _CODE, _ROOT, str(memory_mb)],
+            [sys.executable, "-c", _CODE.format(worker), _ROOT, str(memory_mb)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -321,6 +326,7 @@ class _Server:
     workers: int
     timeout_s: float
     memory_mb: int
+    worker: str
 
     def run(self) -> None:
         in_flight: deque[_Item] = deque()
@@ -372,7 +378,7 @@ class _Server:
             self.process.end()
             self.state.processes.discard(self.process)
             try:
-                self.process = _Process(self.memory_mb)
+                self.process = _Process(self.memory_mb, self.worker)
                 self.state.processes.add(self.process)
                 self.process.wait_until_ready()
                 return

@@ -13,31 +13,46 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-__all__ = ["SYMBOLIC_S", "main"]
+from dart_tasks.grading.verdict import Case, Verdict
+
+__all__ = ["SYMBOLIC_S", "main", "serve"]
 
 SYMBOLIC_S = 0.8  # of computer algebra on one case, in CPU time, so that a busy machine changes no verdict
 Result = TypeVar("Result")
 
 
 def main() -> None:
-    """Serve until the input ends. ``sys.argv[1]`` is the memory limit in MiB (0 for none)."""
+    """Serve as our grader."""
+    serve(_our_judge)
+
+
+def serve(make: Callable[[], Callable[[Case], Verdict]]) -> None:
+    """Serve as the judge that ``make`` gives, until the input ends.
+
+    ``sys.argv[1]`` is the memory limit in MiB (0 for none).
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     output = os.dup(1)
     os.dup2(2, 1)  # nothing that a library prints may break the protocol
     _limit_memory(int(sys.argv[1]))
-    from dart_tasks.grading.grader import judge, settled
-    from dart_tasks.grading.verdict import Case, Verdict
-
+    judge = make()
     os.write(output, b"ready\n")
     for line in sys.stdin.buffer:
-        case = Case(*json.loads(line))
         try:
-            verdict = judge(case)
-            if "undecided" in verdict.flags:
-                verdict = _within_cpu_time(partial(settled, case, verdict), verdict)
+            verdict = judge(Case(*json.loads(line)))
         except MemoryError:
             verdict = Verdict(False, "", "none", False, "out of memory", ("memory",))
         _write(output, json.dumps(verdict.as_json()).encode("ascii") + b"\n")
+
+
+def _our_judge() -> Callable[[Case], Verdict]:
+    from dart_tasks.grading.grader import judge, settled
+
+    def judged(case: Case) -> Verdict:
+        verdict = judge(case)
+        return _within_cpu_time(partial(settled, case, verdict), verdict) if "undecided" in verdict.flags else verdict
+
+    return judged
 
 
 class _OutOfTimeError(BaseException):

@@ -90,7 +90,7 @@ function judgement(response) {
     + (response.flags.length ? `; flags: ${response.flags.join(", ")}` : "")]];
   if (response.judge) {
     const second = verdict(response.judge);
-    lines.push([second, `second judge: ${second}: ${response.judge.reason}; extracted ${response.judge.answer || "nothing"}`]);
+    lines.push([second, `Math-Verify: ${second}, extracted ${response.judge.answer || "nothing"}; ${response.judge.reason}`]);
   }
   for (const [mark, line] of lines) made.append(el("p", mark, el("b", "", line)));
   const lengths = [`${response.chars.toLocaleString("en")} characters`];
