@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
 from dart_tasks.prompts import get_template
+from train.chat import is_known
 from train.data import TrainingSet, default_cache_dir
 from train.divergence import ON_DIVERGENCE, OnDivergence
 from train.errors import UsageError, UserError
@@ -70,6 +71,7 @@ examples:
   accelerate launch --config_file train/launch/fsdp2-8gpu.yaml train/sft.py --recipe mistral-7b --output_dir OUT
   accelerate launch train/sft.py --recipe llama3-8b --data uniform --dry-run
   accelerate launch train/sft.py --recipe llama3-8b --lora r=64,alpha=128,targets=all-linear --load-in-4bit
+  accelerate launch train/sft.py --data chats.jsonl,messages=messages --chat-template own --model DIR
   accelerate launch train/sft.py --data mine.jsonl,query=problem,response=solution --data more/ --model DIR
 """
 
@@ -168,14 +170,21 @@ def own_parser() -> argparse.ArgumentParser:
         "data",
         action="append",
         metavar="SOURCE[,key=value...]",
-        help="folder, file, hub id, or hard/uniform (the paper's); keys: query, response, template, split, weight "
-        "(times in an epoch); repeatable",
+        help="folder, file, hub id, or hard/uniform (the paper's); keys: query, response, template, messages, "
+        "chat_template, split, weight (times in an epoch); repeatable",
     )
     add("eval-data", action="append", metavar="SOURCE[,key=value...]", help="measure the held-out loss on this")
     add("eval-split", type=float, default=0, metavar="SHARE", help="hold out this share of --data's queries for it")
     add("keep-best", action="store_true", help="keep the checkpoint with the lowest held-out loss beside the newest")
     add("model", metavar="DIR_OR_ID", help="base model (default: the recipe's)")
     add("prompt-template", metavar="NAME_OR_FILE", help="template of sets that name none (default: the recipe's)")
+    add(
+        "chat-template",
+        metavar="NAME_OR_FILE",
+        help="for conversations, and then for pairs too: own (the tokenizer's; conversations' default), chatml, a "
+        "prompt template's name, or a Jinja file",
+    )
+    add("split-turns", action="store_true", help="make every assistant turn of a conversation a sample of its own")
     add("max-length", type=int, metavar="TOKENS", help="tokens per pack (default: the recipe's)")
     add(
         "max-length-policy",
@@ -304,33 +313,42 @@ def _check_numbers(training: Mapping[str, Any]) -> None:
         raise UsageError(f"--max_steps must be at least 1, or -1 for whole epochs (got {steps})")
 
 
-def training_set(text: str, template: str = "alpaca") -> TrainingSet:
+def training_set(
+    text: str, template: str = "alpaca", chat_template: str = "", split_turns: bool = False
+) -> TrainingSet:
     """One ``--data``: ``SOURCE[,key=value...]``, as in ``data/,query=problem,response=solution,template=plain``.
 
     A comma of the source's own name is no separator: what exists is taken whole, and a key is followed by ``=``.
 
     Raises:
-        UsageError: a key is unknown, or the template is.
+        UsageError: a key is unknown, or a template is.
     """
-    known = {field.name for field in fields(TrainingSet)} - {"source"}
-    source, values = text, {"template": template}
+    known = {field.name for field in fields(TrainingSet)} - {"source", "split_turns"}
+    source, values = text, {}
     while not Path(source).exists() and "=" in (pair := source.rpartition(",")[2]) and "," in source:
         key, _, value = pair.partition("=")
         if key not in known or not value:
             raise UsageError(f"--data {text}: {pair!r} is not one of {', '.join(sorted(known))}=VALUE")
         values[key] = value
         source = source.rpartition(",")[0]
+    if "template" not in values:
+        values = {"chat_template": chat_template, **values}
+    elif "chat_template" in values:
+        raise UsageError(f"--data {text}: give template (of queries and responses) or chat_template, not both")
+    values = {"template": template, **values}
     try:
         get_template(values["template"])
     except ValueError as error:
         raise UsageError(f"--data {text}: {error}") from None
+    if (name := values.get("chat_template")) and not is_known(name):
+        raise UsageError(f"--data {text}: unknown chat template {name!r}: own, chatml, a prompt template, or a file")
     try:
         weight = float(values.pop("weight", 1))
     except ValueError:
         weight = math.nan
     if not 0 < weight < math.inf:
         raise UsageError(f"--data {text}: weight must be a number above 0: how often a sample is in an epoch")
-    return TrainingSet(source, **values, weight=weight)
+    return TrainingSet(source, **values, split_turns=split_turns, weight=weight)
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
@@ -360,7 +378,9 @@ def parse(arguments: Sequence[str]) -> Options:
         raise SystemExit(0)
     recipe = load_recipe(own.recipe)
     flags = _training_flags(rest)
-    template = own.prompt_template or recipe.prompt_template
+    if own.prompt_template and own.chat_template:
+        raise UsageError("give --prompt-template or --chat-template, not both")
+    forms = (own.prompt_template or recipe.prompt_template, own.chat_template or "", own.split_turns)
     sources = [DATASETS.get(source, source) for source in own.data or [recipe.data]]
     max_length = recipe.max_length if own.max_length is None else own.max_length
     global_batch = recipe.global_batch if own.global_batch is None else own.global_batch
@@ -393,8 +413,8 @@ def parse(arguments: Sequence[str]) -> Options:
     push_to_hub = bool(training.pop("push_to_hub", False))  # ours: the Trainer would push checkpoints
     return Options(
         recipe=recipe,
-        data=tuple(training_set(source, template) for source in sources),
-        eval_data=tuple(training_set(source, template) for source in own.eval_data or ()),
+        data=tuple(training_set(source, *forms) for source in sources),
+        eval_data=tuple(training_set(source, *forms) for source in own.eval_data or ()),
         model=own.model or recipe.model,
         max_length=max_length,
         lora=lora,

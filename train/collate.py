@@ -1,7 +1,7 @@
 """From packs to the tensors of one micro-batch: a single row without padding.
 
 A micro-batch of several packs is one long row of samples. ``position_ids`` restart at 0 with every sample; there is no
-attention mask. Labels are the tokens of responses and EOS; the prompt's, which include every sample's first token, are
+attention mask. Labels are the tokens of responses and EOS; the prompts', which include every sample's first token, are
 masked, so no sample is asked to predict the next one's beginning.
 """
 
@@ -32,10 +32,10 @@ def collate_samples(encoded: Encoded, samples: npt.NDArray[np.int64]) -> dict[st
     labels: list[npt.NDArray[np.int64]] = []
     positions: list[npt.NDArray[np.int64]] = []
     for index in samples:
-        ids, prompt_length = encoded.sample(int(index))
+        ids, is_target = encoded.sample(int(index))
         row = ids.astype(np.int64)
-        target = row.copy()
-        target[: max(prompt_length, 1)] = IGNORE
+        target = np.where(is_target, row, IGNORE)
+        target[0] = IGNORE
         tokens.append(row)
         labels.append(target)
         positions.append(np.arange(len(row)))

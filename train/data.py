@@ -5,6 +5,8 @@ One sample, with the ``alpaca`` template and a Llama tokenizer (``|`` separates 
     <s> Below is an instruction that ... ### Instruction:\nWhat is 2 + 3?\n\n### Response:\n | 2 + 3 = \boxed{5} </s>
     ------------------------------ prompt: no loss ------------------------------------------ | -- response: loss --
 
+A conversation (a column of messages; see ``train/chat.py``) has such targets once per assistant turn.
+
 Prompt and response are tokenised apart and joined, so that the prompt's tokens are exactly those that the model meets
 in evaluation. The prompt is tokenised as inference does it (BOS if and only if the tokenizer adds one); EOS is appended
 by id and is always a target, also where it doubles as the padding token.
@@ -19,8 +21,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -29,16 +32,18 @@ import numpy as np
 import numpy.typing as npt
 
 from dart_tasks.console import first_line
-from dart_tasks.prompts import PromptTemplate, get_template
+from dart_tasks.prompts import get_template
+from train.chat import OWN, ChatTemplate, adds_bos, chat_template
+from train.encoding import Arrays, encode_conversations, encode_pairs
 from train.errors import UserError
 
-__all__ = ["Encoded", "TrainingSet", "default_cache_dir", "encode", "encode_texts", "load_columns"]
+__all__ = ["Encoded", "TrainingSet", "default_cache_dir", "encode", "load_columns"]
 
 CODE_VERSION = 1
 """Part of the cache key: goes up with any change of what a sample's tokens are."""
 
-_BATCH = 20_000
-_ARRAYS = ("tokens", "starts", "prompt_lengths")
+_MESSAGES = ("messages", "conversations")
+"""Columns that hold conversations where no others are named."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,13 @@ class TrainingSet:
     query: str = "query"
     response: str = "response"
     template: str = "alpaca"
+    """The prompt template of (query, response) pairs."""
+    messages: str = ""
+    """The column of conversations; empty: ``messages`` or ``conversations`` where there are no pairs."""
+    chat_template: str = ""
+    """Chat template (see :func:`train.chat.is_known`), then of pairs too; empty: of messages, the tokenizer's own."""
+    split_turns: bool = False
+    """Whether every assistant turn is a sample of its own."""
     split: str = "train"
     weight: float = 1.0
     """How often each of its samples is in an epoch, on average."""
@@ -60,33 +72,49 @@ class Encoded:
 
     tokens: npt.NDArray[np.uint32]
     starts: npt.NDArray[np.int64]
-    prompt_lengths: npt.NDArray[np.int32]
+    is_target: npt.NDArray[np.bool_]
+    """Of each token: whether its loss counts."""
     rows: npt.NDArray[np.int64]
     """Row of each sample in its training set."""
+    faults: npt.NDArray[np.uint8]
+    """Of each sample: why it cannot train, or 0."""
     sets: npt.NDArray[np.int32]
     """Index of each sample's training set in ``sources``."""
     sources: tuple[str, ...]
-    templates: tuple[str, ...]
-    """The prompt template of each training set."""
+    forms: tuple[str, ...]
+    """Of each training set, in words: its columns and template."""
+    chat_templates: tuple[str, ...]
+    """Of each training set: the Jinja template that renders its prompts."""
     key: str
     """Hash of everything the tokens depend on."""
 
     def __len__(self) -> int:
-        return len(self.prompt_lengths)
+        return len(self.rows)
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens per sample, prompt and EOS included."""
         return np.diff(self.starts)
 
-    @property
+    @cached_property
     def target_lengths(self) -> npt.NDArray[np.int64]:
-        """Target tokens per sample: the response and EOS."""
-        return self.lengths - self.prompt_lengths
+        """Target tokens per sample: responses, each with the token that ends it."""
+        return np.add.reduceat(self.is_target, self.starts[:-1], dtype=np.int64)
 
-    def sample(self, index: int) -> tuple[npt.NDArray[np.uint32], int]:
-        """The tokens of one sample and the length of its prompt."""
-        return self.tokens[self.starts[index] : self.starts[index + 1]], int(self.prompt_lengths[index])
+    @property
+    def first_of_row(self) -> npt.NDArray[np.int64]:
+        """Of each sample: the first sample of its row, where a conversation's turns are samples of their own."""
+        new = np.diff(self.rows, prepend=-1).astype(bool) | np.diff(self.sets, prepend=-1).astype(bool)
+        return np.maximum.accumulate(np.where(new, np.arange(len(self)), 0))
+
+    def end_tokens(self, samples: npt.NDArray[np.int64]) -> list[int]:
+        """The tokens that end the responses of ``samples``."""
+        return [int(token) for token in np.unique(self.tokens[self.starts[samples + 1] - 1])]
+
+    def sample(self, index: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.bool_]]:
+        """The tokens of one sample, and which of them are targets."""
+        whole = slice(self.starts[index], self.starts[index + 1])
+        return self.tokens[whole], self.is_target[whole]
 
     def name(self, index: int) -> str:
         """How one sample is called in messages: source and row."""
@@ -107,8 +135,8 @@ def _files_key(path: Path) -> str:
     return sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
-def load_columns(training_set: TrainingSet, cache_dir: Path) -> tuple[Any, Any]:
-    """The query and response columns as ``pyarrow.ChunkedArray``.
+def load_columns(training_set: TrainingSet, cache_dir: Path) -> list[Any]:
+    """The query and response columns, or that of conversations alone, as ``pyarrow.ChunkedArray``.
 
     ``datasets`` names its cache of a folder by the folder's last name and its card alone, and would answer with the
     rows of another run's ``dataset`` folder, or of this one before it changed: local files get a cache of their own.
@@ -135,27 +163,50 @@ def load_columns(training_set: TrainingSet, cache_dir: Path) -> tuple[Any, Any]:
     except Exception as error:  # datasets raises a dozen kinds, its own and fsspec's
         source = f"--data {training_set.source} (split {training_set.split})"
         raise UserError(f"cannot load {source}: {first_line(_root(error))}") from error
-    for column in (training_set.query, training_set.response):
-        if column not in table.column_names:
-            raise UserError(
-                f"--data {training_set.source} has no column {column!r} (it has {', '.join(table.column_names)}): "
-                f"name them, as in --data {training_set.source},query=COLUMN,response=COLUMN"
-            )
-        if getattr(table.features[column], "dtype", None) not in ("string", "large_string"):
-            raise UserError(f"--data {training_set.source}: column {column!r} holds {table.features[column]}, not text")
+    names = _column_names(training_set, table)
     if not len(table):
         raise UserError(f"--data {training_set.source} has no rows")
+    if "Json(" in str(table.features[names[0]]):  # messages with different keys, which datasets keeps as pieces of JSON
+        texts = [json.dumps(messages) for messages in table[names[0]]]
+        return [pyarrow.chunked_array([pyarrow.array(texts, pyarrow.large_string())])]
     table = table.with_format("arrow")
     if table._indices is not None:
         table = table.flatten_indices()
-    columns = table.data.table.select([training_set.query, training_set.response])
+    columns = table.data.table.select(names)
     try:
         columns.validate(full=True)  # datasets reads JSON in any encoding as if it were UTF-8
     except pyarrow.ArrowInvalid as error:
         raise UserError(f"--data {training_set.source} is not UTF-8: {first_line(error)}") from error
     if nulls := columns.column(0).null_count:  # an empty response is counted by the preflight; a query it cannot see
-        raise UserError(f"--data {training_set.source}: {nulls:,} rows have no {training_set.query!r}: leave them out")
-    return columns.column(0), columns.column(1)
+        raise UserError(f"--data {training_set.source}: {nulls:,} rows have no {names[0]!r}: leave them out")
+    return list(columns.columns)
+
+
+def _column_names(training_set: TrainingSet, table: Any) -> list[str]:
+    """The names of the query and response columns, or of that of conversations.
+
+    Raises:
+        UserError: a column is missing or holds something else.
+    """
+    source, names = training_set.source, table.column_names
+    pair = [training_set.query, training_set.response]
+    found = [] if set(pair) <= set(names) else [name for name in _MESSAGES if name in names]
+    if column := training_set.messages or (found and pair == ["query", "response"] and found[0]):
+        if column not in names:
+            raise UserError(f"--data {source} has no column {column!r} (it has {', '.join(names)})")
+        for other, kind in (("tools", "tools"), ("images", "images"), ("image", "images")):
+            if other in names and any(value not in (None, "", "[]", []) for value in table[other]):
+                raise UserError(f"--data {source}: its column {other!r} says that it uses {kind}: not supported")
+        return [column]
+    for column in pair:
+        if column not in names:
+            raise UserError(
+                f"--data {source} has no column {column!r} (it has {', '.join(names)}): name them, as in --data "
+                f"{source},query=COLUMN,response=COLUMN or --data {source},messages=COLUMN"
+            )
+        if getattr(table.features[column], "dtype", None) not in ("string", "large_string"):
+            raise UserError(f"--data {source}: column {column!r} holds {table.features[column]}, not text")
+    return pair
 
 
 def _root(error: BaseException) -> BaseException:
@@ -194,73 +245,42 @@ def _hash_column(column: Any, digest: Any) -> None:
                 digest.update(buffer)
 
 
-def _batches(column: Any) -> Iterator[list[str]]:
-    for start in range(0, len(column), _BATCH):
-        yield [text or "" for text in column.slice(start, _BATCH).to_pylist()]
-
-
-def _text_encoder(tokenizer: Any) -> Any:
-    """``encode(texts, special) -> lists of token ids``, at the speed of plain ``tokenizers`` where that is used."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        return lambda texts, special: tokenizer(texts, add_special_tokens=special)["input_ids"]
-    fast = type(backend).from_str(backend.to_str())  # a copy: padding and truncation are state
-    fast.no_padding()
-    fast.no_truncation()
-
-    def encode_batch(texts: Sequence[str], special: bool) -> list[list[int]]:
-        return [encoding.ids for encoding in fast.encode_batch_fast(list(texts), add_special_tokens=special)]
-
-    return encode_batch
-
-
-def encode_texts(
-    queries: Iterable[list[str]], responses: Iterable[list[str]], template: PromptTemplate, tokenizer: Any
-) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """Tokens, starts and prompt lengths of samples given in batches. Equal queries are tokenised once."""
-    encode_batch = _text_encoder(tokenizer)
-    eos = [tokenizer.eos_token_id]
-    prompts: dict[str, npt.NDArray[np.uint32]] = {}
-    tokens: list[npt.NDArray[np.uint32]] = []
-    lengths: list[int] = []
-    prompt_lengths: list[int] = []
-    for query_batch, response_batch in zip(queries, responses, strict=True):
-        new = [query for query in dict.fromkeys(query_batch) if query not in prompts]
-        rendered = encode_batch([template.render(query) for query in new], True)
-        prompts.update(zip(new, (np.array(ids, dtype=np.uint32) for ids in rendered), strict=True))
-        parts = []
-        for query, ids in zip(query_batch, encode_batch(response_batch, False), strict=True):
-            prompt = prompts[query]
-            parts += [prompt, np.array(ids + eos, dtype=np.uint32)]
-            prompt_lengths.append(len(prompt))
-            lengths.append(len(prompt) + len(ids) + 1)
-        tokens.append(np.concatenate(parts))
-    starts = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=starts[1:])
-    flat = np.concatenate(tokens) if tokens else np.empty(0, dtype=np.uint32)
-    return flat, starts, np.array(prompt_lengths, dtype=np.int32)
-
-
 def _tokenizer_text(tokenizer: Any) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     parts = [backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)]
     return "\n".join([*parts, str(tokenizer.bos_token_id), str(tokenizer.eos_token_id)])
 
 
-def _encode_set(training_set: TrainingSet, tokenizer: Any, cache_dir: Path) -> Path:
-    """The folder of one training set's arrays, made unless it is there."""
-    queries, responses = load_columns(training_set, cache_dir)
-    template = get_template(training_set.template)
-    digest = sha256(f"{CODE_VERSION}\n{template.text}\n{_tokenizer_text(tokenizer)}\n".encode())
-    _hash_column(queries, digest)
-    _hash_column(responses, digest)
-    folder = cache_dir / "tokenised" / digest.hexdigest()[:32]
-    if folder.is_dir():
-        return folder
-    arrays = encode_texts(_batches(queries), _batches(responses), template, tokenizer)
+def _encode_set(training_set: TrainingSet, tokenizer: Any, cache_dir: Path) -> tuple[Path, str, str]:
+    """The folder of one training set's arrays, made unless it is there; its form in words and its chat template."""
+    columns = load_columns(training_set, cache_dir)
+    form = "conversations" if len(columns) == 1 else f"{training_set.query} -> {training_set.response}"
+    if len(columns) == 1 or training_set.chat_template:
+        name, split = training_set.chat_template or OWN, training_set.split_turns
+        chat = ChatTemplate(name, tokenizer)
+        form, text, rendered = (
+            f"{form}, {name} chat template{', split by turn' * split}",
+            f"{split} {chat.text}",
+            chat.text,
+        )
+        make = partial(encode_conversations, training_set.source, columns, chat, split, tokenizer)
+    else:
+        prompt = get_template(training_set.template)
+        form, text, rendered = f"{form}, {prompt.name} prompt", prompt.text, chat_template(prompt, adds_bos(tokenizer))
+        make = partial(encode_pairs, columns[0], columns[1], prompt, tokenizer)
+    digest = sha256(f"{CODE_VERSION}\n{text}\n{_tokenizer_text(tokenizer)}\n".encode())
+    for column in columns:
+        _hash_column(column, digest)
+    folder = cache_dir / "samples" / digest.hexdigest()[:32]
+    if not folder.is_dir():
+        _write(folder, make())
+    return folder, form, rendered
+
+
+def _write(folder: Path, arrays: Arrays) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    for name, array in zip(_ARRAYS, arrays, strict=True):
+    for name, array in arrays._asdict().items():
         with (aside / f"{name}.npy").open("wb") as file:
             np.save(file, np.asarray(array))
             file.flush()
@@ -271,27 +291,29 @@ def _encode_set(training_set: TrainingSet, tokenizer: Any, cache_dir: Path) -> P
         shutil.rmtree(aside)
         if not folder.is_dir():  # else another process was first: its arrays are the same
             raise
-    return folder
 
 
 def encode(training_sets: Sequence[TrainingSet], tokenizer: Any, cache_dir: Path) -> Encoded:
     """All samples of all sets, tokenised or read from the cache (memory-mapped where there is one set).
 
     Raises:
-        UserError: a set cannot be read (see :func:`load_columns`).
+        UserError: a set cannot be read (see :func:`load_columns`), or holds conversations that cannot train.
     """
-    folders = [_encode_set(training_set, tokenizer, cache_dir) for training_set in training_sets]
-    parts = [[np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS] for folder in folders]
-    key = sha256("\n".join(folder.name for folder in folders).encode()).hexdigest()[:16]
-    counts = [len(prompt_lengths) for *_, prompt_lengths in parts]
-    rows = np.concatenate([np.arange(count) for count in counts])
-    sets = np.repeat(np.arange(len(parts), dtype=np.int32), counts)
-    sources = tuple(training_set.source for training_set in training_sets)
-    tokens, starts, prompt_lengths = parts[0]
+    folders, forms, chat_templates = zip(
+        *(_encode_set(training_set, tokenizer, cache_dir) for training_set in training_sets), strict=True
+    )
+    parts = [Arrays(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in Arrays._fields)) for folder in folders]
+    whole = parts[0]
     if len(parts) > 1:  # one set alone stays mapped
-        offsets = np.cumsum([0] + [len(part[0]) for part in parts])
-        tokens = np.concatenate([part[0] for part in parts])
-        starts = np.concatenate([[0], *(part[1][1:] + offset for part, offset in zip(parts, offsets, strict=False))])
-        prompt_lengths = np.concatenate([part[2] for part in parts])
-    templates = tuple(training_set.template for training_set in training_sets)
-    return Encoded(tokens, starts, prompt_lengths, rows, sets, sources, templates, key)
+        offsets = np.cumsum([0] + [len(part.tokens) for part in parts])
+        moved = [part.starts[1:] + offset for part, offset in zip(parts, offsets, strict=False)]
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Arrays._fields}
+        whole = Arrays(**{**joined, "starts": np.concatenate([[0], *moved])})
+    return Encoded(
+        *whole,
+        sets=np.repeat(np.arange(len(parts), dtype=np.int32), [len(part.rows) for part in parts]),
+        sources=tuple(training_set.source for training_set in training_sets),
+        forms=forms,
+        chat_templates=chat_templates,
+        key=sha256("\n".join(folder.name for folder in folders).encode()).hexdigest()[:16],
+    )

@@ -53,6 +53,7 @@ def _measured(options: Options, model_name: str, config: Any) -> _Lengths:
     epochs = float(options.training.get("num_train_epochs", 3))
     max_steps = int(options.training.get("max_steps", -1))
     prepared = prepare(options, tokenizer, config, epochs, max_steps)
+    show.example(prepared, tokenizer)
     return _Lengths(prepared.lengths, prepared.targets, prepared.packs, "counted")
 
 

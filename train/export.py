@@ -10,42 +10,17 @@ import copy
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dart_tasks.files import write_atomically
-from dart_tasks.prompts import PromptTemplate
 
-__all__ = ["chat_template", "export_model"]
+__all__ = ["export_model"]
 
 _ASIDE = ".export"
-
-
-def chat_template(template: PromptTemplate, adds_bos: bool) -> str:
-    """A Jinja chat template whose rendering of one user message is ``template``'s prompt, with BOS where it is added.
-
-    A conversation is prompt, answer and EOS in turn; a system message, which training never saw, goes before the prompt
-    as a paragraph of its own.
-    """
-    before, after = (_literal(part) for part in template.text.split("{query}"))
-    return (
-        ("{{ bos_token }}" if adds_bos else "")
-        + "{% for message in messages %}"
-        + "{% if message['role'] == 'user' %}"
-        + f"{{{{ {before} + message['content'] + {after} }}}}"
-        + "{% elif message['role'] == 'assistant' %}{{ message['content'] + eos_token }}"
-        + "{% elif message['role'] == 'system' %}{{ message['content'] + '\\n\\n' }}"
-        + "{% else %}{{ raise_exception('only system, user and assistant messages are supported') }}{% endif %}"
-        + "{% endfor %}"
-    )
-
-
-def _literal(text: str) -> str:
-    """A Jinja string literal: inside one, neither Jinja's markers nor its newline trimming apply."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
-    return f"'{escaped}'"
 
 
 def _cast(state: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -61,11 +36,21 @@ def _cast(state: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch
 
 
 def export_model(
-    model: Any, state: dict[str, torch.Tensor], tokenizer: Any, template: PromptTemplate, output_dir: Path, dtype: str
+    model: Any,
+    state: dict[str, torch.Tensor],
+    tokenizer: Any,
+    chat_template: str,
+    output_dir: Path,
+    dtype: str,
+    end_tokens: Sequence[int] = (),
 ) -> list[str]:
     """Write ``model`` with the weights ``state`` and its tokenizer to ``output_dir``; the names of the files.
 
     Files are written aside and moved in, ``config.json`` last: without it the folder is no model.
+
+    Args:
+        chat_template: Jinja, for the tokenizer.
+        end_tokens: what ended responses in training, where generation is to stop beside EOS.
     """
     from transformers import GenerationConfig
 
@@ -80,8 +65,9 @@ def export_model(
     model.config = copy.deepcopy(config)
     model.config.use_cache = True
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    ends = [tokenizer.eos_token_id, *(token for token in end_tokens if token != tokenizer.eos_token_id)]
     model.generation_config = GenerationConfig(
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=pad
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=ends if len(ends) > 1 else ends[0], pad_token_id=pad
     )
     try:
         model.save_pretrained(aside, state_dict=_cast(state, torch_dtype))
@@ -92,8 +78,7 @@ def export_model(
     write_atomically(aside / "config.json", json.dumps({**record, "dtype": dtype}, indent=2) + "\n")
 
     tokenizer = copy.deepcopy(tokenizer)
-    adds_bos = tokenizer.bos_token_id is not None and tokenizer("1")["input_ids"][:1] == [tokenizer.bos_token_id]
-    tokenizer.chat_template = chat_template(template, adds_bos)
+    tokenizer.chat_template = chat_template
     tokenizer.save_pretrained(aside)
 
     (output_dir / "config.json").unlink(missing_ok=True)

@@ -50,13 +50,13 @@ def draw(encoded: Encoded, samples: IntArray, share: float, seed: int) -> npt.ND
     """Which of ``samples`` are held out: about ``share`` of the queries, with all their responses.
 
     A response to a query that trains would tell little. Each query is drawn by a hash of its prompt and the seed, so
-    that neither order nor other data change which it is.
+    that neither order nor other data change which it is. A conversation goes by its first prompt, with all its turns.
     """
     drawn: dict[bytes, bool] = {}
     chosen = np.zeros(len(samples), dtype=bool)
-    for position, sample in enumerate(samples.tolist()):
-        ids, prompt_length = encoded.sample(sample)
-        prompt = np.asarray(ids[:prompt_length]).tobytes()
+    for position, sample in enumerate(encoded.first_of_row[samples].tolist()):
+        ids, is_target = encoded.sample(sample)
+        prompt = np.asarray(ids[: int(is_target.argmax())]).tobytes()
         if prompt not in drawn:
             digest = sha256(f"{seed}:".encode() + prompt).digest()
             drawn[prompt] = int.from_bytes(digest[:8], "big") < share * 2**64

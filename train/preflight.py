@@ -17,8 +17,8 @@ import numpy.typing as npt
 import torch
 
 from dart_tasks.console import first_line
-from dart_tasks.prompts import get_template
 from train.data import Encoded
+from train.encoding import EMPTY, SPECIAL
 from train.errors import UserError
 from train.loss import IGNORE, packed_logits, projects_plainly
 
@@ -76,9 +76,7 @@ def check_tokenizer(tokenizer: Any, vocab_size: int) -> None:
         raise UserError("the tokenizer ends every prompt with EOS; use one that does not (add_eos_token=False)")
 
 
-def check_data(
-    encoded: Encoded, tokenizer: Any, max_length: int, policy: str, positions: int | None = None
-) -> DataReport:
+def check_data(encoded: Encoded, max_length: int, policy: str, positions: int | None = None) -> DataReport:
     """Which samples can train as they should.
 
     Samples with an empty response, and samples whose text spells a special token, are left out and counted.
@@ -87,7 +85,7 @@ def check_data(
     Raises:
         UserError: a sample is longer than ``max_length`` tokens and ``policy`` is not ``drop``; or none is left.
     """
-    lengths, targets = encoded.lengths, encoded.target_lengths
+    lengths = encoded.lengths
     limit = max_length if positions is None else min(max_length, positions)
     over_long = lengths > limit
     if over_long.any() and policy != "drop":
@@ -97,29 +95,12 @@ def check_data(
             f"{' (all the positions that the model has)' if limit < max_length else ''} (longest "
             f"{int(lengths.max()):,}; first {names}). Pass --max-length-policy drop to leave them out."
         )
-    special = _spells_special(encoded, tokenizer) & ~over_long
-    empty = (targets <= 1) & ~over_long & ~special
+    special, empty = ((np.asarray(encoded.faults) == fault) & ~over_long for fault in (SPECIAL, EMPTY))
     kept = np.flatnonzero(~(over_long | empty | special))
     report = DataReport(kept, int(over_long.sum()), int(empty.sum()), int(special.sum()))
     if not len(kept):
         raise UserError(f"none of the {len(encoded):,} samples can train: {report.reasons}")
     return report
-
-
-def _spells_special(encoded: Encoded, tokenizer: Any) -> npt.NDArray[np.bool_]:
-    """Samples with more special tokens than their prompt template has, and one EOS: their text spells some."""
-    added = tokenizer.added_tokens_decoder
-    special = {*tokenizer.all_special_ids, *(token for token, how in added.items() if how.special)}
-    special -= {tokenizer.unk_token_id} - {tokenizer.bos_token_id, tokenizer.eos_token_id}  # no text need spell it
-    is_special = np.zeros(max(len(tokenizer), max(special) + 1, int(encoded.tokens.max()) + 1), dtype=bool)
-    is_special[list(special)] = True
-    expected = np.array(
-        [1 + is_special[tokenizer(get_template(name).render(""))["input_ids"]].sum() for name in encoded.templates]
-    )
-    where = np.flatnonzero(is_special[encoded.tokens])
-    samples = np.searchsorted(np.asarray(encoded.starts), where, side="right") - 1
-    wrong: npt.NDArray[np.bool_] = np.bincount(samples, minlength=len(encoded)) != expected[encoded.sets]
-    return wrong
 
 
 def _probe_rows(vocab_size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:

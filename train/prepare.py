@@ -67,7 +67,7 @@ def prepare(options: Options, tokenizer: Any, config: Any, epochs: float, max_st
     seed = seed_of_order(options)
     check_tokenizer(tokenizer, text_config.vocab_size)
     encoded = encode(options.data, tokenizer, options.cache_dir)
-    report = check_data(encoded, tokenizer, options.max_length, options.max_length_policy, positions)
+    report = check_data(encoded, options.max_length, options.max_length_policy, positions)
     held: HeldOut | None = None
     if options.eval_split:
         chosen = draw(encoded, report.kept, options.eval_split, seed)
@@ -75,7 +75,7 @@ def prepare(options: Options, tokenizer: Any, config: Any, epochs: float, max_st
         report = replace(report, kept=report.kept[~chosen])
     elif options.eval_data:
         other = encode(options.eval_data, tokenizer, options.cache_dir)
-        kept = check_data(other, tokenizer, options.max_length, options.max_length_policy, positions).kept
+        kept = check_data(other, options.max_length, options.max_length_policy, positions).kept
         held = held_out(other, kept, options.max_length)
     if held is not None and not (len(held) and len(report.kept)):
         missing = "train" if len(held) else "measure the held-out loss on"

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dart_tasks.files import write_atomically
-from dart_tasks.prompts import get_template
 from train import show
 from train.arguments import Options, training_arguments
 from train.errors import UsageError, UserError
@@ -244,7 +243,8 @@ def _export(this: _Run, trainer: PackedTrainer) -> list[str]:
     if not this.main:
         return []
     options = this.options
-    template = get_template(options.data[0].template)
+    encoded = this.prepared.encoded
+    template, ends = encoded.chat_templates[0], encoded.end_tokens(this.prepared.report.kept)
     unwrapped = trainer.accelerator.unwrap_model(trainer.model_wrapped)
     card = _card(options, this.model_name, show.card_rows(options, this.arguments, this.prepared, this.batching))
     adapter: list[str] = []
@@ -254,7 +254,7 @@ def _export(this: _Run, trainer: PackedTrainer) -> list[str]:
         adapter = save_adapter(unwrapped, state, this.output_dir, card)
         state = merged_state(unwrapped, state, getattr(torch, options.export_dtype))
         unwrapped = empty_plain_model(unwrapped)
-    files = export_model(unwrapped, state, this.tokenizer, template, this.output_dir, options.export_dtype)
+    files = export_model(unwrapped, state, this.tokenizer, template, this.output_dir, options.export_dtype, ends)
     (this.output_dir / "README.md").write_text(card, encoding="utf-8")
     return [*files, *adapter, "README.md"]
 

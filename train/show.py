@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 from rich.table import Table
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "card_rows", "example", "line", "plan", "recipe", "summary", "table"]
 
 _SHOWN_CHARACTERS = 600
+_SHOWN_TURNS = 3
+_LOOKED_AT = 100
 
 
 def line(text: str) -> None:
@@ -77,7 +81,10 @@ def plan(
         [
             ("recipe", f"{options.recipe.name}: {options.recipe.description}"),
             ("model", model),
-            *(("data", f"{s.source} ({s.query} -> {s.response}, {s.template} prompt)") for s in options.data),
+            *(
+                ("data", f"{source} ({form})")
+                for source, form in zip(prepared.encoded.sources, prepared.encoded.forms, strict=True)
+            ),
             ("samples", f"{len(lengths):,}" + (f" (left out: {report.reasons})" if report.left_out else "")),
             ("tokens", f"{int(lengths.sum()):,}, of which targets {int(prepared.targets.sum()):,}"),
             *(
@@ -129,21 +136,28 @@ def card_rows(options: Options, arguments: Any, prepared: Prepared, batching: Ba
         "global batch": f"{batching.global_batch} packs",
         **({"adapter": f"LoRA {options.lora}, merged"} if options.lora else {}),
         **({"frozen weights": "4 bits (NF4), as trained"} if options.load_in_4bit else {}),
-        "prompt template": ", ".join(dict.fromkeys(s.template for s in options.data)),
+        "prompts": ", ".join(dict.fromkeys(prepared.encoded.forms)),
         "precision": "bf16" if arguments.bf16 else "fp16" if arguments.fp16 else "float32",
         "seed": str(arguments.seed),
     }
 
 
 def example(prepared: Prepared, tokenizer: Any) -> None:
-    """One decoded sample: the prompt dim (no loss), the targets bright."""
-    ids, prompt_length = prepared.encoded.sample(int(prepared.report.kept[0]))
-    prompt, target = (tokenizer.decode(part.tolist()) for part in (ids[:prompt_length], ids[prompt_length:]))
+    """One decoded sample, that with most turns of the first ones: targets bright, the rest dim."""
+    samples = [prepared.encoded.sample(int(index)) for index in prepared.report.kept[:_LOOKED_AT]]
+    ids, is_target = max(samples, key=lambda sample: np.count_nonzero(np.diff(sample[1])))
     console = stdout_console()
-    console.print(Text("\nexample (prompt: no loss)"))
-    console.print(Text(printable(prompt[-_SHOWN_CHARACTERS:]), style="dim"))
-    console.print(Text("example (response and EOS: targets)"))
-    console.print(Text(printable(target[:_SHOWN_CHARACTERS]) + "\n", style="bold"))
+    edges = [0, *(np.flatnonzero(np.diff(is_target)) + 1).tolist(), len(ids)]
+    for start, end in itertools.pairwise(edges[: 2 * _SHOWN_TURNS + 1]):
+        text = printable(tokenizer.decode(ids[start:end].tolist()))
+        if is_target[start]:
+            console.print(Text("example (response and EOS: targets)"))
+            console.print(Text(text[:_SHOWN_CHARACTERS] + "\n", style="bold"))
+        else:
+            console.print(Text("\nexample (prompt: no loss)" if not start else "example (next prompt: no loss)"))
+            console.print(Text(text[-_SHOWN_CHARACTERS:], style="dim"))
+    if len(edges) > 2 * _SHOWN_TURNS + 1:
+        console.print(Text(f"... and {len(edges) // 2 - _SHOWN_TURNS} more turns\n"))
 
 
 class Progress(TrainerCallback):  # type: ignore[misc]

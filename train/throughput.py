@@ -38,7 +38,10 @@ def draw(samples: int, vocabulary: int, scale: float = 1.0) -> Encoded:
     starts = np.concatenate([[0], np.cumsum(targets + prompts)])
     tokens = generator.integers(3, vocabulary, starts[-1], dtype=np.uint32)
     sets = np.zeros(samples, np.int32)
-    return Encoded(tokens, starts, prompts.astype(np.int32), np.arange(samples), sets, ("drawn",), ("alpaca",), "drawn")
+    is_target = np.repeat(np.tile([False, True], samples), np.stack([prompts, targets], axis=1).ravel())
+    faults = np.zeros(samples, np.uint8)
+    names = ("drawn",)
+    return Encoded(tokens, starts, is_target, np.arange(samples), faults, sets, names, names, names, "drawn")
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,8 @@ def ours(setup: Setup, attention: str = "packed_sdpa", **others: Any) -> PackedT
 def _rows(encoded: Encoded) -> list[dict[str, list[int]]]:
     rows = []
     for index in range(len(encoded)):
-        ids, prompt = encoded.sample(index)
-        tokens = ids.astype(int).tolist()
-        rows.append({"input_ids": tokens, "labels": [-100] * prompt + tokens[prompt:]})
+        ids, is_target = encoded.sample(index)
+        rows.append({"input_ids": ids.tolist(), "labels": np.where(is_target, ids.astype(int), -100).tolist()})
     return rows
 
 

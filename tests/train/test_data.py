@@ -39,7 +39,8 @@ def encoded_rows(folder: Path, tokenizer: Any, *pairs: tuple[str, str]) -> Any:
 
 def test_a_sample_is_bos_prompt_response_eos(tmp_path: Path, tokenizer: Any) -> None:
     encoded = encoded_rows(tmp_path / "d", tokenizer, ("1+1?", "It is 2."))
-    ids, prompt_length = encoded.sample(0)
+    ids, is_target = encoded.sample(0)
+    prompt_length = int(is_target.argmax())
     prompt = get_template("alpaca").render("1+1?")
     assert ids[:prompt_length].tolist() == tokenizer(prompt)["input_ids"]
     assert ids.tolist().count(BOS) == 1 and ids[0] == BOS
@@ -56,7 +57,7 @@ def test_data_sets_of_one_folder_name_and_card_are_not_mistaken_for_each_other(t
         (folder / "README.md").write_text("---\nconfigs:\n- config_name: default\n  data_files: train.jsonl\n---\n")
         rows(folder, ("1+1?", answer))
         encoded = encode([TrainingSet(str(folder))], tokenizer, tmp_path / "cache")
-        return tokenizer.decode(encoded.tokens[encoded.prompt_lengths[0] :].tolist())
+        return tokenizer.decode(encoded.tokens[encoded.is_target].tolist())
 
     assert [dataset("a", "2"), dataset("b", "two"), dataset("a", "2.0")] == ["2</s>", "two</s>", "2.0</s>"]
 
@@ -104,7 +105,7 @@ def test_the_cache_is_by_content_and_mapped(tmp_path: Path, tokenizer: Any) -> N
     first = encode([TrainingSet(str(rows(tmp_path / "a", ("q", "r"))))], tokenizer, cache)
     again = encode([TrainingSet(str(rows(tmp_path / "b", ("q", "r"))))], tokenizer, cache)
     assert isinstance(first.tokens, np.memmap)
-    assert first.key == again.key and len(list((cache / "tokenised").iterdir())) == 1
+    assert first.key == again.key and len(list((cache / "samples").iterdir())) == 1
     other_text = encode([TrainingSet(str(rows(tmp_path / "c", ("q", "s"))))], tokenizer, cache)
     other_template = encode([TrainingSet(str(tmp_path / "a"), template="plain")], tokenizer, cache)
     assert len({first.key, other_text.key, other_template.key}) == 3
@@ -113,8 +114,8 @@ def test_the_cache_is_by_content_and_mapped(tmp_path: Path, tokenizer: Any) -> N
 def test_over_long_samples_are_refused_with_counts_or_dropped_never_cut(tmp_path: Path, tokenizer: Any) -> None:
     encoded = encoded_rows(tmp_path / "d", tokenizer, ("q", "short"), ("q", "x" * 500))
     with pytest.raises(UserError, match=r"1 of 2 samples exceed 300 tokens .*--max-length-policy drop"):
-        check_data(encoded, tokenizer, 300, "error")
-    report = check_data(encoded, tokenizer, 300, "drop")
+        check_data(encoded, 300, "error")
+    report = check_data(encoded, 300, "drop")
     assert report.kept.tolist() == [0] and report.over_long == 1
 
 
@@ -122,7 +123,7 @@ def test_samples_without_targets_or_with_spelt_out_specials_are_left_out_and_cou
     tmp_path: Path, tokenizer: Any
 ) -> None:
     pairs = [("q", "fine"), ("q", ""), ("q", "ends</s>early"), ("says <s>", "r")]
-    report = check_data(encoded_rows(tmp_path / "d", tokenizer, *pairs), tokenizer, 1000, "error")
+    report = check_data(encoded_rows(tmp_path / "d", tokenizer, *pairs), 1000, "error")
     assert (report.kept.tolist(), report.empty, report.special) == ([0], 1, 2)
 
 
@@ -159,14 +160,14 @@ def test_missing_columns_and_folders_are_one_line(tmp_path: Path, tokenizer: Any
 def test_a_sample_beyond_the_models_positions_is_too_long(tmp_path: Path, tokenizer: Any) -> None:
     encoded = encoded_rows(tmp_path / "d", tokenizer, ("q", "short"), ("q", "x" * 500))
     with pytest.raises(UserError, match=r"exceed 300 tokens \(all the positions that the model has\)"):
-        check_data(encoded, tokenizer, 4096, "error", positions=300)
-    assert check_data(encoded, tokenizer, 4096, "drop", positions=300).over_long == 1
+        check_data(encoded, 4096, "error", positions=300)
+    assert check_data(encoded, 4096, "drop", positions=300).over_long == 1
 
 
 def test_where_none_can_train_the_reasons_are_counted(tmp_path: Path, tokenizer: Any) -> None:
     encoded = encoded_rows(tmp_path / "d", tokenizer, ("q", ""), ("q", "x</s>y"))
     with pytest.raises(UserError, match="1 with an empty response, 1 that spell a special token"):
-        check_data(encoded, tokenizer, 1000, "error")
+        check_data(encoded, 1000, "error")
 
 
 @pytest.mark.parametrize("saved", [False, True], ids=["file", "save_to_disk"])

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from dart_tasks.prompts import TEMPLATES, get_template
-from train.export import chat_template, export_model
+from train.chat import chat_template
+from train.export import export_model
 
 QUERY = "What is {{ 2 }} + '3'?\n\\boxed{} {% raw %}\n"
 
@@ -49,7 +50,7 @@ def test_tied_weights_are_written_once_and_readable_by_all(
     model = AutoModelForCausalLM.from_config(build_config("qwen2", tie_word_embeddings=True))
     gathered = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     assert "lm_head.weight" in gathered
-    export_model(model, gathered, tokenizer, get_template("alpaca"), tmp_path, "float32")
+    export_model(model, gathered, tokenizer, "", tmp_path, "float32")
     with safe_open(tmp_path / "model.safetensors", "pt") as file:
         assert sorted(file.keys()) == sorted(set(gathered) - {"lm_head.weight"})
     again = AutoModelForCausalLM.from_pretrained(tmp_path)
@@ -64,7 +65,7 @@ def test_the_export_is_a_plain_folder(tiny_llama: Path, tmp_path: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
     model.config.use_cache = False
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
-    export_model(model, model.state_dict(), tokenizer, get_template("alpaca"), tmp_path, "bfloat16")
+    export_model(model, model.state_dict(), tokenizer, "{{ 1 }}", tmp_path, "bfloat16")
 
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["use_cache"] is True and config["dtype"] == "bfloat16"

@@ -26,7 +26,8 @@ def mean_loss(model: Path, sources: list[Path], cache: Path) -> float:
     encoded = encode([TrainingSet(str(path)) for path in sources], AutoTokenizer.from_pretrained(model), cache)
     total = count = 0.0
     for index in range(len(encoded)):
-        ids, prompt_length = encoded.sample(index)
+        ids, is_target = encoded.sample(index)
+        prompt_length = int(is_target.argmax())
         row = torch.tensor(ids.astype(np.int64))[None]
         with torch.no_grad():
             logits = plain(input_ids=row).logits[0, prompt_length - 1 : -1]

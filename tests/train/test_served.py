@@ -73,7 +73,7 @@ def trained_ids(data: Path) -> list[list[int]]:
     tokenizer = AutoTokenizer.from_pretrained(embedded.BASE_MODEL_DIR)
     encoded = encode([TrainingSet(str(data))], tokenizer, data.parent / "cache")
     samples = [encoded.sample(index) for index in range(len(encoded))]
-    return [ids[:prompt_length].tolist() for ids, prompt_length in samples]
+    return [ids[~is_target].tolist() for ids, is_target in samples]
 
 
 @pytest.fixture(scope="module")
