@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from dart_tasks.files import DataError, read_jsonl
 from dart_tasks.harness import fewshot
+from dart_tasks.harness.fewshot import Shot, read_shots
 from dart_tasks.problems.record import Problem
 from dart_tasks.prompts import PromptTemplate
 from synth.config import RunConfig
@@ -20,13 +20,6 @@ from synth.records import Request, derived_seed
 from synth.scheduler import TrialId
 
 __all__ = ["PromptMaker", "prompt_ids", "prompt_maker"]
-
-
-class Shot(NamedTuple):
-    """A problem with the response that shows how to answer."""
-
-    query: str
-    response: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +58,7 @@ def prompt_maker(config: RunConfig, benchmarks: Iterable[str]) -> PromptMaker:
         DataError: the file of exemplars cannot be read. ValueError: no such template, or too few exemplars.
     """
     template = config.template()
-    own = _read_shots(Path(config.exemplars)) if config.exemplars else None
+    own = read_shots(Path(config.exemplars)) if config.exemplars else None
     count = config.num_fewshot or len(own or ())
     if template is not None and template.chat_format and count:
         raise ValueError(f"exemplars do not go into the {template.name} template: use --prompt-template model")
@@ -80,18 +73,6 @@ def _shots_of(benchmark: str, count: int) -> tuple[Shot, ...]:
         return tuple(Shot(exemplar.query, exemplar.response) for exemplar in fewshot.exemplars(benchmark, count))
     except ValueError as error:  # in the words of lm-eval's option
         raise ValueError(str(error).replace("--num_fewshot", "--num-fewshot")) from None
-
-
-def _read_shots(path: Path) -> tuple[Shot, ...]:
-    shots = []
-    for number, row in read_jsonl(path):
-        query, response = row.get("query"), row.get("response")
-        if not isinstance(query, str) or not isinstance(response, str):
-            raise DataError(f"line {number} of {path} has no query and response")
-        shots.append(Shot(query, response))
-    if not shots:
-        raise DataError(f"{path} has no exemplars")
-    return tuple(shots)
 
 
 def prompt_ids(tokenizer: Any, request: Request, template_kwargs: Mapping[str, Any]) -> tuple[list[int], bool]:

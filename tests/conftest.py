@@ -54,10 +54,39 @@ def lm_eval_command() -> Callable[..., subprocess.CompletedProcess[str]]:
     """The ``lm_eval`` command in a process of its own, without lm-eval's 14,000 tasks, which take 10 s to read."""
 
     def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-c", COMMAND, *map(str, arguments), "--include_path", str(REPO / "task_configs")]
+        words = [sys.executable, "-c", COMMAND, *map(str, arguments)]
+        if "--include_path" not in words:
+            words += ["--include_path", str(REPO / "task_configs")]
         return subprocess.run(words, capture_output=True, text=True, timeout=300)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def thinking_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the embedded model that thinks: its word " answer" has become the closing tag, and its chat template
+    opens the thought unless ``enable_thinking`` is false."""
+    import json
+    import shutil
+
+    from dart_tasks import embedded
+
+    folder = shutil.copytree(embedded.MODEL_DIR, tmp_path_factory.mktemp("thinking") / "model")
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    model, renamed = tokenizer["model"], {"<pad>": "<think>", "\u0120answer": "</think>"}
+    model["vocab"] = {renamed.get(token, token): index for token, index in model["vocab"].items()}
+    model["merges"] = [pair for pair in model["merges"] if not set(renamed) & {"".join(pair), *pair}]
+    for added in tokenizer["added_tokens"]:
+        if added["content"] in renamed:
+            added |= {"content": renamed[added["content"]], "special": False}
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"pad_token": "</s>"}), encoding="utf-8")
+    with (folder / "chat_template.jinja").open("a", encoding="utf-8") as template:
+        template.write(
+            "{% if add_generation_prompt and (enable_thinking is not defined or enable_thinking) %}<think>{% endif %}"
+        )
+    return folder
 
 
 @pytest.fixture

@@ -75,7 +75,8 @@ def test_options_of_training_exist() -> None:
 def test_tasks_shown_exist() -> None:
     known = {
         document.get("group", document.get("task"))
-        for path in (REPO / "task_configs").rglob("*.yaml")
+        for folder in ("task_configs", "examples")
+        for path in (REPO / folder).rglob("*.yaml")
         for document in [yaml.load(path.read_text(encoding="utf-8"), yaml.BaseLoader)]
     }
     shown = [words[words.index("--tasks") + 1] for words in cases("lm_eval") if "--tasks" in words]

@@ -7,32 +7,50 @@ Every exemplar was written for this project, in the style of its benchmark; none
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import NamedTuple
 
+from dart_tasks.files import DataError, read_jsonl
 from dart_tasks.problems.benchmarks import BENCHMARKS
 from dart_tasks.problems.record import GENERIC, Exemplar
 from dart_tasks.prompts import PromptTemplate
 
-__all__ = ["exemplars", "messages", "prompt"]
+__all__ = ["Shot", "exemplars", "messages", "prompt", "read_shots"]
 
 _BOXED_INSTRUCTION = r"Please reason step by step, and put your final answer within \boxed{}."
 
 
-class _Shot(Protocol):
-    @property
-    def query(self) -> str: ...
+class Shot(NamedTuple):
+    """A problem with the response that shows how to answer."""
 
-    @property
-    def response(self) -> str: ...
+    query: str
+    response: str
 
 
-def exemplars(benchmark: str, shots: int) -> tuple[Exemplar, ...]:
-    """The first ``shots`` exemplars of a benchmark; problems of none have GSM8K's.
+def read_shots(path: Path) -> tuple[Shot, ...]:
+    """Exemplars of one's own: JSON Lines with ``query`` and ``response``.
+
+    Raises:
+        DataError: no such file, or a row that lacks one of them.
+    """
+    shots = []
+    for number, row in read_jsonl(path):
+        query, response = row.get("query"), row.get("response")
+        if not isinstance(query, str) or not isinstance(response, str):
+            raise DataError(f"line {number} of {path} has no query and response")
+        shots.append(Shot(query, response))
+    if not shots:
+        raise DataError(f"{path} has no exemplars")
+    return tuple(shots)
+
+
+def exemplars(benchmark: str, shots: int, own: Sequence[Shot] = ()) -> Sequence[Exemplar | Shot]:
+    """The first ``shots`` exemplars: one's own, or a benchmark's; problems of none have GSM8K's.
 
     Raises:
         ValueError: there are not that many.
     """
-    available = BENCHMARKS["gsm8k" if benchmark == GENERIC else benchmark].exemplars
+    available = own or BENCHMARKS["gsm8k" if benchmark == GENERIC else benchmark].exemplars
     if not 0 <= shots <= len(available):
         most = len(available)
         raise ValueError(
@@ -41,7 +59,7 @@ def exemplars(benchmark: str, shots: int) -> tuple[Exemplar, ...]:
     return available[:shots]
 
 
-def prompt(template: PromptTemplate, shots: Sequence[_Shot], query: str) -> str:
+def prompt(template: PromptTemplate, shots: Sequence[Exemplar | Shot], query: str) -> str:
     """The exemplars and the query, each in the template, with a blank line between."""
     parts = []
     for exemplar in shots:
@@ -50,7 +68,9 @@ def prompt(template: PromptTemplate, shots: Sequence[_Shot], query: str) -> str:
     return "".join(parts) + template.render(query)
 
 
-def messages(benchmark: str, shots: Sequence[Exemplar], query: str, system: str | None = None) -> list[dict[str, str]]:
+def messages(
+    benchmark: str, shots: Sequence[Exemplar | Shot], query: str, system: str | None = None
+) -> list[dict[str, str]]:
     r"""The exemplars and the query as chat turns; a query that does not say how to answer is told ``\boxed``."""
     record = BENCHMARKS.get(benchmark)
     # A problem of one's own may say so itself; that of a benchmark may speak of a box for other reasons.

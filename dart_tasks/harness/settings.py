@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
+from dart_tasks.files import DataError
+from dart_tasks.harness.fewshot import Shot, read_shots
 from dart_tasks.problems import BENCHMARKS, Problem, load, load_problem_file
 from dart_tasks.problems.record import GENERIC
 from dart_tasks.prompts import PromptTemplate, get_template
@@ -22,7 +25,10 @@ MINI = "mini"  # for data_dir: our own items
 _EMBEDDED_HELDOUT = "embedded"
 REASONING_TOKENS = 32_768
 _ALIASES_OF_K = ("n", "repeats", "samples", "n_samples", "num_samples", "num_return_sequences", "best_of")
-_KEYS = ("benchmark", "problems", "data_dir", "verify", "template", "stop", "k", "temperature", "top_p", "protocol")
+_KEYS = (
+    *("benchmark", "problems", "exemplars", "data_dir", "verify"),
+    *("template", "stop", "k", "temperature", "top_p", "protocol"),
+)
 
 
 class SettingsError(ValueError):
@@ -35,7 +41,8 @@ class TaskSettings:
 
     Attributes:
         benchmark: a name of :data:`dart_tasks.problems.BENCHMARKS`, or ``generic`` for a problem file.
-        problem_file: JSONL of problems to use instead of a benchmark; ``embedded`` names the held-out ones we ship.
+        problem_file: problems of one's own instead of a benchmark; ``embedded`` names the held-out ones we ship.
+        exemplars: of one's own, for few-shot prompts.
         data_dir: folder of benchmark files, or None for the environment variable or the hub; ``mini`` is ours.
         template: the prompt template, or None for the model's own chat template.
         stop: strings at which a response must have ended.
@@ -46,6 +53,7 @@ class TaskSettings:
 
     benchmark: str
     problem_file: str | None = None
+    exemplars: tuple[Shot, ...] = ()
     data_dir: str | None = None
     verify: bool = True
     template: PromptTemplate | None = None
@@ -74,7 +82,7 @@ class TaskSettings:
         if metadata.get("problems") is not None and benchmark != GENERIC:
             raise SettingsError(f"problems of one's own are no {benchmark}: use --tasks dart_math_demo for them")
         try:
-            name = _text(metadata, "template") or "alpaca"
+            name = _file(metadata, "template") or "alpaca"
             template = None if name == CHAT else get_template(name)
         except ValueError as error:
             raise SettingsError(str(error)) from None
@@ -99,7 +107,8 @@ class TaskSettings:
         check_sampling(k > 1 or reasoning, temperature, top_p)
         return cls(
             benchmark=benchmark,
-            problem_file=_text(metadata, "problems"),
+            problem_file=_file(metadata, "problems"),
+            exemplars=_exemplars(metadata),
             data_dir=_text(metadata, "data_dir"),
             verify=bool(metadata.get("verify", True)),
             template=template,
@@ -121,6 +130,8 @@ class TaskSettings:
         if self.problem_file is not None:
             embedded_file = self.problem_file == _EMBEDDED_HELDOUT
             return load_problem_file(embedded.HELDOUT_PROBLEMS if embedded_file else self.problem_file)
+        if self.benchmark == GENERIC:
+            raise DataError('name a file of problems in metadata, as {"problems": "mine.jsonl"}')
         if self.data_dir == MINI:
             return load(self.benchmark, data_dir=embedded.MINI_DIR, verify=False)
         return load(self.benchmark, data_dir=self.data_dir, verify=self.verify)
@@ -150,6 +161,22 @@ def _text(metadata: Mapping[str, Any], key: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise SettingsError(f"{key} must be a text (got {value!r})")
     return value
+
+
+def _file(metadata: Mapping[str, Any], key: str) -> str | None:
+    """A path, which in a YAML may be that of a file beside it; or what is no path but a name."""
+    name, source = _text(metadata, key), metadata.get("config_source")
+    if name is not None and isinstance(source, str) and (beside := Path(source).parent / name).is_file():
+        return str(beside)
+    return name
+
+
+def _exemplars(metadata: Mapping[str, Any]) -> tuple[Shot, ...]:
+    name = _file(metadata, "exemplars")
+    try:
+        return read_shots(Path(name)) if name is not None else ()
+    except DataError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _number(metadata: Mapping[str, Any], key: str, default: float) -> float:

@@ -9,6 +9,12 @@ line can change them without editing a file::
     lm_eval ... --apply_chat_template --metadata '{"protocol": "reasoning"}'      # of a _chat task: long thoughts
     lm_eval ... --metadata '{"data_dir": "benchmarks/"}'             # instead of the hub; or DART_MATH_DATA
     lm_eval --tasks dart_math_demo --metadata '{"problems": "mine.jsonl"}'
+
+A YAML that names the class makes a task of one's own problems (examples/own_problems)::
+
+    class: !function dart_tasks.harness.task.DartMathTask
+    task: my_exam
+    metadata: {problems: my_exam.jsonl}     # beside the YAML
 """
 
 from __future__ import annotations
@@ -49,6 +55,13 @@ __all__ = ["DartMathTask", "TaskError", "documents", "facet_metrics"]
 
 _log = logging.getLogger(__name__)
 _LOWER_IS_BETTER = ("truncated", "likely_truncated", "unfinished_thinking", "thought_tokens", "answer_tokens")
+_GREEDY = {"do_sample": False, "temperature": 0.0, "max_gen_toks": 2048}
+_DEFAULTS: dict[str, Any] = {
+    "output_type": "generate_until",
+    "test_split": "test",
+    "filter_list": [{"name": FILTER, "filter": [{"function": "dart_math_grade"}]}],
+    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+}
 _TOKEN_LIMIT_ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
 
 
@@ -133,7 +146,7 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
     """One benchmark (or problem file) under one prompt and sampling protocol, as ``metadata`` says."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        values = {key: value for key, value in config.items() if key != "class"}
+        values = _DEFAULTS | {key: value for key, value in config.items() if key != "class"}
         task = str(values["task"])
         try:
             self.settings = TaskSettings.from_metadata(values.get("metadata") or {})
@@ -145,7 +158,7 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
             _fail(
                 task, f"repeats: {values['repeats']} would be ignored: name the number of responses in metadata, as k"
             )
-        generation = dict(values.get("generation_kwargs") or {})
+        generation = _GREEDY | (values.get("generation_kwargs") or {})
         generation["until"] = list(self.settings.stop)
         if self.settings.reasoning:
             generation["max_gen_toks"] = REASONING_TOKENS
@@ -170,6 +183,9 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
             problems = self.settings.problems()
         except DataError as error:
             _fail(self.config.task, str(error))
+        queries = {problem.query for problem in problems}
+        if shown := next((shot.query for shot in self.settings.exemplars if shot.query in queries), None):
+            _fail(self.config.task, f"an exemplar is one of the problems: {shown[:60]!r}")
         self.dataset = {"test": documents(problems)}
 
     def fewshot_docs(self) -> None:
@@ -179,7 +195,7 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
     def facets(self) -> tuple[str, ...]:
         """Metadata keys by which accuracy is reported."""
         record = BENCHMARKS.get(self.settings.benchmark)
-        return record.facets if record else ("level",)
+        return record.facets if record else ("level", "domain")
 
     # -- prompts ------------------------------------------------------------------------------------------------------
     def doc_to_text(self, doc: Mapping[str, Any], doc_to_text: object = None) -> str:
@@ -202,7 +218,7 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
     ) -> str:
         """The whole prompt of one item."""
         try:
-            exemplars = fewshot.exemplars(self.settings.benchmark, num_fewshot)
+            exemplars = fewshot.exemplars(self.settings.benchmark, num_fewshot, self.settings.exemplars)
         except ValueError as error:
             _fail(self.config.task, str(error))
         if self.settings.template is not None:

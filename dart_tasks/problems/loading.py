@@ -13,11 +13,13 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from dart_tasks.files import DataError, read_rows
 from dart_tasks.problems import sources
 from dart_tasks.problems.benchmarks import BENCHMARKS
 from dart_tasks.problems.record import Benchmark, FileSource, Parsed, Problem, Row, Split
+from dart_tasks.problems.references import question_of, reference_of
 
 __all__ = ["DATA_DIR_VARIABLE", "load", "load_problem_file"]
 
@@ -84,8 +86,7 @@ def _with_ids(benchmark: Benchmark, parsed: Iterable[Parsed]) -> list[Problem]:
     seen: Counter[str] = Counter()
     problems = []
     for query, reference, tolerance, metadata in parsed:
-        content = json.dumps([query, reference], ensure_ascii=False).encode()
-        key = f"{benchmark.name}/{hashlib.sha256(content).hexdigest()[:12]}"
+        key = f"{benchmark.name}/{_content_key([query, reference])}"
         seen[key] += 1
         unique = key if seen[key] == 1 else f"{key}-{seen[key]}"  # a few problems occur twice
         problems.append(
@@ -94,26 +95,41 @@ def _with_ids(benchmark: Benchmark, parsed: Iterable[Parsed]) -> list[Problem]:
     return sorted(problems, key=lambda problem: problem.id)
 
 
+def _content_key(content: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()[:12]
+
+
 def load_problem_file(path: str | os.PathLike[str]) -> list[Problem]:
-    """Problems of one's own: JSONL with columns ``id``, ``query``, ``answer`` and, optionally, ``level``; file order.
+    """Problems of one's own, in the file's order: JSON Lines, a JSON list, Parquet or CSV.
+
+    Columns are ``query`` (or ``question``, ``problem``), ``answer`` and, optionally, ``id``, ``level``, ``domain``. An
+    answer is the reference itself, or a solution that ends in it after ``####`` or in a box. Without an id, problems
+    are named by their content, so that they keep their names where rows are added.
 
     Raises:
-        DataError: no such file, or a row that lacks a column.
+        DataError: no such file, or a row that lacks a column, a query or an answer.
     """
     file, seen = Path(path), set()
     problems: list[Problem] = []
-    _check_exists(file, "name a file of problems")
-    for number, row in enumerate(read_rows(file), 1):
-        missing = [column for column in ("id", "query", "answer") if row.get(column) is None]
+    _check_exists(file, "name it by its whole path, or put it beside a YAML that lm-eval finds by --include_path")
+    for number, row in enumerate(sources.local_rows(file), 1):
+        where = f"{path}, row {number}"
+        query, answer = question_of(row), reference_of(row.get("answer"))
+        missing = [*(["query"] if query is None else []), *(["answer"] if "answer" not in row else [])]
         if missing:
-            raise DataError(f"{path}: row {number} lacks the column {', '.join(missing)}")
-        if not isinstance(row["query"], str) or isinstance(row["answer"], dict):
-            raise DataError(f"{path}: row {number}: query must be text, answer text, a number, a truth value or a list")
-        if str(row["id"]) in seen:
-            raise DataError(f"{path}: row {number} has the id of an earlier row ({row['id']!r})")
-        seen.add(str(row["id"]))
-        facets = {key: row[key] for key in row if key in ("level", "domain")}
-        problems.append(Problem(str(row["id"]), row["query"], row["answer"], metadata=facets))
+            raise DataError(f"{where}: no {' and no '.join(missing)} as text (its columns: {', '.join(row) or 'none'})")
+        if isinstance(answer, dict):
+            raise DataError(f"{where}: the answer must be text, a number, a truth value or a list")
+        if query is None or not query.strip() or answer is None or answer in ("", []):
+            raise DataError(f"{where}: an empty {'answer' if query and query.strip() else 'query'}")
+        identity = str(row["id"]) if row.get("id") is not None else _content_key([query, answer])
+        if identity in seen:
+            raise DataError(f"{where}: the {'id' if 'id' in row else 'problem'} of an earlier row ({identity!r})")
+        seen.add(identity)
+        facets = {key: row[key] for key in ("level", "domain") if row.get(key) is not None}
+        if unfit := [key for key, value in facets.items() if not isinstance(value, str | int)]:
+            raise DataError(f"{where}: {unfit[0]} must be text or a whole number (got {facets[unfit[0]]!r})")
+        problems.append(Problem(identity, query, answer, metadata=facets))
     if not problems:
         raise DataError(f"{path} holds no problems")
     return problems

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from synth.cli import main
 
-sys.path.insert(0, str(Path(__file__).parent))  # helpers that tests import: served.py
+sys.path.insert(0, str(Path(__file__).parent))  # helpers that tests import: served.py, vllm_server.py
 
 Handler = Callable[[dict[str, Any], web.Request], Awaitable[web.StreamResponse]]
 

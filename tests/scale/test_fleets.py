@@ -7,13 +7,11 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from vllm_server import ENVIRONMENT, VllmServer
 
 from dart_tasks import embedded
 from dart_tasks.grading import GRADER_VERSION, GradingPool
@@ -35,16 +34,6 @@ from synth.scheduler import Status
 pytestmark = pytest.mark.slow
 
 N_QUERIES, QUOTA = 10, 4
-Served = tuple[subprocess.Popen[bytes], str]
-ENVIRONMENT = {
-    **os.environ,
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_NO_USAGE_STATS": "1",
-    "OMP_NUM_THREADS": "1",
-}
 
 
 def configuration(**overrides: Any) -> RunConfig:
@@ -148,12 +137,6 @@ def test_ray_with_a_replica_killed(in_process: Outcome, tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------- servers
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 class FaultyProxy:
     """Passes requests on to a server; every third is answered with a 500, every third late."""
 
@@ -201,54 +184,33 @@ class FaultyProxy:
 
 
 @pytest.fixture(scope="module")
-def servers(in_process: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Served]]:
-    """Two of vLLM's API servers on loopback, with seeds of their own (after the other tests: this takes memory)."""
-    log = tmp_path_factory.mktemp("servers")
-    started = []
-    for number in range(2):
-        port = free_port()
-        command = [
-            sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(embedded.MODEL_DIR),
-            "--host", "127.0.0.1", "--port", str(port), "--enforce-eager", "--max-model-len", "1024",
-            "--max-num-seqs", "8", "--dtype", "float32", "--seed", str(number), "--served-model-name", "tiny",
-        ]  # fmt: skip
-        with (log / f"{number}.log").open("wb") as output:
-            process = subprocess.Popen(
-                command, env=ENVIRONMENT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+def servers(in_process: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[VllmServer]]:
+    """Two of vLLM's API servers, with seeds of their own (after the other tests: this takes memory)."""
+    logs = tmp_path_factory.mktemp("servers")
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(
+                VllmServer(
+                    *(embedded.MODEL_DIR, logs / str(number), "--max-num-seqs", "8", "--seed", str(number)),
+                    *("--served-model-name", "tiny"),
+                )
             )
-        started.append((process, f"http://127.0.0.1:{port}"))
-    try:
-        for number, (process, url) in enumerate(started):
-            wait_for(process, url, log / f"{number}.log")
+            for number in range(2)
+        ]
+        for server in started:
+            server.wait()
         yield started
-    finally:
-        for process, _ in started:
-            with suppress(ProcessLookupError):  # the server's engine is a process of its own and would outlive it
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
-def wait_for(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    import urllib.error
-    import urllib.request
-
-    deadline_s = time.monotonic() + 600
-    while time.monotonic() < deadline_s and process.poll() is None:
-        try:
-            urllib.request.urlopen(f"{url}/health", timeout=5).close()
-            return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
-    raise AssertionError(f"the server did not start: {log.read_text(errors='replace')[-2000:]}")
-
-
-def test_servers_with_one_killed_and_one_failing(in_process: Outcome, servers: list[Served], tmp_path: Path) -> None:
-    (victim, first), (_, second) = servers
-    proxy = FaultyProxy(second)
+def test_servers_with_one_killed_and_one_failing(
+    in_process: Outcome, servers: list[VllmServer], tmp_path: Path
+) -> None:
+    victim, other = servers
+    proxy = FaultyProxy(other.url)
     try:
-        endpoints = (first, f"http://127.0.0.1:{proxy.port}/v1")
+        endpoints = (victim.url, f"http://127.0.0.1:{proxy.port}/v1")
         config = configuration(engine="openai", endpoints=endpoints, engine_args=(), model="tiny")
-        run(tmp_path / "run", config, Halfway(25, victim.kill), [])
+        run(tmp_path / "run", config, Halfway(25, victim.process.kill), [])
     finally:
         proxy.close()
     assert proxy.n_errors > 0

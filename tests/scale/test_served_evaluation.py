@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import CachingLM
 from lm_eval.api.registry import get_model
+from vllm_server import VllmServer
 
 from dart_tasks.harness.models import DartChatCompletions, DartCompletions
 from dart_tasks.harness.served import Beside, beside_of
@@ -384,3 +388,71 @@ def test_without_an_address_the_command_says_so_in_one_line(lm_eval_command: Com
     assert result.stderr.splitlines()[-1].startswith("lm_eval: dart-completions: add base_url=http://HOST:PORT/v1")
     assert "Traceback" not in result.stderr
     assert get_model("dart-completions") is DartCompletions
+
+
+# ------------------------------------------------------------------ a real server
+@pytest.mark.slow
+def test_what_a_vllm_server_said_is_what_is_logged(
+    make_server: Any, thinking_model: Path, lm_eval_command: Command, tmp_path: Path
+) -> None:
+    """k = 4 of a model whose template opens the thought, through a proxy that notes every answer."""
+    answers: list[dict[str, Any]] = []
+
+    async def pass_on(body: dict[str, Any], request: web.Request) -> web.Response:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(server.url + request.path, json=body) as answered,
+        ):
+            answers.append(await answered.json())
+            return web.json_response(answers[-1], status=answered.status)
+
+    def run(name: str, model_args: str, *options: str) -> tuple[list[tuple[Any, ...]], dict[str, Any]]:
+        """(response, thought, finish reason) of each sample as logged, in order, and the scores."""
+        metadata = {"template": "chat", "k": 4, "protocol": "reasoning", "temperature": 1.0}
+        result = lm_eval_command(
+            *("--model", "dart-chat-completions", "--model_args", f"base_url={proxy.url},model=thinker{model_args}"),
+            *("--tasks", "dart_math_demo", "--apply_chat_template", "--metadata", json.dumps(metadata), "--limit", "8"),
+            *("--log_samples", "--output_path", tmp_path / name, *options),
+        )
+        assert result.returncode == 0, result.stderr
+        rows = next((tmp_path / name).glob("*/samples_*.jsonl")).read_text().splitlines()
+        logged = []
+        for row in map(json.loads, rows):
+            graded = json.loads(row["filtered_resps"][0])
+            thoughts = graded.get("thoughts") or [None] * 4
+            logged += zip(row["resps"][0], thoughts, graded["finish_reasons"], strict=True)
+        scores = json.loads(next((tmp_path / name).glob("*/results_*.json")).read_text())["results"]["dart_math_demo"]
+        return logged, scores
+
+    def said() -> list[tuple[Any, ...]]:
+        """The same of each of the server's answers since the last time."""
+        choices = [payload["choices"][0] for payload in answers]
+        answers.clear()
+        return [(c["message"]["content"] or "", c["message"]["reasoning"], c["finish_reason"]) for c in choices]
+
+    options = ("--reasoning-parser", "deepseek_r1", "--served-model-name", "thinker", "--enable-log-requests")
+    with VllmServer(
+        *(thinking_model, tmp_path / "log", *options, "--enable-log-outputs"), VLLM_LOGGING_LEVEL="INFO"
+    ) as server:
+        server.wait()
+        proxy = make_server(pass_on, models=["thinker"], max_model_len=1024)
+        logged, _ = run("sampled", "")
+        assert len(logged) == 32 and sorted(logged, key=str) == sorted(said(), key=str)
+        assert any(thought for _, thought, _ in logged) and any(response for response, _, _ in logged)
+        assert re.findall(r"Received request chatcmpl.* seed=(\w+)", server.log) == ["None"] * 32
+        assert all(len(set(logged[start : start + 4])) > 1 for start in (0, 4))
+
+        first, scores = run("seeded", ",seed=7", "--gen_kwargs", "max_gen_toks=24")
+        n_tokens = [payload["usage"]["completion_tokens"] for payload in answers]
+        assert sorted(first, key=str) == sorted(said(), key=str)
+        assert len(set(re.findall(r"Received request chatcmpl.* seed=(\d+)", server.log))) == 32
+        again, _ = run("again", ",seed=7", "--gen_kwargs", "max_gen_toks=24")
+        assert again == first
+        generated = Counter(re.findall(r"Generated response chatcmpl.*finish_reason: (\w+)", server.log))
+    ends = Counter(reason for _, _, reason in first)
+    assert ends["length"] > 0 and ends["stop"] > 0
+    assert scores["truncated,graded"] == ends["length"] / 32
+    assert scores["unfinished_thinking,graded"] == sum(not text.strip() for text, thought, _ in first if thought) / 32
+    assert scores["thought_tokens,graded"] + scores["answer_tokens,graded"] == pytest.approx(sum(n_tokens) / 32)
+    # vLLM logs no response that is all thought.
+    assert generated == Counter(reason for text, _, reason in [*logged, *first, *again] if text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,18 +53,25 @@ def task_manager() -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def evaluate(task_manager: Callable[..., Any]) -> Callable[..., dict[str, Any]]:
+def evaluate(evaluate_with: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     """Run lm-eval on some of our tasks with a model that answers from the documents."""
+    return partial(evaluate_with, REPO / "task_configs")
+
+
+@pytest.fixture(scope="session")
+def evaluate_with() -> Callable[..., dict[str, Any]]:
+    """The same with the tasks of any one folder."""
 
     def run(
-        tasks: Sequence[str], answer: Answer, metadata: dict[str, Any] | None = None, **options: Any
+        folder: Path, tasks: Sequence[str], answer: Answer, metadata: dict[str, Any] | None = None, **options: Any
     ) -> dict[str, Any]:
         import lm_eval
+        from lm_eval.tasks import TaskManager
 
         results = lm_eval.simple_evaluate(
             make_model(answer),
             tasks=list(tasks),
-            task_manager=task_manager(**(metadata or {})),
+            task_manager=TaskManager(include_path=str(folder), include_defaults=False, metadata=metadata or {}),
             bootstrap_iters=options.pop("bootstrap_iters", 10),
             **options,
         )

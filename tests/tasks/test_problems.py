@@ -272,8 +272,8 @@ def test_problem_files_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_text('{"id": 1, "query": "1+1", "answer": "2", "level": 3}\n')
     assert load_problem_file(path) == [Problem("1", "1+1", "2", "generic", metadata={"level": 3})]
-    path.write_text('{"id": 1, "question": "1+1"}\n')
-    with pytest.raises(DataError, match="row 1 lacks the column query, answer"):
+    path.write_text('{"id": 1, "text": "1+1"}\n')
+    with pytest.raises(DataError, match=r"row 1: no query and no answer as text \(its columns: id, text\)"):
         load_problem_file(path)
 
 
@@ -289,14 +289,35 @@ def test_a_local_copy_of_a_pinned_file_has_to_be_that_file(tmp_path: Path) -> No
     ("row", "message"),
     [
         ([1, 2], "line 2 of .* is not a JSON object"),
-        ({"id": 2, "query": "?"}, "row 2 lacks the column answer"),
-        ({"id": 2, "query": 5, "answer": "1"}, "row 2: query must be text"),
-        ({"id": 2, "query": "?", "answer": {"a": 1}}, "row 2: query must be text, answer text, a number"),
-        ({"id": 1, "query": "?", "answer": "1"}, "row 2 has the id of an earlier row"),
+        ({"id": 2, "query": "?"}, r"row 2: no answer as text \(its columns: id, query\)"),
+        ({"id": 2, "query": 5, "answer": "1"}, "row 2: no query as text"),
+        ({"id": 2, "query": "?", "answer": {"a": 1}}, "row 2: the answer must be text, a number"),
+        ({"id": 1, "query": "?", "answer": "1"}, "row 2: the id of an earlier row"),
+        ({"query": "?", "answer": " "}, "row 2: an empty answer"),
+        ({"query": "?", "answer": None}, "row 2: an empty answer"),
+        ({"query": " ", "answer": "1"}, "row 2: an empty query"),
+        ({"query": "?", "answer": "1", "level": [1]}, r"row 2: level must be text or a whole number \(got \[1\]\)"),
     ],
 )
 def test_a_problem_file_is_checked_row_by_row(row: Any, message: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_text(json.dumps({"id": 1, "query": "?", "answer": "1"}) + "\n" + json.dumps(row) + "\n")
     with pytest.raises(DataError, match=message):
+        load_problem_file(path)
+
+
+def test_a_problem_without_an_id_is_named_by_its_content_and_an_answer_is_found_in_a_solution(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    rows = [
+        {"question": "2+3?", "answer": "2+3 is 5.\n#### 5", "domain": "sums"},
+        {"problem": "1+1?", "answer": [1, 2]},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    first, second = load_problem_file(path)
+    assert (first.query, first.reference, first.metadata) == ("2+3?", "5", {"domain": "sums"})
+    assert second.reference == [1, 2]
+    path.write_text(json.dumps(rows[1]) + "\n")
+    assert load_problem_file(path) == [second]
+    path.write_text(json.dumps(rows[1]) + "\n" + json.dumps(rows[1]) + "\n")
+    with pytest.raises(DataError, match="row 2: the problem of an earlier row"):
         load_problem_file(path)

@@ -49,9 +49,6 @@ def test_each_benchmark_has_its_variants(name: str, variant: str, configs: dict[
     assert config["metadata"]["version"] == VERSION
     assert config["task_alias"].startswith(record.title)
     assert config.get("num_fewshot") == (record.shots if variant == "_fewshot" else None)  # 0 would be fixed to lm-eval
-    assert config["output_type"] == "generate_until"
-    assert config["generation_kwargs"]["max_gen_toks"] == 2048
-    assert config["generation_kwargs"]["do_sample"] is False
     expected = {"": None, "_chat": "chat", "_fewshot": "plain", "mini": None}[variant]
     assert config["metadata"].get("template") == expected
     assert config["metadata"].get("data_dir") == ("mini" if variant == "mini" else None)
