@@ -32,11 +32,12 @@ def test_the_table_of_tasks_is_the_record(name: str, text: str) -> None:
 
 
 def test_every_option_of_dart_report_is_documented(text: str) -> None:
-    options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
+    shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
+    options = [option for parameter in shown for option in parameter.opts if option.startswith("--")]
     assert [option for option in options if option not in text] == []
 
 
 def test_every_setting_is_documented(text: str) -> None:
-    for key in ("template", "k", "temperature", "top_p", "data_dir", "verify", "problems", "protocol"):
+    for key in ("template", "k", "temperature", "top_p", "data_dir", "verify", "problems", "exemplars", "protocol"):
         assert f"`{key}`" in text
     assert DATA_DIR_VARIABLE in text and "DART_MATH_NO_PLUGIN" in text
