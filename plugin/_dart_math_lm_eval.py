@@ -15,6 +15,8 @@ _TASKS, _MODELS = "lm_eval.tasks.manager", "lm_eval.models"
 _OLDEST = "0.4.12"  # the first lm-eval that has it
 _MARK = "_dart_math_yaml"  # a file that only our folder of tasks has
 
+asked_for = ""  # the --model of the lm_eval command: our tasks refuse in one line what it cannot do
+
 
 class _Finder:
     """Waits for lm-eval's task manager and models to be imported, and extends them once they are."""
@@ -128,10 +130,13 @@ def _explain_missing_backends():
 
     @functools.wraps(get_model)
     def get_model_or_say_why_not(name):
+        global asked_for
+        is_command = sys.argv[0].replace("__main__.py", "").rstrip("/").endswith("lm_eval")
+        asked_for = name if is_command else ""
         try:
             return get_model(name)
         except ModuleNotFoundError as error:
-            if not sys.argv[0].replace("__main__.py", "").rstrip("/").endswith("lm_eval"):
+            if not is_command:
                 raise
             missing = (error.name or str(error)).partition(".")[0]
             sys.exit(f"lm_eval: --model {name} needs the package {missing}, which is not installed")

@@ -21,7 +21,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -128,6 +130,11 @@ def _misuse(task: str, settings: TaskSettings) -> str | None:
     if is_mini and settings.data_dir != MINI:
         return f"it has items of its own: leave data_dir out, or use dart_math_{name}"
     return None
+
+
+def _model_asked_for() -> str:
+    """The ``--model`` of the lm_eval command, as our plug-in noted it: lm-eval shows a task no model. Else empty."""
+    return str(getattr(sys.modules.get("_dart_math_lm_eval"), "asked_for", ""))
 
 
 def _chat_advice(task: str) -> str:
@@ -252,9 +259,18 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
             _fail(
                 task, "--system_instruction does not go with a prompt template: use the _chat task, or a template file"
             )
-        if not apply_chat_template and "chat/completions" in str((self.config.metadata or {}).get("base_url")):
+        model, metadata = _model_asked_for(), self.config.metadata or {}
+        is_chat = model.endswith("chat-completions") or "chat/completions" in str(metadata.get("base_url"))
+        if is_chat and not apply_chat_template:
             advice = "add" if self.settings.template is None else f"{_chat_advice(task)}, and add"
             _fail(task, f"a chat endpoint takes messages, not a prompt: {advice} --apply_chat_template")
+        if model.startswith("local-") and "base_url" not in metadata:
+            _fail(
+                task,
+                f"--model {model} needs base_url=http://HOST:PORT/v1/{'chat/' * is_chat}completions in --model_args",
+            )
+        if model.startswith("openai-") and not os.environ.get("OPENAI_API_KEY"):
+            _fail(task, f"--model {model} reads its key from the environment variable OPENAI_API_KEY, which is not set")
         if self.settings.template is None and not apply_chat_template:
             _fail(task, "this task uses the model's own chat template: add --apply_chat_template")
         self._check_generation(generation)

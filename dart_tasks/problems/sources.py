@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,10 @@ def hub_rows(source: HubSource, title: str, otherwise: str) -> list[dict[str, An
                 part = datasets.load_dataset(source.repo, config, split=source.split, revision=revision)
             except (OSError, ValueError) as error:  # what datasets raises for "no network and not in the cache"
                 raise _no_network(title, f"the hub ({source.repo})", error, otherwise) from None
+            if revision is None:
+                _log.warning(
+                    "%s is pinned to no commit: this run reads %s from the cache", source.repo, _cached_commit(part)
+                )
             for name, feature in part.features.items():
                 if isinstance(feature, datasets.Image):  # whether there is a picture matters here, not its pixels
                     part = part.cast_column(name, datasets.Image(decode=False))
@@ -90,6 +95,12 @@ def _newest(repo: str) -> str | None:
         return None
     _log.warning("%s is pinned to no commit: this run reads its newest, %s", repo, revision)
     return revision
+
+
+def _cached_commit(part: Any) -> str:
+    """The commit that a dataset in ``datasets``' cache is of, by the name of its folder there."""
+    folders = [name for file in part.cache_files for name in Path(file["filename"]).parts]
+    return next((name for name in folders if re.fullmatch(r"[0-9a-f]{40}", name)), "an unknown one")
 
 
 @contextlib.contextmanager

@@ -330,17 +330,6 @@ def test_prompts_and_messages_are_not_mixed_up(make_server: Any) -> None:
 
 
 # ------------------------------------------------------------------ the command
-def test_lm_eval_finds_them_by_name_alone() -> None:
-    code = (
-        "import sys; from lm_eval.api.registry import get_model, model_registry\n"
-        "try: get_model('no-such')\nexcept ValueError: pass\n"
-        "assert 'dart_tasks' not in sys.modules\n"
-        "print(get_model('dart-completions').__name__, get_model('dart-chat-completions').__name__, get_model('dummy'))"
-    )
-    result = subprocess.run([__import__("sys").executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert result.stdout.split()[:2] == ["DartCompletions", "DartChatCompletions"], result.stderr
-
-
 def test_the_command_samples_grades_and_logs(make_server: Any, lm_eval_command: Command, tmp_path: Path) -> None:
     n = 0
 

@@ -147,20 +147,26 @@ def test_pip_install_makes_lm_eval_find_the_suite(editable: bool, repo: Path, tm
     assert result.stdout.split()[1] == str(home / "dart_math_suite.yaml"), result.stderr
 
 
-# A child that asks for a model whose package is made unimportable, as the command lm_eval or as another program. The
-# installed copy of the plug-in, which an editable install leaves behind the checkout's, is put aside.
-MISSING = """
+# The installed copy of the plug-in, which an editable install leaves behind the checkout's, is put aside.
+INSTEAD_OF_THE_INSTALLED_ONE = """
 import sys
 sys.modules.pop("_dart_math_lm_eval", None)
 sys.meta_path[:] = [finder for finder in sys.meta_path if type(finder).__module__ != "_dart_math_lm_eval"]
 sys.path.insert(0, sys.argv[1])
 import _dart_math_lm_eval
+"""
+
+# A child that asks for a model whose package is made unimportable, as the command lm_eval or as another program.
+MISSING = (
+    INSTEAD_OF_THE_INSTALLED_ONE
+    + """
 sys.modules["vllm"] = None
 sys.argv[0] = sys.argv[2]
 import lm_eval.tasks.manager
 from lm_eval.api import registry
 registry.get_model("vllm")
 """
+)
 
 
 @pytest.mark.parametrize("program", ["/usr/bin/lm_eval", "/lib/lm_eval/__main__.py"])
@@ -173,3 +179,37 @@ def test_a_missing_backend_is_one_line(repo: Path, program: str) -> None:
 def test_other_programs_still_get_the_error(repo: Path) -> None:
     result = run(MISSING, str(repo / "plugin"), "/usr/bin/mine.py")
     assert "ModuleNotFoundError" in result.stderr
+
+
+def test_the_models_are_named_in_lm_eval_s_registry_and_nothing_of_ours_is_imported(repo: Path) -> None:
+    code = (
+        INSTEAD_OF_THE_INSTALLED_ONE + "from lm_eval.api.registry import get_model, model_registry\n"
+        "try: get_model('no-such')\nexcept ValueError: pass\n"
+        "print('dart-completions' in model_registry, 'dart-chat-completions' in model_registry, 'hf' in model_registry,"
+        " 'dart_tasks' in sys.modules)"
+    )
+    result = run(code, str(repo / "plugin"))
+    assert result.stdout.split() == ["True", "True", "True", "False"], result.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments", "told"),
+    [
+        ("local-chat-completions", "--tasks dart_math_mini_gsm8k", "a chat endpoint takes messages, not a prompt"),
+        ("openai-chat-completions", "--tasks dart_math_mini_gsm8k", "a chat endpoint takes messages, not a prompt"),
+        ("local-chat-completions", "{chat}", "needs base_url=http://HOST:PORT/v1/chat/completions in --model_args"),
+        ("openai-chat-completions", "{chat}", "reads its key from the environment variable OPENAI_API_KEY"),
+    ],
+)
+def test_what_lm_eval_s_own_served_models_cannot_do_is_one_line(
+    model: str, arguments: str, told: str, repo: Path
+) -> None:
+    chat = '--tasks dart_math_demo --metadata {"template":"chat"} --apply_chat_template'
+    code = INSTEAD_OF_THE_INSTALLED_ONE + (
+        "import tempfile, lm_eval.tasks.manager as manager; manager.__file__ = tempfile.mkdtemp() + '/manager.py'\n"
+        "from lm_eval.__main__ import cli_evaluate\nsys.argv = ['lm_eval', *sys.argv[2:]]\ncli_evaluate()"
+    )
+    words = ["--model", model, "--model_args", "model=m", "--limit", "2", *arguments.format(chat=chat).split()]
+    result = run(code, str(repo / "plugin"), *words)
+    assert result.returncode == 1
+    assert told in result.stderr.splitlines()[-1] and "Traceback" not in result.stderr
