@@ -86,8 +86,10 @@ _UNIT_FUNCTIONS = ("min", "sec")  # also minutes and seconds
 _MATRICES = frozenset("matrix pmatrix bmatrix Bmatrix smallmatrix vmatrix array cases".split())
 _ENDS_ARGUMENT = FUNCTIONS | {"(", "[", "langle", "lfloor", "lceil", "lvert", "lVert", "vert", "Vert", "|"} | _MATRICES
 _FUNCTION_NAMES = frozenset("f g F phi psi Phi Psi Gamma zeta".split())  # before a bracket, whatever it holds
-_APPLIED = frozenset("h G H P p q r u v y".split()) | _FUNCTION_NAMES  # before a bracket with a name or a number
-_APPLIED_TO_VARIABLES = frozenset("h G H P p q".split())  # h(x+1), but h(a+b) is a product
+_APPLIED = (  # before a bracket with a name or a number
+    frozenset("h G H P Q S T W p q r u v y mu sigma tau chi".split()) | _FUNCTION_NAMES
+)
+_APPLIED_TO_VARIABLES = frozenset("h G H P p q T sigma tau".split())  # h(x+1), but h(a+b) is a product
 _OF_EVENTS = frozenset(("E", "P", "V", "mathbb E", "mathbb P"))  # P(A + B), E[X^2]
 _VARIABLES = frozenset("x y z t n".split())
 _ARROWS = frozenset(("vec", "overrightarrow", "mathbf", "boldsymbol", "bm"))
@@ -400,6 +402,7 @@ class Grammar(Cursor):
         base = self.postfix()
         if self.accept("^", "**") is None:
             return base
+        order = "()" if self.at_mark("{") and self.peek(1).text == "(" else ""  # of a derivative: f^{(n)}
         exponent = self.deeper(self.exponent)
         if exponent is None:
             return self._angle(base)
@@ -409,7 +412,9 @@ class Grammar(Cursor):
             if is_minus_one(exponent):  # f^{-1}(x)
                 return self.application(f"{base.name}^-1")
             if base.name in _FUNCTION_NAMES:  # f^{(n)}(x), f^2(x)
-                return self.application(f"{base.name}^", exponent)
+                return self.application(f"{base.name}^{order}", exponent)
+        if order and isinstance(base, Symbol) and base.name in _FUNCTION_NAMES:
+            return Call("apply", (Symbol(f"{base.name}^{order}"), exponent))
         node = counted(base, exponent) or Power(base, exponent)
         while self.accept("!"):
             node = Call("factorial", (node,))

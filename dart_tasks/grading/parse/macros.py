@@ -29,6 +29,7 @@ from dart_tasks.grading.parse.tree import (
     UnreadableError,
     derivative,
     is_minus_one,
+    rebuilt,
     renamed,
     walk,
 )
@@ -145,7 +146,19 @@ def _summed(grammar: Grammar, name: str) -> Node:
     body = grammar.term()
     if not isinstance(index, Symbol) or high is None:
         raise UnreadableError("an odd sum")
-    return Call(name, (body, index, low, high))
+    return Call(name, (_indexed(body, index.name), index, low, high))
+
+
+def _indexed(body: Node, index: str) -> Node:
+    """``a_k`` and ``a_{k+1}`` under a sum over k: no constants, but values for each k."""
+    if not isinstance(body, Symbol):
+        return rebuilt(body, lambda part: _indexed(part, index))
+    name, _, subscript = body.name.partition("_")
+    return (
+        Call("apply", (Symbol(f"{name}_{subscript.replace(index, '#')}"), Symbol(index)))
+        if index in subscript
+        else body
+    )
 
 
 def _integral(grammar: Grammar, name: str) -> Node:
