@@ -166,6 +166,7 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
     from synth.manifest import ManifestMismatchError
     from synth.noise import quiet_maker
     from synth.run import load_run_queries, synthesise
+    from synth.usage import usage_lines
 
     try:
         queries = load_run_queries(config, click.echo)
@@ -190,6 +191,8 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
         raise click.ClickException(f"cannot write to {run_dir}: {reason}") from error
     print_state(snapshot(report.plan.scheduler, queries))
     for line in set_aside_lines(report.progress.set_aside, queries):
+        click.echo(line)
+    for line in usage_lines(report.usage):
         click.echo(line)
     if report.exported is None:
         click.echo(f"stopped: {report.progress.n_trials:,} trials of this attempt are recorded in {run_dir}; "

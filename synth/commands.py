@@ -26,6 +26,7 @@ def status(run_dir: Path, as_json: bool) -> None:
     from synth.display import print_state, set_aside_lines, snapshot
     from synth.ledger import LedgerError
     from synth.run import open_run
+    from synth.usage import usage_lines
 
     try:
         opened = open_run(run_dir)
@@ -38,11 +39,13 @@ def status(run_dir: Path, as_json: bool) -> None:
         told: dict[str, Any] = {"done": opened.plan.scheduler.done, "exported": finished, "groups": groups}
         told["set_aside"] = {opened.plan.queries[query].id: reason for query, reason in opened.set_aside}
         told["lengths"] = opened.all_lengths.summary()
+        told["servers"] = {url: used.told() for url, used in opened.usage.items()}
         click.echo(json.dumps(told))
         return
     print_state(state)
     left = opened.plan.scheduler.expected_trials_left()
-    for line in (*opened.all_lengths.lines(), *set_aside_lines(opened.set_aside, opened.plan.queries)):
+    set_aside = set_aside_lines(opened.set_aside, opened.plan.queries)
+    for line in (*opened.all_lengths.lines(), *usage_lines(opened.usage), *set_aside):
         click.echo(line)
     word = "done" if opened.plan.scheduler.done else f"about {left:,.0f} trials left"
     click.echo(f"{word}; {len(opened.attempts)} attempt{'s' if len(opened.attempts) != 1 else ''}, "

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import click
 
@@ -100,6 +103,12 @@ def _exemplars(config: RunConfig) -> str:
     return f"{config.num_fewshot}-shot, exemplars of the query's benchmark" if config.num_fewshot else ""
 
 
+def _address(url: str) -> str:
+    """An endpoint without what may be secret in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
+
+
 def _place(config: RunConfig) -> str:
     if config.engine == "ray":
         cluster = config.ray_address or "a Ray cluster started here"
@@ -108,7 +117,8 @@ def _place(config: RunConfig) -> str:
         limits = [f"{config.n_slots} requests at a time"]
         for limit, unit in ((config.requests_per_minute, "requests"), (config.tokens_per_minute, "tokens")):
             limits += [f"{limit:,} {unit} a minute"] if limit else []
-        return f"servers at {', '.join(config.endpoints)}, {', '.join(limits)} each"
+        limits += [f"price {i:g} in, {o:g} out" for i, o in zip(config.price_in, config.price_out, strict=False)]
+        return f"servers at {', '.join(map(_address, config.endpoints))}, {', '.join(limits)} each"
     return f"vLLM in this process, {config.n_slots} slots"
 
 
@@ -126,6 +136,13 @@ def _parse_resource(text: str) -> tuple[str, float]:
         return name, float(amount if equals else "?")
     except ValueError:
         raise ValueError(f"--replica-resource takes NAME=AMOUNT (got {text!r})") from None
+
+
+def _parse_price(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (price := float(text)) < math.inf:
+            return price
+    raise ValueError(f"--price-in and --price-out take the price of a million tokens, as 0.15 (got {text!r})")
 
 
 def _parse_header(text: str) -> tuple[str, str]:
@@ -331,6 +348,13 @@ class RunConfig:
         None, "Tokens of prompts and responses that each endpoint may be asked for in a minute.", click.IntRange(1),
         engine="openai", identity=False,
     )  # fmt: skip
+    price_in: tuple[float, ...] = setting(
+        (), "Price of a million prompt tokens, as 0.15; once for all endpoints, or once for each.", str,
+        metavar="PRICE", parse=_parse_price, engine="openai", identity=False,
+    )  # fmt: skip
+    price_out: tuple[float, ...] = setting(
+        (), "The same of response tokens.", str, metavar="PRICE", parse=_parse_price, engine="openai", identity=False,
+    )  # fmt: skip
     grade_workers: int | None = setting(None, "Grader processes.", click.IntRange(1), identity=False)
     dataset_format: Literal["parquet", "jsonl", "messages"] = setting(
         "parquet", "Of the data set; messages: conversations instead of query and response, as Parquet.",
@@ -345,6 +369,15 @@ class RunConfig:
         """The settings that two attempts at one run must agree on, as JSON values."""
         values = json.loads(json.dumps(dataclasses.asdict(self)))
         return {name: values[name] for name, said in settings().items() if said.identity}
+
+    def priced_endpoints(self) -> list[tuple[str, float | None, float | None]]:
+        """Each endpoint's address with its prices."""
+        if self.engine != "openai":
+            return []
+        count = len(self.endpoints)
+        given = self.price_in, self.price_out
+        prices = [price * count if len(price) == 1 else price or (None,) * count for price in given]
+        return list(zip(map(_address, self.endpoints), *prices, strict=True))
 
     def template(self) -> PromptTemplate | None:
         """The prompt template; None for the model's own.
@@ -440,6 +473,14 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     if not strategy.needs_difficulty or (known_fail_rates and "probe" not in overrides):
         config = replace(config, probe=0)
     config = replace(config, chat_template_kwargs=_canonical(config))
+    for name, prices in (("price_in", config.price_in), ("price_out", config.price_out)):
+        if len(prices) not in (0, 1, len(config.endpoints)):
+            raise ValueError(
+                f"{flag_of(name)}: give it once, or once for each of the {len(config.endpoints)} endpoints "
+                f"(got {len(prices)})"
+            )
+    if bool(config.price_in) != bool(config.price_out):
+        raise ValueError("--price-in and --price-out go together")
     if config.system_message and config.prompt_template != MODEL_TEMPLATE:
         raise ValueError("--system-message goes with --prompt-template model (a template of text can hold it itself)")
     if "thinking_in" in overrides and not (config.keep_thinking and config.dataset_format == "messages"):

@@ -197,6 +197,7 @@ class Driver:
             seed=seed,
             reasoning=completion.reasoning,
             n_thought_tokens=completion.n_thought_tokens,
+            n_prompt_tokens=completion.n_prompt_tokens,
             keep_thinking=self._keep_thinking,
         )
         self._grading.discard(completion.id)

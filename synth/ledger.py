@@ -73,16 +73,22 @@ CREATE TABLE trials(
 """
 _TRIAL_COLUMNS = (
     "query, trial, correct, explicit, graded, text_key, n_tokens, finish_reason, attempt, replica, seed, text_id, "
-    "n_thought_tokens"
+    "n_thought_tokens, n_prompt_tokens"
 )
 _TEXT_COLUMNS = "response, answer, source, reason, flags, reasoning"
 _ADDED = {
-    "trials": ("checksum INTEGER", "n_thought_tokens INTEGER"),
+    "trials": ("checksum INTEGER", "n_thought_tokens INTEGER", "n_prompt_tokens INTEGER"),
     "texts": ("checksum INTEGER", "reasoning TEXT"),
 }
 """Columns that ledgers of version 0.1.0 lack; they get them when they are next written to."""
-_ADDED_TABLE = "CREATE TABLE IF NOT EXISTS set_aside(query INTEGER PRIMARY KEY, reason TEXT NOT NULL)"
-"""Which queries the last attempt could not sample. As the others it tries again, an attempt begins by emptying it."""
+_ADDED_TABLES = """
+CREATE TABLE IF NOT EXISTS set_aside(query INTEGER PRIMARY KEY, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS endpoints(
+    attempt INTEGER NOT NULL, replica INTEGER NOT NULL, url TEXT NOT NULL, price_in REAL, price_out REAL,
+    PRIMARY KEY(attempt, replica)) WITHOUT ROWID;
+"""
+"""Which queries the last attempt could not sample: as the others it tries again, an attempt begins by emptying it. And
+the servers of each attempt, with their prices."""
 _TEXT_ID = _TRIAL_COLUMNS.split(", ").index("text_id")
 _QUERY_COLUMNS = "query_id, text, reference, benchmark, dataset, fail_rate, level, domain"
 
@@ -131,6 +137,7 @@ class PoolRow(NamedTuple):
     replica: int
     seed: int | None
     n_thought_tokens: int | None
+    n_prompt_tokens: int | None
     response: str
     answer: str
     source: str
@@ -144,6 +151,7 @@ class PoolRow(NamedTuple):
             TrialId(self.query, self.trial), self.response, self.n_tokens, self.finish_reason, self.answer,
             bool(self.correct), bool(self.explicit), bool(self.graded), self.source, self.reason,
             tuple(self.flags.split()), self.attempt, self.replica, self.seed, self.reasoning, self.n_thought_tokens,
+            self.n_prompt_tokens,
         )  # fmt: skip
 
 
@@ -300,6 +308,11 @@ class Ledger:
         """Record what the engine says of itself, once it has started (before the first trial)."""
         self._execute(("UPDATE attempts SET engine = ? WHERE attempt = ?", [(_storable(engine), attempt)]))
 
+    def add_endpoints(self, attempt: int, endpoints: Iterable[tuple[str, float | None, float | None]]) -> None:
+        """Record an attempt's servers: (address, price of a million prompt tokens, of a million response tokens)."""
+        rows = [(attempt, number, *endpoint) for number, endpoint in enumerate(endpoints)]
+        self._execute(("INSERT INTO endpoints VALUES (?,?,?,?,?)", rows))
+
     def set_aside(self, refused: Iterable[tuple[int, str]]) -> None:
         """Record (query, reason) of what this attempt could not sample (after its last trial)."""
         self._execute(("INSERT INTO set_aside VALUES (?,?)", [(query, _storable(reason)) for query, reason in refused]))
@@ -401,7 +414,7 @@ class Ledger:
                 *text, stored = next(self._rows(statement, row[_TEXT_ID]), (None,))
                 if not text or not _is_as_recorded(row[_TEXT_ID], text, stored, row[5]):
                     raise LedgerError(damaged(self._dir, f"the text of trial {row[1]} of query {row[0]} has changed"))
-                yield PoolRow._make((*row[:_TEXT_ID], row[12], *text))
+                yield PoolRow._make((*row[:_TEXT_ID], *row[_TEXT_ID + 1 :], *text))
 
     def attempts(self) -> list[tuple[int, str, str, int]]:
         """(attempt, start time in UTC, engine, seed) of every process that worked on the run."""
@@ -411,6 +424,18 @@ class Ledger:
         """(query, reason) of what the last attempt could not sample; none known of ledgers of version 0.1.0."""
         has_table = _columns(self._db, "set_aside")
         return list(self._rows("SELECT query, reason FROM set_aside ORDER BY query")) if has_table else []
+
+    def tokens_by_endpoint(self) -> list[tuple[str, float | None, float | None, int, int, int, int]]:
+        """(address, prices, trials, trials with counted prompts, prompt tokens, response tokens) of each server."""
+        if not _columns(self._db, "endpoints"):
+            return []
+        return list(
+            self._rows(
+                "SELECT url, price_in, price_out, count(*), count(n_prompt_tokens), coalesce(sum(n_prompt_tokens), 0), "
+                "sum(n_tokens) FROM trials JOIN endpoints USING (attempt, replica) "
+                "GROUP BY url, price_in, price_out ORDER BY min(attempt * 10000 + replica)"
+            )
+        )
 
     def salvage(self, query: int, max_trials: int) -> Iterator[PoolRow | None]:
         """The trials of a query that can still be read: None for each that is not as it was recorded."""
@@ -431,7 +456,7 @@ class Ledger:
                 row, stored = found[:-1], found[-1]
                 sound = _is_row_sound(row, stored, max_trials) and text is not None
                 sound = sound and _is_as_recorded(row[_TEXT_ID], text[:-1], text[-1], row[5])
-                yield PoolRow._make((*row[:_TEXT_ID], row[12], *text[:-1])) if sound else None
+                yield PoolRow._make((*row[:_TEXT_ID], *row[_TEXT_ID + 1 :], *text[:-1])) if sound else None
 
     def add_attempts(self, attempts: Iterable[tuple[int, str, str, int]]) -> None:
         """Take over the attempts of another ledger."""
@@ -484,7 +509,7 @@ class Ledger:
             for column in columns:
                 if column.split()[0] not in _columns(database, table):
                     database.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
-        database.execute(_ADDED_TABLE)
+        database.executescript(_ADDED_TABLES)
         return database
 
     def _execute(self, *statements: tuple[str, Iterable[tuple[object, ...]]]) -> None:
@@ -540,6 +565,7 @@ class Ledger:
             (
                 t.id.query, t.id.trial, int(t.correct), int(t.explicit), int(t.graded), t.text_key,
                 t.n_tokens, t.finish_reason, t.attempt, t.replica, t.seed, i, t.n_thought_tokens,
+                t.n_prompt_tokens,
             )
             for i, t in enumerate(batch, first_text_id)
         ]  # fmt: skip

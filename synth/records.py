@@ -46,7 +46,7 @@ class Completion:
     """What an engine gives back. ``finish_reason`` is "stop" or "length"; ``replica`` tells engines of a run apart.
 
     ``reasoning`` is the thought where a server gives it apart from the response; ``n_tokens`` counts both, and
-    ``n_thought_tokens`` the thought's, where the engine counts them.
+    ``n_thought_tokens`` the thought's and ``n_prompt_tokens`` the prompt's, where the engine counts them.
     """
 
     id: TrialId
@@ -85,6 +85,7 @@ class Trial:
     """What the model thought before it answered; never graded."""
     n_thought_tokens: int | None = None
     """Its part of ``n_tokens``, by its share of the characters where the engine did not count."""
+    n_prompt_tokens: int | None = None
     keep_thinking: bool = False
 
     @property

@@ -22,6 +22,7 @@ from synth.display import group_name, snapshot
 from synth.ledger import Ledger, PoolRow
 from synth.lengths import Lengths
 from synth.run import OpenedRun, open_run
+from synth.usage import usage_lines
 
 __all__ = ["render_report"]
 
@@ -74,6 +75,7 @@ def render_report(run_dir: Path) -> str:
         "<h2>The run</h2>",
         _table((), list(_settings(run).items()), "words"),
         _table(("attempt", "began", "engine", "seed", "trials"), _attempts(run), "words"),
+        *(f"<p>{_escape(line)}.</p>" for line in usage_lines(run.usage)),
         "<h2>By difficulty</h2>",
         _difficulty_table(run),
         "<h2>Responses per query against difficulty</h2>",

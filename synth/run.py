@@ -26,6 +26,7 @@ from synth.manifest import Manifest, config_of_manifest
 from synth.prompting import prompt_maker
 from synth.scheduler import ProbeOutcome, QuerySpec, Scheduler, Target
 from synth.strategy import QueryStats, Strategy, get_strategy
+from synth.usage import Usage, usage_of
 
 __all__ = [
     "KnownDifficulty",
@@ -59,6 +60,7 @@ class RunReport:
     progress: Progress
     resumed_trials: int
     exported: ExportCounts | None
+    usage: dict[str, Usage]
 
 
 def load_run_queries(config: RunConfig, say: Callable[[str], None] = lambda line: None) -> list[Problem]:
@@ -153,6 +155,7 @@ def synthesise(
             attempt, seed = ledger.begin_attempt(f"{config.engine} {config.model}", config.seed)
             engine = stack.enter_context(closing(make_engine(config, seed)))
             ledger.describe_attempt(attempt, engine.description)
+            ledger.add_endpoints(attempt, config.priced_endpoints())
             driver = Driver(
                 queries, plan.scheduler, engine, grader, ledger, prompts,
                 attempt=attempt, lenient=config.lenient_extraction, keep_thinking=config.keep_thinking,
@@ -171,7 +174,7 @@ def synthesise(
                     config, grader_version, n_rows, configs_block(run_dir / "dataset", layout.file_name)
                 ),
             )  # fmt: skip
-        return RunReport(plan, progress, resumed, exported)
+        return RunReport(plan, progress, resumed, exported, usage_of(ledger))
 
 
 def _settle_identity(manifest: Manifest, run_dir: Path, ledger: Ledger, queries: list[Problem]) -> None:
@@ -204,6 +207,7 @@ class OpenedRun:
     set_aside: list[SetAside]
     """Queries that the last attempt could not sample; they are open."""
     grader_version: str
+    usage: dict[str, Usage]
 
     @property
     def all_lengths(self) -> Lengths:
@@ -238,7 +242,15 @@ def open_run(run_dir: Path) -> OpenedRun:
         n_trials = restore(plan, ledger, config.lenient_extraction, look)
         set_aside = [SetAside(query, why) for query, why in ledger.queries_set_aside() if plan.scheduler.is_open(query)]
         return OpenedRun(
-            config, plan, n_trials, ledger.attempts(), of_attempts, lengths, set_aside, manifest.grader_version
+            config,
+            plan,
+            n_trials,
+            ledger.attempts(),
+            of_attempts,
+            lengths,
+            set_aside,
+            manifest.grader_version,
+            usage_of(ledger),
         )
 
 

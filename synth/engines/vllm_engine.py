@@ -145,7 +145,8 @@ class VllmEngine:
             best = output.outputs[0]
             reason = "length" if best.finish_reason == "length" else "stop"
             text = "<think>" + best.text if self._thought_opened else best.text
-            completions.append(Completion(identity, text, len(best.token_ids), reason))
+            n_prompt_tokens = len(output.prompt_token_ids)
+            completions.append(Completion(identity, text, len(best.token_ids), reason, n_prompt_tokens=n_prompt_tokens))
         return completions
 
     def abort(self, trials: Iterable[TrialId]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import threading
@@ -184,3 +185,44 @@ def test_a_server_that_hangs_is_named_and_a_signal_ends_the_run(
     assert done.code == 130 and time.monotonic() - started_s < 13.0 + 10.0
     assert f"{server.url}/v1: nothing has come back for 10 s" in done.out
     assert sum("nothing has come back" in line for line in done.out.splitlines()) <= 3
+
+
+# ---------------------------------------------------------------------- tokens and cost
+def test_tokens_and_cost_of_each_server_over_all_attempts(make_server: Any, dart_synth: Any, tmp_path: Path) -> None:
+    """Each request has 7 prompt tokens and 9 of the response. The first attempt is stopped, and had another price."""
+    first, second = make_server(right), make_server(right)
+    given = [*options(first.url, tmp_path), "--endpoint", second.url]
+    stop_after(3.0)
+    limited = ("--requests-per-minute", 2, "--price-in", 2, "--price-out", 4)
+    assert dart_synth(*given, *limited).code == 130
+    done = dart_synth(*given, "--price-in", 1, "--price-in", 10, "--price-out", 2, "--price-out", 20)
+    assert done.code == 0, done.err
+    shown = json.loads(dart_synth("status", tmp_path / "run", "--json").out)["servers"]
+    assert len(shown) == 2 and sum(used["n_trials"] for used in shown.values()) == 16
+    for url, price in ((first.url, 1.0), (second.url, 10.0)):
+        used = shown[url]
+        late = used["n_trials"] - 2
+        assert used["n_prompt_tokens"] == 7 * used["n_trials"] and used["n_tokens"] == 9 * used["n_trials"]
+        assert used["cost"] == pytest.approx(1e-6 * (2 * (7 * 2 + 9 * 4) + late * price * (7 + 9 * 2)))
+        line = f"{url}: {used['n_trials']} trials, {used['n_prompt_tokens']} prompt tokens"
+        assert line in done.out and line in dart_synth("status", tmp_path / "run").out
+    total = sum(used["cost"] for used in shown.values())
+    assert f"all servers: 16 trials, 112 prompt tokens, 144 response tokens, cost {total:.6f}" in done.out
+    assert dart_synth("report", tmp_path / "run").code == 0
+    assert f"{shown[second.url]['cost']:.6f}" in (tmp_path / "run/report.html").read_text()
+    for wrong, message in ((("--price-in", 1), "go together"), (("--price-in", "x"), "as 0.15"),
+                           (("--price-in", 1, "--price-in", 1, "--price-in", 1), "2 endpoints")):  # fmt: skip
+        refused = dart_synth(*given, *wrong)
+        assert refused.code == 2 and message in refused.err
+
+
+def test_a_server_that_does_not_count_prompts_has_a_cost_of_at_least(
+    make_server: Any, dart_synth: Any, tmp_path: Path
+) -> None:
+    async def uncounted(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        text = answer(body, "So.").body
+        assert isinstance(text, bytes)
+        return web.json_response({**json.loads(text), "usage": {"completion_tokens": 9}})
+
+    done = dart_synth(*options(make_server(uncounted).url, tmp_path), "--price-in", 1, "--price-out", 2)
+    assert "0 prompt tokens, 144 response tokens, cost at least 0.000288 (prompts of 16 trials not counted)" in done.out
