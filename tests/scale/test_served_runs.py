@@ -363,7 +363,7 @@ def test_a_run_of_an_older_grader_goes_on_after_it_is_graded_anew(
     assert "stored" in dart_synth("regrade", run_dir, "--grade-workers", 1, "--apply").out
     n_asked = sum(count.values())
     assert dart_synth(*given).code == 0
-    assert sum(count.values()) == n_asked + 1
+    assert 1 <= sum(count.values()) - n_asked <= 2  # a second one where grading the first takes a while
     assert {row["query_id"]: row["n_kept"] for row in rows(run_dir, "queries")} == {
         f"problems/{i}": 2 for i in range(4)
     }
