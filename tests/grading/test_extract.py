@@ -148,7 +148,20 @@ def test_truncated_response_is_wrong_unless_it_states_its_answer() -> None:
 
 @pytest.mark.parametrize(
     "opening",
-    ["<think>", "<thinking>", "<Thought>", "<reasoning>", '<think type="long">', "[THINK]", "◁think▷", "<seed:think>"],
+    [
+        "<think>",
+        "<thinking>",
+        "<Thought>",
+        "<reasoning>",
+        '<think type="long">',
+        "[THINK]",
+        "◁think▷",
+        "<seed:think>",
+        "< think>",
+        "<longcat_think>",
+        "<think_fast>",
+        "<|thinking|>",
+    ],
 )
 def test_a_thought_that_never_closes_is_no_answer(opening: str) -> None:
     verdict = grade(f"{opening}So \\boxed{{7}}? check n=", "7")

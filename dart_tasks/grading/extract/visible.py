@@ -14,14 +14,17 @@ from dart_tasks.grading.verdict import Reasoning
 __all__ = ["Visible", "opens_thought", "visible"]
 
 # Formats: DeepSeek-R1, Qwen3, GLM, MiniMax; Kimi; Magistral; OpenThinker; Command A; Apertus; gpt-oss; s1.
-_NAME = r"(?:[a-z]{1,12}:)?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad|analysis|inner_monologue)"
+_NAME = (
+    r"(?:[a-z]{1,12}[:_])?(?:think|thinking|thoughts?|reasoning|reflection|scratchpad|analysis|inner_monologue|cot)"
+    r"(?:_[a-z]{1,12})?"
+)
 _CLOSES = (
-    rf"</\s*{_NAME}\s*>|◁/think▷|\[/THINK\]|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|inner_suffix\|>|<unused95>"
-    r"|<｜end▁of▁thinking｜>|<\|/think\|>|<\|channel\|>\s*final[^<>]{0,40}<\|message\|>|<\|im_start\|>answer\b"
+    rf"<\s?/\s*{_NAME}\s*>|◁/think▷|\[/THINK\]|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|inner_suffix\|>|<unused95>"
+    r"|<｜end▁of▁thinking｜>|<\|/think(?:ing)?\|>|<\|channel\|>\s*final[^<>]{0,40}<\|message\|>|<\|im_start\|>answer\b"
 )
 _OPENS = (
-    rf"<{_NAME}(?:\s[^<>]{{0,100}})?>|◁think▷|\[THINK\]|<\|begin_of_thought\|>|<\|START_THINKING\|>|<\|inner_prefix\|>"
-    r"|<unused94>|<｜begin▁of▁thinking｜>|<\|think\|>|<\|channel\|>\s*(?:analysis|commentary)[^<>]{0,80}<\|message\|>"
+    rf"<\s?{_NAME}(?:\s[^<>]{{0,100}})?>|◁think▷|\[THINK\]|<\|begin_of_thought\|>|<\|START_THINKING\|>|<\|inner_prefix\|>"
+    r"|<unused94>|<｜begin▁of▁thinking｜>|<\|think(?:ing)?\|>|<\|channel\|>\s*(?:analysis|commentary)[^<>]{0,80}<\|message\|>"
     r"|<\|im_start\|>think\b"
 )
 _HARMONY = re.compile(r"analysis(?=[A-Z])")  # gpt-oss, decoded without its special tokens
