@@ -95,7 +95,10 @@ def repair(run_dir: Path) -> None:
         saved = save_what_is_sound(run_dir)
     except (LedgerError, OSError) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"{saved.n_kept:,} trials are sound and kept, {saved.n_lost:,} had changed and are sampled again; "
+    if not saved.was_damaged:
+        click.echo(f"nothing is damaged: {saved.n_kept:,} trials, each as it was recorded; nothing was changed")
+        return
+    click.echo(f"{saved.n_kept:,} trials are sound and kept, at least {saved.n_lost:,} are lost and sampled again; "
                f"queries are from {saved.queries_from}")  # fmt: skip
     click.echo(f"the damaged ledger is {run_dir / 'ledger.sqlite.damaged'}; the run's own command goes on from here")
 

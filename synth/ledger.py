@@ -439,24 +439,46 @@ class Ledger:
 
     def salvage(self, query: int, max_trials: int) -> Iterator[PoolRow | None]:
         """The trials of a query that can still be read: None for each that is not as it was recorded."""
-        read, where = self._db.execute, "FROM trials WHERE query = ?"
+        read, where, is_listed = self._db.execute, "FROM trials WHERE query = ?", True
         try:
             numbers: Iterable[int] = [row[0] for row in read(f"SELECT trial {where} ORDER BY trial", (query,))]
         except sqlite3.Error:
-            numbers = range(max_trials)  # one by one, then
+            numbers, is_listed = range(max_trials), False  # one by one, then
         for number in numbers:
             try:
                 found = read(f"SELECT {self._trial_columns} {where} AND trial = ?", (query, number)).fetchone()
                 text_of = f"SELECT {self._text_columns} FROM texts WHERE id = ?"
                 text = found and read(text_of, (found[_TEXT_ID],)).fetchone()
             except sqlite3.Error:
-                yield None
+                if is_listed:
+                    yield None
                 continue
             if found is not None:
                 row, stored = found[:-1], found[-1]
                 sound = _is_row_sound(row, stored, max_trials) and text is not None
                 sound = sound and _is_as_recorded(row[_TEXT_ID], text[:-1], text[-1], row[5])
                 yield PoolRow._make((*row[:_TEXT_ID], *row[_TEXT_ID + 1 :], *text[:-1])) if sound else None
+
+    def is_whole(self) -> bool:
+        """Whether SQLite finds nothing wrong with the file."""
+        return list(self._rows("PRAGMA quick_check")) == [("ok",)]
+
+    def n_recorded(self) -> int:
+        """At least so many trials were recorded: texts are numbered from 0 without a gap, and the last one counts."""
+        last = -1
+        for numbers, is_ranked in (
+            (f"SELECT text_id, {self._trial_columns} FROM trials", False),
+            (f"SELECT id, id, {self._text_columns} FROM texts ORDER BY id DESC", True),
+        ):
+            try:
+                for number, *row, stored in self._db.execute(numbers):
+                    if number > last and stored == checksum(*row):
+                        last = number
+                    if is_ranked and number <= last:
+                        break
+            except (sqlite3.Error, TypeError):
+                continue  # of these nothing more is known
+        return last + 1
 
     def add_attempts(self, attempts: Iterable[tuple[int, str, str, int]]) -> None:
         """Take over the attempts of another ledger."""
@@ -469,6 +491,9 @@ class Ledger:
     # ------------------------------------------------------------------ inside
     def _look(self) -> None:
         """Find out which columns there are: ledgers of version 0.1.0 lack some, which is as if they were empty."""
+        needed = (("trials", "text_id"), ("texts", "response"), ("queries", "query_id"))
+        if any(column not in _columns(self._db, table) for table, column in needed):
+            raise LedgerError(damaged(self._dir, "tables are missing"))
         self._trial_columns, self._text_columns = (
             ", ".join(column if column in present else "NULL" for column in (*columns.split(", "), "checksum"))
             for present, columns in (

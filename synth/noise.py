@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ def quiet_maker(
             try:
                 return make(config, seed)
             except EngineError as error:
+                traceback.print_exc()
                 raise EngineError(f"{error} (more in {log})") from error
 
     return make_quietly
