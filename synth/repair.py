@@ -81,9 +81,9 @@ def repair(run_dir: Path) -> Repair:
                     if row is not None:
                         new.append(dataclasses.replace(row.trial_record(), keep_thinking=config.keep_thinking))
                         n_kept, last_attempt = n_kept + 1, max(last_attempt, row.attempt)
+            new.flush()
             # Their numbers make the seeds: one that was used must not be used again.
             new.add_attempts((i, "", "recorded before the ledger was repaired", 0) for i in range(last_attempt + 1))
-            new.flush()
             # Of rows of version 0.1.0 only those that have changed can be counted.
             n_recorded = max(n_kept, n_exported, damaged.n_recorded() or n_kept + n_changed)
         (run_dir / _DAMAGED).unlink(missing_ok=True)

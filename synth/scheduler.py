@@ -174,7 +174,7 @@ class _Query:
     def allowance(self) -> int:
         """Trials that may start now without any possibility of surplus."""
         if self.status is Status.PROBING:
-            return len(self.gaps) + self.probe - self.issued
+            return sum(gap < self.probe for gap in self.gaps) + max(0, self.probe - self.issued)
         need = self.need()
         if need <= 0:  # what is accepted depends on these alone
             return len(self.gaps)

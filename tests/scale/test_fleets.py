@@ -24,6 +24,7 @@ from vllm_server import ENVIRONMENT, VllmServer
 from dart_tasks import embedded
 from dart_tasks.grading import GRADER_VERSION, GradingPool
 from synth.config import RunConfig, resolve
+from synth.display import snapshot
 from synth.driver import Progress
 from synth.engines import Engine
 from synth.engines.factory import make_engine
@@ -91,6 +92,8 @@ def run(run_dir: Path, config: RunConfig, observer: Halfway, engines: list[Any])
         )  # fmt: skip
     assert observer.happened
     assert report.exported is not None
+    shown = snapshot(report.plan.scheduler, report.plan.queries).total  # what the last table says
+    assert (shown.n_kept, shown.n_trials) == (report.exported.n_responses, report.exported.n_trials)
     return report
 
 
@@ -217,3 +220,27 @@ def test_servers_with_one_killed_and_one_failing(
     outcome = read(tmp_path / "run")
     assert {row.replica for row in outcome.pool} == {0, 1}
     check_complete(outcome, in_process)
+
+
+def test_a_server_killed_and_started_again_in_the_middle(in_process: Outcome, tmp_path: Path) -> None:
+    """Nothing answers for as long as a model takes to load; the run says so, waits and loses nothing."""
+    options, troubles = ("--max-num-seqs", "8", "--served-model-name", "tiny"), set[str]()
+    with ExitStack() as stack:
+        first = stack.enter_context(VllmServer(embedded.MODEL_DIR, tmp_path / "first.log", *options))
+        first.wait()
+
+        def kill_and_start() -> None:
+            first.kill()
+            again = VllmServer(embedded.MODEL_DIR, tmp_path / "again.log", *options, "--seed", "1", port=first.port)
+            stack.enter_context(again)
+
+        class Watch(Halfway):
+            def update(self, progress: Progress, *others: object) -> None:
+                troubles.add(progress.trouble)
+                super().update(progress, *others)
+
+        config = configuration(engine="openai", endpoints=(first.url,), engine_args=(), model="tiny")
+        report = run(tmp_path / "run", config, Watch(25, kill_and_start), [])
+    assert any("Connect call failed" in trouble and "trying again" in trouble for trouble in troubles), troubles
+    assert not report.progress.set_aside
+    check_complete(read(tmp_path / "run"), in_process)

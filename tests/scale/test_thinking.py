@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from test_fleets import ENVIRONMENT, free_port, wait_for
+from served import ENVIRONMENT, serve
 
 pytestmark = pytest.mark.slow
 
@@ -72,23 +69,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """vLLM's API server, which takes thoughts out of the content."""
-    log, port = tmp_path_factory.mktemp("server") / "log", free_port()
-    command = [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--host", "127.0.0.1",
-        "--port", str(port), "--enforce-eager", "--max-model-len", "256", "--max-num-seqs", "8", "--dtype", "float32",
-        "--reasoning-parser", "deepseek_r1",
-    ]  # fmt: skip
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, env=ENVIRONMENT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        wait_for(process, f"http://127.0.0.1:{port}", log)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    log = tmp_path_factory.mktemp("server") / "log"
+    with serve(model, log, "--max-model-len", "256", "--reasoning-parser", "deepseek_r1") as served:
+        yield f"{served.url}/v1"
 
 
 @pytest.mark.parametrize("engine", ["vllm", "ray", "openai"])

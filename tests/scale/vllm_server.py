@@ -27,15 +27,16 @@ ENVIRONMENT = {
 class VllmServer:
     """A server on loopback, with its log; it ends with the context."""
 
-    def __init__(self, model: Path, log: Path, *options: str, **environment: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = int(free.getsockname()[1])
+    def __init__(self, model: Path, log: Path, *options: str, port: int | None = None, **environment: str) -> None:
+        if port is None:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = int(free.getsockname()[1])
         command = [
             *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model), "--host", "127.0.0.1"),
             *("--port", str(port), "--enforce-eager", "--max-model-len", "1024", "--dtype", "float32", *options),
         ]
-        self.url, self._log = f"http://127.0.0.1:{port}", log
+        self.port, self.url, self._log = port, f"http://127.0.0.1:{port}", log
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 command, env=ENVIRONMENT | environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
@@ -60,6 +61,10 @@ class VllmServer:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """At once, as ``kill -9`` does."""
         with suppress(ProcessLookupError):  # the server's engine is a process of its own and would outlive it
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()

@@ -99,14 +99,23 @@ def test_quota_is_frozen_by_the_first_trials_alone(tape: Tape, probe: int, slots
             assert scheduler.accepted(index) == in_trial_order(results, quota, 40)
 
 
-@given(tapes(), st.integers(1, 6), st.integers(1, 20), st.integers(), st.floats(0, 1))
-def test_a_restart_anywhere_ends_the_same(tape: Tape, quota: int, slots: int, seed: int, kept: float) -> None:
+@given(
+    tapes(), st.integers(1, 6), st.integers(1, 20), st.integers(), st.floats(0, 1), st.floats(0, 1), st.integers(0, 8)
+)
+def test_a_restart_anywhere_ends_the_same(
+    tape: Tape, quota: int, slots: int, seed: int, kept: float, sound: float, probe: int
+) -> None:
+    """Also of a repaired ledger, in which any trials may be missing, and with a probe instead of known quotas."""
+
+    def freeze(index: int, outcome: ProbeOutcome) -> Target:
+        return Target(1 + outcome.n_trials - outcome.n_correct, 40)
+
     rng = random.Random(seed)
-    specs = [QuerySpec(quota=quota)] * len(tape)
-    first = Scheduler(specs, 40, futility=0.2)
+    specs = [QuerySpec(probe_trials=probe) if probe else QuerySpec(quota=quota)] * len(tape)
+    first = Scheduler(specs, 40, freeze, futility=0.2)
     finished = play(first, tape, slots, rng)
-    recorded = [trial for trial in finished[: int(len(finished) * kept)] if rng.random() < 0.9]
-    second = Scheduler(specs, 40, futility=0.2)
+    recorded = [trial for trial in finished[: int(len(finished) * kept)] if rng.random() < sound]
+    second = Scheduler(specs, 40, freeze, futility=0.2)
     for trial in sorted(recorded):
         second.restore(trial, tape[trial.query][trial.trial])
     again = play(second, tape, slots, rng)
