@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from served import ENVIRONMENT, serve
+from vllm_server import ENVIRONMENT, VllmServer
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +70,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """vLLM's API server, which takes thoughts out of the content."""
     log = tmp_path_factory.mktemp("server") / "log"
-    with serve(model, log, "--max-model-len", "256", "--reasoning-parser", "deepseek_r1") as served:
+    with VllmServer(model, log, "--max-model-len", "256", "--reasoning-parser", "deepseek_r1") as served:
+        served.wait()
         yield f"{served.url}/v1"
 
 
