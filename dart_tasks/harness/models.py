@@ -139,6 +139,10 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             **{"tokenizer_backend": None, "tokenized_requests": False, "max_length": self._context or 2048, **kwargs},
         )
 
+    def get_model_info(self) -> dict[str, Any]:
+        """What lm-eval's results keep of it: the model as the server knows it, and what was left out of requests."""
+        return {"served_model": self.model, "left_out_of_requests": sorted(self._left_out)}
+
     # -- addresses and keys -------------------------------------------------------------------------------------------
     def _fail(self, reason: object) -> NoReturn:
         text = printable(str(reason))
@@ -288,8 +292,9 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
     def _fit_context(self, body: dict[str, Any]) -> None:
         """Asks for what the server's context leaves: the reasoning protocol's default is more than all of it."""
         self._warn_once(
+            "context",
             f"{REASONING_TOKENS:,} new tokens are more than the server's context of {self._context:,}: each response "
-            "gets what its prompt leaves"
+            "gets what its prompt leaves",
         )
         if self.endpoint == "completions":
             body["max_tokens"] = (self._context or 0) - 1  # vLLM lowers it to what a prompt leaves; its default is 16
@@ -362,27 +367,29 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         if limit and body[limit] == REASONING_TOKENS and self.endpoint != "completions" and _TOO_LONG.search(reason):
             self._left_out |= {"max_tokens"}
             self._warn_once(
+                "context",
                 f"{REASONING_TOKENS:,} new tokens do not fit: no limit is sent, as the server then gives what its "
-                f"context leaves ({reason})"
+                f"context leaves ({reason})",
             )
             return True
         if field in _OPTIONAL and field in body and _UNSUPPORTED.search(reason):
             self._left_out |= {field}
             self._warn_once(
-                f"{field}={body[field]!r} is left out, as the server refuses it: its own default is used ({reason})"
+                field,
+                f"{field}={body[field]!r} is left out, as the server refuses it: its own default is used ({reason})",
             )
             return True
-        return field is not None and field in self._left_out and field not in body  # another request found out
+        return False
 
     def _check_length(self, what: Beside, body: Mapping[str, Any]) -> None:
         limit = body.get("max_tokens") or body.get("max_completion_tokens")
         if what.finish_reason == "length" and limit and what.n_tokens is not None and what.n_tokens < limit:
             self._warn_once(
-                f"the context left {what.n_tokens:,} new tokens beside a prompt, fewer than the {limit:,} asked for"
+                "cut",
+                f"the context left {what.n_tokens:,} new tokens beside a prompt, fewer than the {limit:,} asked for",
             )
 
-    def _warn_once(self, line: str) -> None:
-        kind = line[:20]
+    def _warn_once(self, kind: str, line: str) -> None:
         if kind not in self._warned:
             self._warned.add(kind)
             _log.warning("%s", printable(line))

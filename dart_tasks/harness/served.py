@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Beside", "ServedText", "beside_of"]
+__all__ = ["Beside", "ServedText", "beside_of", "whole"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,14 @@ class ServedText(str):
         text = cls(response)
         text.beside = what
         return text
+
+
+def whole(response: str) -> str:
+    """The response as a model without a server's parser would have given it: the thought in tags before it."""
+    thought = beside_of(response).thought
+    if not thought:
+        return str(response)
+    return f"<think>{thought}" + (f"</think>{response}" if response.strip() else "")
 
 
 def beside_of(response: str) -> Beside:

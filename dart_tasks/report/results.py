@@ -18,6 +18,7 @@ from dart_tasks.files import DataError
 from dart_tasks.grading import GRADER_VERSION, Verdict
 from dart_tasks.harness.graded import FILTER
 from dart_tasks.harness.samples import Sample, read_samples
+from dart_tasks.harness.served import whole
 from dart_tasks.problems import BENCHMARKS
 
 __all__ = ["Graded", "Item", "Run", "Score", "TaskResult", "read_items", "read_logs", "read_runs", "told_apart"]
@@ -259,7 +260,7 @@ def _model_name(data: Mapping[str, Any]) -> str:
     arguments = data.get("config", {}).get("model_args")
     if isinstance(arguments, str):
         arguments = dict(part.split("=", 1) for part in arguments.split(",") if "=" in part)
-    named = (arguments or {}).get("pretrained") or (arguments or {}).get("model")
+    named = (arguments or {}).get("pretrained") or (arguments or {}).get("model") or data["config"].get("served_model")
     return str(named or data.get("model_name") or data.get("config", {}).get("model") or "model")
 
 
@@ -315,7 +316,7 @@ def _item(sample: Sample, path: Path) -> Item:
     responses = tuple(
         Graded(
             **{name: getattr(verdict, name) for name in Verdict.__slots__},
-            response=text,
+            response=whole(text),
             truncated=cut,
             thought_tokens=thought,
         )

@@ -353,14 +353,15 @@ def _truncation(run: Run) -> list[str]:
     """How many responses were likely cut off; and what a report without samples cannot show."""
     cut = sum(graded.truncated for task in run.tasks for item in task.items for graded in item.responses)
     total = sum(len(item.responses) for task in run.tasks for item in task.items)
-    lines = [f"{run.label}: {cut:,} of {total:,} responses were likely truncated."] if total else []
+    likely = "" if all("truncated" in task.scores for task in run.tasks) else "likely "  # a served model's are known
+    lines = [f"{run.label}: {cut:,} of {total:,} responses were {likely}truncated."] if total else []
     without = [task for task in run.tasks if not task.items]
     if without:
-        shares = [f"{task.title} {percent(task.scores['likely_truncated'].value)}%" for task in without
-                  if "likely_truncated" in task.scores]  # fmt: skip
+        shares = [f"{task.title} {percent(task.scores[metric].value)}%" for task in without
+                  for metric in ("truncated", "likely_truncated") if metric in task.scores]  # fmt: skip
         lines.append(
             f"{run.label}: no samples of {', '.join(task.title for task in without)} beside {run.path.name} (run "
             "lm_eval with --log_samples, and keep its file names): no comparisons, groups or failures of these."
-            + (f" Likely truncated: {', '.join(shares)}." if shares else "")
+            + (f" {likely.capitalize()}truncated: {', '.join(shares)}." if shares else "")
         )
     return lines

@@ -275,6 +275,17 @@ def test_what_a_model_does_not_take_is_renamed_or_left_out_and_said(
         assert model.generate_until(chats(model, "7 8 9 10 11 12", SAMPLED | {"until": ["\n\n"]})) == ["5"] * 6
     assert caplog.text.count("temperature=0.6 is left out") == 1
     assert caplog.text.count("stop=['\\n\\n'] is left out") == 1
+    assert model.get_model_info() == {"served_model": "m", "left_out_of_requests": ["stop", "temperature"]}
+
+
+def test_what_a_model_refuses_also_without_it_ends_the_run(make_server: Any) -> None:
+    async def refuse(body: dict[str, Any], request: web.Request) -> web.Response:
+        return web.json_response({"error": "unsupported: temperature"}, status=400)
+
+    server = make_server(refuse)
+    with pytest.raises(TaskError, match="HTTP 400 unsupported: temperature"):
+        DartCompletions(model="m", base_url=server.url).generate_until(texts("7", SAMPLED))
+    assert len(server.bodies) == 2
 
 
 @pytest.mark.parametrize("chat", [True, False])

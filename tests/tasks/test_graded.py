@@ -15,7 +15,7 @@ from dart_tasks.harness.filters import grade_responses
 from dart_tasks.harness.graded import GradedItem
 from dart_tasks.harness.protocols import Majority
 from dart_tasks.harness.samples import read_samples
-from dart_tasks.harness.served import Beside, ServedText, beside_of
+from dart_tasks.harness.served import Beside, ServedText, beside_of, whole
 from dart_tasks.harness.thoughts import lengths
 from dart_tasks.report.regrade import regrade
 
@@ -125,3 +125,9 @@ def test_responses_that_differ_in_their_thoughts_alone_are_not_identical() -> No
 )
 def test_lengths(response: str, count: Callable[[str], int] | None, expected: tuple[int, int] | None) -> None:
     assert lengths(response, count) == expected
+
+
+def test_reports_show_the_thought_before_the_response() -> None:
+    assert whole(served("5", thought="2+3")) == "<think>2+3</think>5"
+    assert whole(served("", "length", "2+3")) == "<think>2+3"
+    assert whole(served("5")) == whole("5") == "5"
