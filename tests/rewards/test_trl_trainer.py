@@ -48,7 +48,7 @@ rows = [
 ]
 tokenizer = AutoTokenizer.from_pretrained(MODEL_DIR)
 before, after = get_template("alpaca").render("QUERY").split("QUERY")
-tokenizer.chat_template = before + "{{ messages[0].content }}" + after
+tokenizer.chat_template = "{{ " + json.dumps(before) + " + messages[0].content + " + json.dumps(after) + " }}"
 config = getattr(trl, f"{method}Config")(
     output_dir=sys.argv[1], max_steps=2, per_device_train_batch_size=16, num_generations=4, max_completion_length=64,
     use_cpu=True, bf16=False, logging_steps=1, save_strategy="no", report_to="none", gradient_checkpointing=False,
