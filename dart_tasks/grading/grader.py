@@ -45,6 +45,7 @@ _WORDS = re.compile(r"[A-Za-z][A-Za-z'.-]*(?:\s+[A-Za-z][A-Za-z'.-]*){0,7}\s*")
 _EQUALS = re.compile(r"(?<![<>!:\\])=|\\approx\b|≈")
 _FORMULA = re.compile(r"[\\$^_=<>]")
 _PREFIXES = {2: "0B", 8: "0O", 16: "0X"}
+_SMALL_CHOICES = frozenset("abcdefgh")
 MAX_WORDS = 80  # letters of a reference that is compared as text only
 
 
@@ -267,9 +268,9 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
     if rules.choices and (listed := listed_choices(expected.text)) and (chosen := listed_choices(answer)):
         return listed == chosen, "same choices" if listed == chosen else "other choices"
     wanted, chosen_letter = choice_letter(expected.text), choice_letter(answer)
-    if rules.choices and re.fullmatch(r"[a-h]", expected.text.strip()):
-        wanted = expected.text.strip().upper()
-    if wanted and re.fullmatch(r"[a-z]", answer):
+    if rules.choices and (letter := expected.text.strip()) in _SMALL_CHOICES:
+        wanted = letter.upper()
+    if wanted and len(answer) == 1 and answer.islower():
         chosen_letter = answer.upper()  # a lone small letter is a variable, but not beside a choice
     if wanted is not None and chosen_letter is not None:
         return chosen_letter == wanted, f"{'same' if chosen_letter == wanted else 'other'} choice"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import TypeAlias
 
 from dart_tasks.grading.parse.tree import Node
@@ -63,14 +64,23 @@ def rules_for(benchmark: str, reference: Reference, question: str | None, tolera
     Raises:
         ValueError: an unknown benchmark, or a tolerance that is no number.
     """
+    is_list = isinstance(reference, list | tuple) and not all(isinstance(item, str) for item in reference)
+    in_brackets = isinstance(reference, str) and (reference.startswith("[") or "," in reference)
+    kind = "list" if is_list else "" if not isinstance(reference, str) else "bracketed" if in_brackets else "text"
+    return _rules(benchmark, kind, _has_float(reference), question, tolerance)
+
+
+@lru_cache(maxsize=256)
+def _rules(benchmark: str, kind: str, has_float: bool, question: str | None, tolerance: float | str | None) -> Rules:
+    """The rules for a kind of reference: "list", "bracketed" or other "text"."""
     policy = policy_of(benchmark)
     allowed = _tolerance(tolerance)
     relative = None if policy.absolute_tolerance else allowed
     if policy.float_tolerance is not None:
-        relative = (relative or Fraction(policy.float_tolerance)) if _has_float(reference) else None
-    is_list = isinstance(reference, list | tuple) and not all(isinstance(item, str) for item in reference)
-    sequence = policy.text_sequences and isinstance(reference, str)
-    listed = sequence and (str(reference).startswith("[") or "," in str(reference))
+        relative = (relative or Fraction(policy.float_tolerance)) if has_float else None
+    is_list = kind == "list"
+    sequence = policy.text_sequences and kind in ("bracketed", "text")
+    listed = sequence and kind == "bracketed"
     said = hints(question)
     return Rules(
         ordered=is_list or (sequence and not listed) or said.ordered,

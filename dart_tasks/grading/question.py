@@ -48,7 +48,7 @@ _ASKS = re.compile(  # "Find the smallest value of $n$", "What are the lengths o
 _ANY_FORMULA = re.compile(_FORMULA, re.DOTALL)
 _OF_SET = re.compile(r"(?:\\in(?![a-z])|∈).*", re.DOTALL)  # \theta \in [0, 2\pi)
 _COUNTED = re.compile(
-    r"\bhow many (?:more |total |extra |additional )?([a-z]+)|\bin (?:terms of )?([a-z]{2,})\s*[?.](?=\s|$)"
+    r"\bhow many (?:more |total |extra |additional )?([a-z]+)| in (?:terms of )?([a-z]{2,})\s*[?.](?=\s|$)"
 )
 _OPTION_WORDS = re.compile(r"\boptions:\s*((?:\n?\s*- [\w-]{2,30}\s*(?=\n|$))+)")
 _INSIDE = re.compile(r"\{[^{}]*\}|\([^()]*\)")
@@ -123,7 +123,8 @@ def _words(question: str) -> frozenset[str]:
 
 
 def _unit(question: str) -> str:
-    asked = [found[1] or found[2] for found in _COUNTED.finditer(question[-400:])]
+    last = question[-400:]
+    asked = [found[1] or found[2] for found in _COUNTED.finditer(last)] if "how many" in last or " in " in last else []
     return asked[-1] if asked else ""
 
 

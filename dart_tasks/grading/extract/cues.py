@@ -81,7 +81,7 @@ _OBJECT_END = re.compile(r"\}\s*(?:```|$)|\n```")
 def _json(document: Document) -> _Mark | None:
     """The ``answer`` field of a JSON object, before or after its reasoning, also of one that no parser would take."""
     text = document.text
-    if "{" not in text:
+    if "{" not in text or not ('"' in text or "'" in text or "“" in text):
         return None
     for field in reversed(list(_JSON_FIELD.finditer(text))[-MAX_MARKS:]):
         content = _json_value(text, field.end())
@@ -426,7 +426,9 @@ def _stated(document: Document) -> Extraction | None:
         if readable:
             return found
         words = words or (None if NO_ANSWER.match(answer) else found)
-    for match in reversed(list(_AFTERWARDS.finditer(text[-MAX_TAIL:]))[-4:]):
+    tail = text[-MAX_TAIL:]
+    may_be_named = "answer" in tail or "solution" in tail or "Answer" in tail
+    for match in reversed(list(_AFTERWARDS.finditer(tail))[-4:]) if may_be_named else ():
         line = match.string[: match.start()].rpartition("\n")[2]
         if _SUPPOSED.search(line[-300:]) or _NOT_THE.search(line[-300:]):
             continue
@@ -467,6 +469,7 @@ _UNABLE = re.compile(
     r"|\bunable to",
     re.IGNORECASE,
 )
+_NUMBERS = re.compile(r"\d+")
 _NO_TEXT = re.compile(r"[\ud800-\udfff\u202a-\u202e]")  # broken, or shown in another order than written
 _INEQUALITY = re.compile(r"(?!.*[A-Za-z]{3})[^<>≤≥]{1,20}[<>≤≥].{1,30}")
 # typed plainly: 5 + 2√3, 2 x 3 x 5
@@ -532,11 +535,13 @@ def _concluded(document: Document) -> Extraction | None:
         ends.append(display.end())
     pieces.append((tail[ends[-1] :], False))
     begins_at_end = True
+    tried: set[str] = set()  # what a model repeats is read once
     for piece, is_display in reversed(pieces):
         for sentence in (piece,) if is_display else reversed(_sentences(piece)):
-            if not sentence.strip() or _NO_CONCLUSION.match(sentence):
+            if not sentence.strip() or sentence in tried or _NO_CONCLUSION.match(sentence):
                 continue
-            if len(sentence) > MAX_SENTENCE:
+            tried.add(sentence)
+            if len(sentence) > MAX_SENTENCE or (len(sentence) > 300 and len(_NUMBERS.findall(sentence)) > 60):
                 return None  # a model that no longer says anything
             if "=" not in sentence and _INTENTION.fullmatch(sentence):
                 if begins_at_end and "?" not in sentence:
@@ -690,7 +695,7 @@ def _concludes(document: Document) -> bool:
 def _own(document: Document) -> Document:
     """The document up to where it runs on into a next problem; a problem repeated before any answer is no run-on."""
     text = document.text
-    cut = _RUN_ON.search(text, 1)
+    cut = _RUN_ON.search(text, 1) if "\n" in text else None
     for _ in range(MAX_CUTS):
         if cut is None:
             return document

@@ -102,7 +102,7 @@ def prepared(text: str) -> str:
         text = _DRAWING.sub("\n\n", text)
     if "<<" in text:
         text = _ANNOTATION.sub(_annotated, text)
-    if any(gap in text for gap in _GAPS):
+    if any(map(text.__contains__, _GAPS)):
         text = _SPACE.sub(_shorter, text)  # so that no pattern meets a long run of spaces
     text = with_grids(text)
     if "\n> " in text:
@@ -111,7 +111,7 @@ def prepared(text: str) -> str:
         text = _TWO_BACKSLASHES.sub(r"\\", text)
     if "\\tag" in text or "\\label" in text:
         text = _TAG.sub("", text)
-    if "boxed{" in text:
+    if text.count("boxed{") > text.count("\\boxed{"):
         text = _WORD_BOX.sub(r"\1", text)
     if "分之" in text or "根号" in text:
         text = (

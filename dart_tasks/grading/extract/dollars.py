@@ -23,6 +23,8 @@ _PROSE = re.compile(rf"{_WORD}[,.;:]?\s+{_WORD}")
 
 def mark_money(text: str) -> str:
     """The text with :data:`MONEY` in place of every dollar sign that delimits no formula."""
+    if "$" not in text:
+        return text
     marks = [(mark.start(), mark.end()) for mark in _DOLLARS.finditer(text)]
     marked: list[str] = []
     done = 0  # the text is copied up to here
@@ -52,10 +54,12 @@ def _is_formula(text: str, start: int, end: int, closing: int, closed: int) -> b
     is_amount = _OPENS_AMOUNT.match(content) is not None
     if is_amount and (after.isdigit() or after == "<" or _breaks_off(content)):
         return False  # $30 - $20
+    if not is_amount and "\\" in content:
+        return True
     prose = _IN_TEX.sub("+", content)
     if is_amount:
         return not (_STOP.search(prose) or _PROSE.search(prose))
-    return not _PROSE.search(prose) or "\\" in content
+    return not _PROSE.search(prose)
 
 
 def _breaks_off(content: str) -> bool:

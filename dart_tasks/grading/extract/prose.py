@@ -42,7 +42,7 @@ _NUMBER = re.compile(
     rf"(?<![A-Za-z\d_.^/\\{{])[-−]?\\?{_CURRENCY}?[-−]?{_NUMERAL}(?: \d+/\d+|/\d+(?![\d/])|(?::\d+)+)?"
     rf"(?:\\?%|\ per\s?cent\b|\ ?[aApP]\.?[mM]\b\.?|{_CURRENCY}|(?:e|π|√\d+)(?![A-Za-z\d]))?(?![A-Za-z]*\d|_|\}})"
 )
-_BARE_TEX = re.compile(r"[-\d.]*\\(?:[dt]?frac|sqrt|pi|binom|infty)(?![A-Za-z])(?:[^\s,;。，]|,(?=\d))*")
+_BARE_TEX = re.compile(r"(?<![-\d.])[-\d.]*\\(?:[dt]?frac|sqrt|pi|binom|infty)(?![A-Za-z])(?:[^\s,;。，]|,(?=\d))*")
 _SPELT = "|".join(sorted(NUMBER_WORDS.keys() - {"zero", "one"}, key=len, reverse=True))
 _WORDED = re.compile(
     rf"\b(?:(?:{_SPELT}|(?:one|an?)(?= (?:hundred|thousand|million)))\b"
@@ -51,6 +51,7 @@ _WORDED = re.compile(
     re.IGNORECASE,
 )
 _SCALE = re.compile(r"\s+(?:(?:and\s+)?a\s+half|hundred|thousand|million|billion|trillion)s?\b", re.IGNORECASE)
+MAX_LISTED = 300  # characters of a list in a sentence; what goes on is no answer
 _OF_TWO_UNITS = re.compile(
     r"(\d+ ?(?:hours?|hrs?|h))(?:,? and |, | )(\d+ ?(?:minutes?|mins?|m)\b)"
     r"|(\d+ ?(?:minutes?|mins?))(?:,? and |, | )(\d+ ?(?:seconds?|secs?|s)\b)"
@@ -166,6 +167,9 @@ def _listed(sentence: str, values: list[_Value]) -> list[_Value]:
             and _is_item(previous.text)
             and _is_item(value.text)
         ):
+            if len(previous.text) > MAX_LISTED:
+                joined[-1] = _Value(previous.start, value.end, previous.text)
+                continue
             glue = " or " if re.search("or|may|poss", between) else ", "
             joined[-1] = _Value(previous.start, value.end, f"{previous.text}{glue}{value.text}")
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 __all__ = ["BOX", "MAX_ANSWER", "box_at", "clean"]
 
@@ -53,8 +54,15 @@ def _line_end(text: str, start: int) -> int:
 
 def clean(answer: str) -> str:
     """An answer without the marks around it: bold, quotes, code, a full stop, dollars."""
-    if answer.isalnum():
-        return answer
+    return answer if answer.isalnum() else _clean_short(answer) if len(answer) <= 200 else _clean(answer)
+
+
+@lru_cache(maxsize=4096)
+def _clean_short(answer: str) -> str:
+    return _clean(answer)
+
+
+def _clean(answer: str) -> str:
     answer = " ".join(answer.split())
     if "!=" in answer:
         answer = _FACTORIAL.sub("! =", answer)  # 5!=120 is no inequality

@@ -57,6 +57,9 @@ def _marks(opening: str, closing: str) -> re.Pattern[str]:
     return re.compile(rf"(?P<close>{closing})|(?P<open>{opening})|(?P<end>{_ENDS})", re.IGNORECASE)
 
 
+_marks(_OPENS, _CLOSES)  # ready when the first response comes
+
+
 def opens_thought(prompt: str, reasoning: Reasoning) -> bool:
     """Whether a prompt ends with the tag that opens a thought, so that the response begins inside one."""
     if reasoning is None:
@@ -81,7 +84,7 @@ def visible(response: str, reasoning: Reasoning, thought_opened: bool) -> Visibl
     if reasoning == "auto" and (harmony := _HARMONY.match(response)):
         final = response.find("assistantfinal", harmony.end())
         return Visible(response[final + len("assistantfinal") :]) if final >= 0 else Visible("", unfinished=True)
-    if reasoning in ("auto", None) and not any(sign in response for sign in _SIGNS):
+    if reasoning in ("auto", None) and not any(map(response.__contains__, _SIGNS)):
         return Visible("", unfinished=True) if thought_opened and reasoning else Visible(response)
     said: list[str] = []
     thought = thought_opened  # whether we are inside one

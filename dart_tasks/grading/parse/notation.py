@@ -31,7 +31,7 @@ _UNIT_INSIDE = re.compile(
 )
 _UNIT_PARTS = re.compile(r"\\cdot|([A-Za-z]+)|(\^\{?-?\d\}?)|(/)")
 _QUOTED = re.compile(r"(?<=[\[, ])(['\"])([^'\"\[\]]{1,60})\1(?=\s*[,\]])")
-_GRID_HINT = re.compile(r"\d \d+(?: \d+)*\n-?\d+ -?\d")
+_GRID_HINT = re.compile(r"\n-?\d{1,9} -?\d")
 _GRID = re.compile(r"(?:^|(?<=\n))-?\d{1,9}(?: -?\d{1,9}){1,40}(?:\n-?\d{1,9}(?: -?\d{1,9}){1,40}){1,40}(?=\n|$)")
 _COLON = re.compile(r"\{:\}|\\(?:text|mathrm)\s*\{\s*:\s*\}|(?<=\d)\\colon(?=\s?\d)")
 _CHOOSE = re.compile(

@@ -144,7 +144,7 @@ def listed_choices(text: str) -> frozenset[str] | None:
 
 def clock_time(text: str) -> tuple[frozenset[int], bool] | None:
     """The minutes of the day that a time may be, two of "3:40", and whether it has "AM" or "PM"."""
-    if not 2 < len(text) <= 60:
+    if not 2 < len(text) <= 60 or not any(map(text.__contains__, ":mMnN")):  # a.m., noon
         return None
     words = bare(text).strip(" .").replace(" : ", ":")
     if twelve := _TWELVE.fullmatch(words.lower()):
@@ -169,7 +169,12 @@ def same_time(left: str, right: str) -> bool | None:
 
 def calendar_date(text: str) -> tuple[int, int, str] | None:
     """(month, day, year or nothing) of "March 15", "15 March", "the 15th of March", "March 15th, 2024"."""
-    if not 4 < len(text) < 60 or (match := _DATE.fullmatch(bare(text).lower().strip(" ."))) is None:
+    if (
+        not 4 < len(text) < 60
+        or not text[0].isalnum()
+        or text.isdigit()
+        or (match := _DATE.fullmatch(bare(text).lower().strip(" ."))) is None
+    ):
         return None
     name, day = match["month"] or match["named"], match["day"] or match["dated"]
     return _MONTHS.index(name[:3]), int(day), match["year"] or ""
