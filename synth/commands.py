@@ -30,7 +30,9 @@ def status(run_dir: Path, as_json: bool) -> None:
 
     try:
         opened = open_run(run_dir)
-    except (LedgerError, OSError, ValueError, KeyError) as error:
+    except LedgerError as error:
+        raise click.ClickException(str(error)) from error
+    except (OSError, ValueError, KeyError) as error:
         raise click.ClickException(f"cannot read a run in {run_dir}: {error}") from error
     state = snapshot(opened.plan.scheduler, opened.plan.queries)
     if as_json:
@@ -93,8 +95,10 @@ def repair(run_dir: Path) -> None:
 
     try:
         saved = save_what_is_sound(run_dir)
-    except (LedgerError, OSError) as error:
+    except LedgerError as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise _cannot_write(run_dir, error, "copy the run to where there is room") from error
     if not saved.was_damaged:
         click.echo(f"nothing is damaged: {saved.n_kept:,} trials, each as it was recorded; nothing was changed")
         return
@@ -199,10 +203,13 @@ def report(run_dir: Path, output: Path | None) -> None:
 
     try:
         page = render_report(run_dir)
-        path = output or run_dir / "report.html"
-        write_atomically(path, page)
-    except (LedgerError, OSError) as error:
+    except (LedgerError, ValueError) as error:
         raise click.ClickException(str(error)) from error
+    path = output or run_dir / "report.html"
+    try:
+        write_atomically(path, page)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
     click.echo(f"wrote {path}")
 
 
@@ -303,12 +310,13 @@ def curate(
     rows = (row for part in (selected_rows(opened, selection, layout), extra) for row in part)
     try:
         count = write_rows(iter(rows), layout.columns, output / "data" / layout.file_name)
+        configs = configs_block(output, layout.file_name, ("default",))
+        text = selection_card(title, sources, total, layout.columns, settings, configs, licence)
+        write_atomically(output / "README.md", text)
     except (DataError, LedgerError) as error:
         raise click.ClickException(str(error)) from error
-    configs = configs_block(output, layout.file_name, ("default",))
-    write_atomically(
-        output / "README.md", selection_card(title, sources, total, layout.columns, settings, configs, licence)
-    )
+    except OSError as error:  # as a disk that is full
+        raise _cannot_write(output, error) from error
     short = sum(len(kept) < quota for kept, quota in zip(selection.kept, selection.quotas, strict=True))
     click.echo(
         f"{count:,} responses to {len(selection.queries):,} queries ({strategy.name}, k = {selection.k}; "
@@ -330,6 +338,10 @@ def _range_of(pass_rates: str | None) -> tuple[float, float]:
     return values
 
 
+def _cannot_write(path: Path, error: OSError, instead: str = "give another --output") -> click.ClickException:
+    return click.ClickException(f"cannot write {path} ({error.strerror or first_line(error)}): {instead}")
+
+
 def _curate_problems(
     pools: Sequence[Any], lenient: bool, leave_out: frozenset[str], between: tuple[float, float], output: Path
 ) -> None:
@@ -338,7 +350,10 @@ def _curate_problems(
     rows = problem_rows(pools, lenient, leave_out, *between)
     if not rows:
         raise click.ClickException(f"no problem has a pass rate between {between[0]:g} and {between[1]:g}")
-    write_problems(rows, output / "data" / "train.parquet")
+    try:
+        write_problems(rows, output / "data" / "train.parquet")
+    except OSError as error:
+        raise _cannot_write(output, error) from error
     n_queries = len({query.id for pool in pools for query in pool.queries()})
     click.echo(f"{len(rows):,} of {n_queries:,} problems, with pass rates from {between[0]:g} to {between[1]:g}, "
                f"are in {output / 'data' / 'train.parquet'}")  # fmt: skip
