@@ -33,6 +33,7 @@ DistributedName = Literal["no", "ddp", "fsdp", "deepspeed"]
 _OURS = "the order of packs is a function of the seed and the epoch"
 _NO_EVALUATION = "there is no evaluation during training without --eval-data or --eval-split"
 _IF_EVALUATED = ("eval_on_start", "eval_strategy")
+_LAUNCHED = "FSDP is asked for by accelerate launch --config_file train/launch/fsdp2-8gpu.yaml"
 _EXPORT_ALONE = "only the finished model is uploaded, never a checkpoint"
 _IMPOSSIBLE: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "auto_find_batch_size": (
@@ -42,11 +43,13 @@ _IMPOSSIBLE: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "average_tokens_across_devices": ((True,), "the loss is a mean over the target tokens of all processes"),
     "eval_on_start": ((False,), _NO_EVALUATION),
     "eval_strategy": (("no",), _NO_EVALUATION),
+    "fsdp": ((None, "", [], False), _LAUNCHED),
+    "fsdp_config": ((None, {}), _LAUNCHED),
     "hub_always_push": ((False,), _EXPORT_ALONE),
     "hub_strategy": (("end",), _EXPORT_ALONE),
     "ignore_data_skip": ((False,), "a resumed run would train samples of the epoch twice"),
     "label_smoothing_factor": ((0, None), "the loss is plain cross-entropy"),
-    "load_best_model_at_end": ((False,), "the last weights are exported; --keep-best keeps the best checkpoint"),
+    "load_best_model_at_end": ((False,), "--keep-best exports the weights of the lowest held-out loss"),
     "save_only_model": ((False,), "a checkpoint without optimizer could not be resumed"),
     "train_sampling_strategy": (("random",), _OURS),
     "use_liger_kernel": ((False,), "it replaces the loss, which is ours"),
@@ -175,7 +178,7 @@ def own_parser() -> argparse.ArgumentParser:
     )
     add("eval-data", action="append", metavar="SOURCE[,key=value...]", help="measure the held-out loss on this")
     add("eval-split", type=float, default=0, metavar="SHARE", help="hold out this share of --data's queries for it")
-    add("keep-best", action="store_true", help="keep the checkpoint with the lowest held-out loss beside the newest")
+    add("keep-best", action="store_true", help="keep the checkpoint with the lowest held-out loss, and export it")
     add("model", metavar="DIR_OR_ID", help="base model (default: the recipe's)")
     add("prompt-template", metavar="NAME_OR_FILE", help="template of sets that name none (default: the recipe's)")
     add(
@@ -456,8 +459,11 @@ def training_arguments(options: Options, micro_batch: int, accumulation: int) ->
         "gradient_accumulation_steps": accumulation,
         "average_tokens_across_devices": True,
     }
-    if "tf32" not in options.given and not torch.cuda.is_available():
-        values.pop("tf32", None)
+    if not torch.cuda.is_available():
+        if "tf32" not in options.given:
+            values.pop("tf32", None)
+        if options.export_checkpoint:  # of a run on GPUs
+            values["use_cpu"] = True
     try:
         training_arguments = TrainingArguments(**values)
     except (TypeError, ValueError, ImportError) as error:

@@ -7,61 +7,117 @@ the training prompt token for token.
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import os
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, logging
 
 from dart_tasks.files import write_atomically
 
-__all__ = ["export_model"]
+__all__ = ["Fetch", "by_layer", "export_model"]
 
 _ASIDE = ".export"
 
 
-def _cast(state: dict[str, torch.Tensor], dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """Floating-point tensors in ``dtype``, on the CPU; tied ones stay tied."""
-    done: dict[tuple[int, tuple[int, ...]], torch.Tensor] = {}
-    result = {}
-    for name, tensor in state.items():
-        key = (tensor.data_ptr(), tuple(tensor.shape))
-        if key not in done:
-            done[key] = tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
-        result[name] = done[key]
-    return result
+Fetch = Callable[[Sequence[str]], Mapping[str, torch.Tensor]]
+"""Whole tensors by their names, from wherever they are."""
+
+FILE_BYTES = 5_000_000_000
+"""The most bytes of a file of weights, but for a single layer: what an export holds at a time."""
+
+
+def by_layer(names: Iterable[str]) -> list[list[str]]:
+    """Names in their order, those of a layer together: formats and adapters join tensors of one layer, never of two."""
+
+    def layer(name: str) -> str:
+        numbered = re.match(r".*?\.\d+\.", name)
+        return numbered[0] if numbered else name
+
+    return [list(group) for _, group in itertools.groupby(names, layer)]
+
+
+def _parts(
+    names: Iterable[str], fetch: Fetch, dtype: torch.dtype, most_bytes: int
+) -> Iterator[dict[str, torch.Tensor]]:
+    """The tensors on the CPU, floating-point ones in ``dtype``, in as many as fit into ``most_bytes``."""
+    part: dict[str, torch.Tensor] = {}
+    for group in by_layer(names):
+        layer = {
+            name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
+            for name, tensor in fetch(group).items()
+        }
+        if part and sum(tensor.nbytes for tensor in [*part.values(), *layer.values()]) > most_bytes:
+            yield part
+            part = {}
+        part.update(layer)
+    yield part
+
+
+def _save(model: Any, parts: Iterable[dict[str, torch.Tensor]], folder: Path) -> None:
+    """Write the weights and the configurations, one part after another, with an index where there are several."""
+    written: list[Path] = []
+    total = 0
+    for part in parts:
+        total += sum(tensor.nbytes for tensor in part.values())
+        aside = folder / f"part-{len(written)}"
+        model.save_pretrained(aside, state_dict=part, max_shard_size=1 << 60)
+        part.clear()  # before the next is gathered
+        for path in aside.iterdir():
+            path.replace(folder / (f"{aside.name}.safetensors" if path.suffix == ".safetensors" else path.name))
+        aside.rmdir()
+        written.append(folder / f"{aside.name}.safetensors")
+    if len(written) == 1:
+        written[0].rename(folder / SAFE_WEIGHTS_NAME)
+        return
+    index = {}
+    for number, path in enumerate(written, 1):
+        name = f"model-{number:05}-of-{len(written):05}.safetensors"
+        with safe_open(path.rename(folder / name), "pt") as file:
+            index.update(dict.fromkeys(file.keys(), name))
+    content = {"metadata": {"total_size": total}, "weight_map": index}
+    (folder / SAFE_WEIGHTS_INDEX_NAME).write_text(
+        json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
 
 
 def export_model(
     model: Any,
-    state: dict[str, torch.Tensor],
+    names: Iterable[str],
+    fetch: Fetch,
     tokenizer: Any,
     chat_template: str,
     output_dir: Path,
     dtype: str,
     end_tokens: Sequence[int] = (),
+    file_bytes: int = FILE_BYTES,
 ) -> list[str]:
-    """Write ``model`` with the weights ``state`` and its tokenizer to ``output_dir``; the names of the files.
+    """Write ``model``, which needs no weights of its own, and its tokenizer to ``output_dir``; the names of the files.
 
     Files are written aside and moved in, ``config.json`` last: without it the folder is no model.
 
     Args:
+        names: of the weights to write, tied ones once.
+        fetch: gives them, as many at a time as ``file_bytes`` hold.
         chat_template: Jinja, for the tokenizer.
         end_tokens: what ended responses in training, where generation is to stop beside EOS.
     """
     from transformers import GenerationConfig
 
+    logging.disable_progress_bar()  # of each file
     aside = output_dir / _ASIDE
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     torch_dtype = getattr(torch, dtype)
 
     config, generation = model.config, model.generation_config
-    # Gathered from shards, tied weights no longer share memory: by their names, one of them is written.
-    state = {name: tensor for name, tensor in state.items() if name not in model.all_tied_weights_keys}
     model.config = copy.deepcopy(config)
     model.config.use_cache = True
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
@@ -70,7 +126,7 @@ def export_model(
         bos_token_id=tokenizer.bos_token_id, eos_token_id=ends if len(ends) > 1 else ends[0], pad_token_id=pad
     )
     try:
-        model.save_pretrained(aside, state_dict=_cast(state, torch_dtype))
+        _save(model, _parts(names, fetch, torch_dtype, file_bytes), aside)
     finally:
         model.config, model.generation_config = config, generation
     # save_pretrained records the dtype of the model in memory, which is not that of the state it was given.

@@ -1,10 +1,10 @@
 """What only a GPU can show, in one table, in under 8 minutes of one Hopper GPU: ``python -m train.gpu_check``.
 
 It needs torch, transformers and accelerate, no network and no data: attention kernels against float64 (result,
-gradients, leaks, windows), the chunked loss at a vocabulary of 128k, bitwise resume, LoRA, host synchronisations, and a
-model of 1.2 B random weights on packs of 4,096 in bf16: target tokens per second, MFU and peak memory beside other ways
-to train, in one run. With several GPUs it starts the launch configurations too. What needs a library that is not there
-says ``skipped``.
+gradients, leaks, windows), the chunked loss at a vocabulary of 128k, bitwise resume, also sharded (FSDP2 over one GPU,
+with torch's distributed checkpoint), LoRA, host synchronisations, and a model of 1.2 B random weights on packs of 4,096
+in bf16: target tokens per second, MFU and peak memory beside other ways to train, in one run. With several GPUs it
+starts the launch configurations too. What needs a library that is not there says ``skipped``.
 
 ``--small`` does the same at sizes for a CPU, to try the program itself; its figures say nothing.
 """
@@ -210,10 +210,24 @@ def _training(**others: Any) -> dict[str, Any]:
 
 
 def _resume(sizes: _Sizes) -> Iterator[Check]:
-    """Six steps, and three resumed to six, with deterministic kernels: the same bits."""
+    """Six steps, and three resumed to six, with deterministic kernels: the same bits. Then sharded over one device."""
+    import torch.distributed as dist
+
+    yield from _resumed(sizes, sharded=False)
+    _start_over()
+    try:
+        yield from _resumed(sizes, sharded=True)
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+def _resumed(sizes: _Sizes, sharded: bool) -> Iterator[Check]:
     import torch
 
     from train.checkpoints import latest_complete
+    from train.sharded_checkpoints import stored_tensors
+    from train.sharding import kept_once, whole
     from train.throughput import Setup, Way, draw, ours
 
     layers = {"vocab_size": 2048, "hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2}
@@ -226,7 +240,7 @@ def _resume(sizes: _Sizes) -> Iterator[Check]:
         states = []
         for steps in (6, 3, 6):
             saving = {"save_strategy": "steps", "save_steps": 3, "max_steps": 6, "lr_scheduler_type": "constant"}
-            trainer = Way("", lambda setup: ours(setup, attention)).make(
+            trainer = Way("", lambda setup: ours(setup, attention, sharded)).make(
                 Setup(config, encoded, sizes.max_length, _training(**saving))
             )
             if steps == 6 and folders:  # the second run, resumed
@@ -237,16 +251,23 @@ def _resume(sizes: _Sizes) -> Iterator[Check]:
             if steps == 3:
                 trainer.args.max_steps = 3
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            states.append({name: tensor.cpu() for name, tensor in trainer.model.state_dict().items()})
+            states.append({name: whole(tensor).cpu() for name, tensor in kept_once(trainer.model).items()})
             del trainer
             _start_over()
+        if sharded:
+            last = Path(folders[0]) / "checkpoint-6"
+            stored = all(torch.equal(stored_tensors(last, [name])[name], states[0][name]) for name in states[0])
+            yield _result(
+                "sharded: what train export reads of a checkpoint", stored, "equal" if stored else "DIFFERENT"
+            )
     finally:
         torch.use_deterministic_algorithms(False)
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
     equal = all(torch.equal(states[0][name], states[2][name]) for name in states[0])
     moved = any(not torch.equal(states[0][name], states[1][name]) for name in states[0])
-    yield _result(f"resume with {attention}: bitwise", equal and moved, "equal" if equal else "DIFFERENT weights")
+    kind = ", sharded" if sharded else ""
+    yield _result(f"resume with {attention}{kind}: bitwise", equal and moved, "equal" if equal else "DIFFERENT weights")
 
 
 def _lora(sizes: _Sizes) -> Iterator[Check]:

@@ -9,8 +9,10 @@ adapter alone. The export is both: the plain folder with the adapter merged into
 
 from __future__ import annotations
 
+import functools
+import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,10 +28,13 @@ __all__ = [
     "Lora",
     "add_adapter",
     "empty_plain_model",
+    "first_weights",
+    "in_memory",
     "keep_in",
     "keep_trainable",
     "merged_state",
     "plain",
+    "plain_name",
     "quantization",
     "save_adapter",
     "trained_share",
@@ -154,6 +159,35 @@ def add_adapter(model: Any, lora: Lora, seed: int) -> Any:
         if _NAME not in layer.lora_A:
             raise UserError(f"--lora {lora}: {name.removeprefix(_PREFIX)} is not a linear layer")
     return adapted
+
+
+def in_memory(name: str) -> str:
+    """The name in an adapted model of a tensor of an adapter's file; any other name as it is."""
+    for part in ("lora_A", "lora_B"):
+        name = name.replace(f".{part}.weight", f".{part}.{_NAME}.weight")
+    return name
+
+
+def first_weights(model: Any, seed: int) -> dict[str, Callable[[], torch.Tensor]]:
+    """How to make the first weights of an adapter that was added to a model without weights: it changes nothing yet."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(shape: torch.Size) -> torch.Tensor:  # as peft draws them
+        return torch.nn.init.kaiming_uniform_(torch.empty(shape), a=math.sqrt(5), generator=generator)
+
+    found: dict[str, Callable[[], torch.Tensor]] = {}
+    for name, layer in _layers(model).items():
+        a, b = layer.lora_A[_NAME].weight.shape, layer.lora_B[_NAME].weight.shape
+        found[f"{name}.lora_A.{_NAME}.weight"] = functools.partial(drawn, a)
+        found[f"{name}.lora_B.{_NAME}.weight"] = functools.partial(torch.zeros, b)
+    return found
+
+
+def plain_name(name: str) -> str:
+    """The name in the plain model of a frozen weight of an adapted one; any other name as it is."""
+    return name.removeprefix(_PREFIX).replace(".base_layer.", ".")
 
 
 def _layers(model: Any) -> dict[str, Any]:

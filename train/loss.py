@@ -16,6 +16,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from train.lora import plain
+from train.sharding import is_sharded
 
 __all__ = ["IGNORE", "boundaries", "chunked_cross_entropy", "install", "packed_logits", "projects_plainly"]
 
@@ -97,7 +98,13 @@ def _hidden_states(
 
 @torch.no_grad()
 def packed_logits(model: Any, input_ids: torch.Tensor, position_ids: torch.Tensor) -> torch.Tensor:
-    """Logits (tokens, vocabulary) of one packed row, through the very path that training takes."""
+    """Logits (tokens, vocabulary) of one packed row, through the very path that training takes.
+
+    Of a sharded model, which must have been given its loss, every rank must ask at once.
+    """
+    if is_sharded(model):
+        gathered: torch.Tensor = model(input_ids, position_ids).logits[0].float()
+        return gathered
     head = model.get_output_embeddings()
     logits: torch.Tensor = head(_hidden_states(model, input_ids, position_ids))[0].float()
     return logits
@@ -109,9 +116,14 @@ def projects_plainly(model: Any, input_ids: torch.Tensor, position_ids: torch.Te
 
     Not zero where the model scales, caps or biases its logits: such a model cannot be trained by this loss.
     """
-    options = _for_attention(_boundaries(position_ids), model.config._attn_implementation)
-    own = type(model).forward(model, input_ids=input_ids, position_ids=position_ids, use_cache=False, **options)
+    own = model(input_ids, position_ids, own=True) if is_sharded(model) else _own(model, input_ids, position_ids)
     return float((own.logits[0].float() - packed_logits(model, input_ids, position_ids)).abs().max())
+
+
+def _own(model: Any, input_ids: torch.Tensor, position_ids: torch.Tensor) -> Any:
+    """What the model's own forward pass makes of a packed row."""
+    options = _for_attention(_boundaries(position_ids), model.config._attn_implementation)
+    return type(model).forward(model, input_ids=input_ids, position_ids=position_ids, use_cache=False, **options)
 
 
 def install(model: Any, row_tokens: int = 0, chunk_elements: int = CHUNK_ELEMENTS) -> None:
@@ -119,6 +131,8 @@ def install(model: Any, row_tokens: int = 0, chunk_elements: int = CHUNK_ELEMENT
 
     It replaces ``forward`` on this one object, so that DDP, FSDP2 and ZeRO-3, which hook the module's call, still work.
     ``num_items_in_batch`` is the number of target tokens in the whole optimizer step, across micro-batches and ranks.
+    Without labels it gives logits, or with ``own`` those of the model's own forward pass: only within the call of a
+    sharded model are its weights all there.
     ``target_positions`` (of the tokens that predict a target) and :func:`boundaries` are found in the row where they
     are not given; on a GPU the host then waits for it.
 
@@ -132,20 +146,25 @@ def install(model: Any, row_tokens: int = 0, chunk_elements: int = CHUNK_ELEMENT
         self: Any,
         input_ids: torch.Tensor,
         position_ids: torch.Tensor,
-        labels: torch.Tensor,
+        labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         target_positions: torch.Tensor | None = None,
         segment_lengths: tuple[int, ...] | None = None,
         cu_seq_lens: torch.Tensor | None = None,
         max_length: int | None = None,
+        own: bool = False,
         **_: Any,
     ) -> Any:
+        if own:
+            return _own(self, input_ids, position_ids)
         bounds = {"segment_lengths": segment_lengths, "cu_seq_lens": cu_seq_lens, "max_length": max_length}
         hidden = _hidden_states(self, input_ids, position_ids, bounds if segment_lengths else None)[0]
+        head = self.get_output_embeddings()
+        if labels is None:
+            return CausalLMOutput(logits=head(hidden)[None])
         if target_positions is None:  # position i predicts token i + 1; each sample's first label is masked
             target_positions = (labels[0, 1:] != IGNORE).nonzero()[:, 0]
         targets = labels[0].index_select(0, target_positions + 1)
-        head = self.get_output_embeddings()
         chunk_tokens = max(1, chunk_elements // self.config.get_text_config().vocab_size)
         least_chunks = max(1, -(-row_tokens // chunk_tokens))
         chosen = hidden.index_select(0, target_positions)

@@ -26,7 +26,7 @@ def missing(options: Options, model: str) -> str:
     """What keeps this run from starting without a download, on a machine without an accelerator; empty if nothing."""
     import torch
 
-    if torch.cuda.is_available() or options.dry_run:
+    if torch.cuda.is_available() or options.dry_run or options.export_checkpoint:
         return ""
     absent = [("--model", model)] if not Path(model).is_dir() else []
     absent += [("--data", s.source) for s in options.data if not Path(s.source).exists()]

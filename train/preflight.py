@@ -21,6 +21,7 @@ from train.data import Encoded
 from train.encoding import EMPTY, SPECIAL
 from train.errors import UserError
 from train.loss import IGNORE, packed_logits, projects_plainly
+from train.sharding import whole
 
 __all__ = ["DataReport", "check_data", "check_loss", "check_model", "check_tokenizer", "is_partitioned"]
 
@@ -115,54 +116,55 @@ def _probe_rows(vocab_size: int, device: torch.device) -> tuple[torch.Tensor, to
     return rows[0], rows[1], positions.to(device), first
 
 
-def _leak(model: Any, tolerance: float) -> str:
+def _leak(model: Any, tolerance: float, noise: float) -> str:
     """Why this model, with the attention it is set to, cannot train on packs; empty if it can."""
     row, swapped, positions, start = _probe_rows(model.config.get_text_config().vocab_size, model.device)
     one = packed_logits(model, row, positions)[start:]
     other = packed_logits(model, swapped, positions)[start:]
     alone = packed_logits(model, row[:, start:], positions[:, start:])
     if not alone.isfinite().all():
-        broken = (name for name, weights in model.named_parameters() if not weights.isfinite().all())
+        broken = (name for name, weights in model.named_parameters() if not whole(weights.isfinite().all()))
         return f"its logits are not finite ({next(broken, 'no weight')} is not): is its folder whole?"
     scale = max(float(alone.abs().max()), 1.0)
-    if not (change := float((one - other).abs().max())) <= _NOISE[False] * scale:
+    if not (change := float((one - other).abs().max())) <= noise * scale:
         return f"a sample's logits change by {change:.2g} with the tokens of its neighbour"
     if (difference := float((one - alone).abs().max())) > tolerance * scale:
         return f"a sample's logits in a pack differ by {difference:.2g} from those it has alone"
     return ""
 
 
-def _reason(model: Any, attention: str, tolerance: float) -> str:
+def _reason(model: Any, attention: str, tolerance: float, noise: float) -> str:
     """Why the model cannot train with ``attention``, which it may not know; empty if it can."""
     try:
         model.set_attn_implementation(attention)
-        return _leak(model, tolerance)
+        return _leak(model, tolerance, noise)
     except KeyError:
         return "it does not know it"
     except (RuntimeError, ValueError, TypeError) as error:
         return first_line(error)
 
 
-def check_model(model: Any, attentions: Sequence[str]) -> None:
+def check_model(model: Any, attentions: Sequence[str], half_precision: bool = False) -> None:
     """Refuse a model that lets samples see each other under any of ``attentions`` (the run's own first).
 
     transformers' own attention is probed beside the run's, so that a model which only one of the two keeps from leaking
-    is refused.
+    is refused. Every rank of a sharded model must call it; one that computes in ``half_precision`` is judged by that.
 
     Raises:
         UserError: the model leaks, cannot run the attention, or transforms its logits in a way this loss does not know.
     """
-    name = type(model).__name__
-    tolerance = 1e-4 if model.dtype == torch.float32 else 0.1  # weights in 4 bits are multiplied in bf16
+    name = type(model).__name__.removeprefix("FSDP")
+    exact = model.dtype == torch.float32 and not half_precision
+    tolerance = 1e-4 if exact else 0.1  # weights in 4 bits are multiplied in bf16
     own = model.config._attn_implementation
     training = model.training
     model.eval()
     try:
-        reasons = {attention: _reason(model, attention, tolerance) for attention in attentions}
+        reasons = {attention: _reason(model, attention, tolerance, _NOISE[half_precision]) for attention in attentions}
         for attention, reason in reasons.items():
             if reason:
-                exact = [other for other, found in reasons.items() if not found]
-                hint = f"; it is exact with --attention {exact[0]}" if exact and attention == own else ""
+                others = [other for other, found in reasons.items() if not found]
+                hint = f"; it is exact with --attention {others[0]}" if others and attention == own else ""
                 raise UserError(f"{name} cannot train on packed samples with {attention} attention: {reason}{hint}")
         row, _, positions, start = _probe_rows(model.config.get_text_config().vocab_size, model.device)
         if (difference := projects_plainly(model, row[:, start:], positions[:, start:])) > tolerance:
@@ -175,7 +177,7 @@ def check_model(model: Any, attentions: Sequence[str]) -> None:
 
 
 def is_partitioned(model: Any) -> bool:
-    """Whether this process holds only parts of the weights, or none: ZeRO-3 and FSDP load models so."""
+    """Whether this process holds only parts of the weights, or none: ZeRO-3 loads models so."""
     return any(parameter.device.type == "meta" or hasattr(parameter, "ds_id") for parameter in model.parameters())
 
 

@@ -18,19 +18,20 @@ def batching(options: Options, world_size: int) -> Batching:
     Raises:
         UsageError: it cannot be done.
     """
+    given = frozenset() if options.export_checkpoint else options.given  # of a run on more GPUs
     micro = int(options.training.get("per_device_train_batch_size", 1))
     accumulation = int(options.training.get("gradient_accumulation_steps", 1))
     return split_batch(
         options.global_batch,
         world_size,
         micro,
-        micro if "per_device_train_batch_size" in options.given else None,
-        accumulation if "gradient_accumulation_steps" in options.given else None,
+        micro if "per_device_train_batch_size" in given else None,
+        accumulation if "gradient_accumulation_steps" in given else None,
     )
 
 
-def check_launch(options: Options, arguments: Any) -> str:
-    """How the model is distributed.
+def check_launch(options: Options, arguments: Any, sharded: bool = False) -> str:
+    """How the model is distributed (``sharded``: by :mod:`train.sharding`).
 
     Raises:
         UserError: fewer processes run, or otherwise, than was asked for; or one process would use several GPUs.
@@ -38,12 +39,12 @@ def check_launch(options: Options, arguments: Any) -> str:
     from accelerate import PartialState
 
     names = {"NO": "no", "FSDP": "fsdp", "DEEPSPEED": "deepspeed"}
-    kind = PartialState().distributed_type.value
-    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("true", "1"):
-        kind = "FSDP"
-    elif os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() in ("true", "1"):
+    kind = "FSDP" if sharded else PartialState().distributed_type.value
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() in ("true", "1"):
         kind = "DEEPSPEED"
     name = names.get(kind, "ddp")
+    if options.export_checkpoint:  # of a run that was started in another way
+        return name
     if options.expect_processes not in (None, arguments.world_size):
         raise UserError(
             f"{options.expect_processes} processes were expected, {arguments.world_size} run: on CPU start them with "
@@ -51,10 +52,8 @@ def check_launch(options: Options, arguments: Any) -> str:
         )
     if options.expect_distributed not in (None, name):
         raise UserError(f"the model was expected to be distributed by {options.expect_distributed}, not {name}")
-    if name == "fsdp" and arguments.device.type == "cpu":
-        raise UserError(
-            "accelerate's FSDP turns into DDP on CPU without a word: use the ddp or cpu configuration there"
-        )
+    if sharded and arguments.fp16:
+        raise UserError("a sharded run has no loss scaling for fp16: use --bf16 true, or full precision")
     if arguments.n_gpu > 1:  # the Trainer would wrap the model in DataParallel, which cuts packed rows apart
         raise UserError(
             f"one process sees {arguments.n_gpu} GPUs: start one for each with accelerate launch --multi_gpu "

@@ -7,11 +7,13 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dart_tasks.console import first_line
 from dart_tasks.files import write_atomically
 from train import show
 from train.arguments import Options, training_arguments
@@ -22,8 +24,10 @@ from train.prepare import Prepared, prepare, seed_of_order
 from train.processes import batching, check_agreement, check_launch
 from train.recipe import Batching
 from train.resume import identity_of, resume_point
+from train.sharding import take_over
 
 if TYPE_CHECKING:
+    from train.export import Fetch
     from train.trainer import PackedTrainer
 
 __all__ = ["run"]
@@ -72,13 +76,14 @@ def run(options: Options) -> int:
 
         return dry_run(options, model_name)
 
+    sharded = take_over()
     spread = batching(options, world_size)
     import torch
 
     if not torch.cuda.is_available():
         os.environ.setdefault("ACCELERATE_USE_CPU", "true")
     arguments = training_arguments(options, spread.micro_batch, spread.accumulation)
-    distributed = check_launch(options, arguments)
+    distributed = check_launch(options, arguments, sharded)
     if arguments.device.type == "cpu" and not os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // world_size))
     config = load_config(model_name)
@@ -102,11 +107,14 @@ def _check_writable(output_dir: Path) -> None:
 
 
 def _train(this: _Run) -> int:
+    import torch
+
     from train.attention import choose_attention, register
     from train.checkpoints import STAGING
     from train.lora import add_adapter, keep_in, trained_share
     from train.loss import install
     from train.preflight import check_model, is_partitioned
+    from train.sharded_checkpoints import holds_shards
 
     options, arguments, output_dir = this.options, this.arguments, this.output_dir
     register()
@@ -119,16 +127,24 @@ def _train(this: _Run) -> int:
     if this.main:
         show.plan(options, arguments, this.model_name, this.prepared, this.batching, this.distributed, str(attention))
         show.example(this.prepared, this.tokenizer)
-    model = _load(this, attention.on_cpu)
-    if this.main and not is_partitioned(model):
-        check_model(model, [*filter(None, [attention.on_cpu]), "sdpa" if model._supports_sdpa else "eager"])
-    if attention.on_cpu != attention.name:
-        set_attention(model, attention.name)
-    if options.lora:
-        model = add_adapter(keep_in(_precision(arguments), model), options.lora, arguments.seed)
-        if this.main:
-            show.line(f"adapter        {trained_share(model)}")
-    install(model, this.batching.micro_batch * options.max_length)
+    if checkpoint and options.export_checkpoint and not options.lora and holds_shards(checkpoint):
+        _export_stored(this, checkpoint)
+        return 0
+    row_tokens = this.batching.micro_batch * options.max_length
+    if this.distributed == "fsdp":
+        model = _load_sharded(this, attention.name, row_tokens)
+        check_model(model, [attention.name, _plain_attention(model)], _precision(arguments) != torch.float32)
+    else:
+        model = _load(this, attention.on_cpu)
+        if this.main and not is_partitioned(model):
+            check_model(model, [*filter(None, [attention.on_cpu]), _plain_attention(model)])
+        if attention.on_cpu != attention.name:
+            set_attention(model, attention.name)
+        if options.lora:
+            model = add_adapter(keep_in(_precision(arguments), model), options.lora, arguments.seed)
+        install(model, row_tokens)
+    if this.main and options.lora:
+        show.line(f"adapter        {trained_share(model)}")
 
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -155,12 +171,13 @@ def _train(this: _Run) -> int:
                 f"stopped by signal {trainer.stopped_by} at step {trainer.state.global_step}: the same command resumes"
             )
         return 128 + trainer.stopped_by
+    best = trainer.load_best()
     exported = _export(this, trainer)
     if this.main:
         if options.export_checkpoint:
             show.line(f"exported {checkpoint} to {output_dir}")
         else:
-            show.summary(trainer, this.prepared, result, elapsed, output_dir)
+            show.summary(trainer, this.prepared, result, elapsed, output_dir, best)
         shutil.rmtree(output_dir / STAGING, ignore_errors=True)
         if repository:
             upload(options, repository, exported)
@@ -192,6 +209,42 @@ def _load(this: _Run, attention: str | None) -> Any:
 
     how = {"quantization_config": quantization(dtype), "device_map": {"": arguments.device}}
     return keep_trainable(load_model(this.model_name, this.config, attention, dtype, **how))
+
+
+def _plain_attention(model: Any) -> str:
+    return "sdpa" if model._supports_sdpa else "eager"
+
+
+def _load_sharded(this: _Run, attention: str, row_tokens: int) -> Any:
+    """The model with its loss, and with its adapter if it is to have one, in parts over all ranks.
+
+    Raises:
+        UserError: it cannot be had.
+    """
+    from train.lora import add_adapter, first_weights, keep_in, plain_name
+    from train.loss import install
+    from train.sharding import empty_model, fill, kept_once, open_mesh, shard, whole_weights
+
+    options, arguments = this.options, this.arguments
+    if options.load_in_4bit:
+        raise UserError("--load-in-4bit cannot be sharded by fsdp: use one process per GPU (ddp)")
+    try:
+        model = empty_model(this.config, attention)
+    except (ValueError, ImportError) as error:
+        raise UserError(f"--model {this.model_name} with {attention} attention: {first_line(error)}") from error
+    source: dict[str, Any] = {}
+    if options.lora:
+        model = add_adapter(keep_in(_precision(arguments), model), options.lora, arguments.seed)
+        source = first_weights(model, arguments.seed)
+    install(model, row_tokens)
+    shard(model, open_mesh(arguments.device), _precision(arguments))
+    state = kept_once(model)
+    if this.main:
+        names = {name: plain_name(name) for name in state if name not in source}
+        read = whole_weights(this.model_name, this.config, names.values())
+        source |= {name: read[plain] for name, plain in names.items() if plain in read}
+    fill(state, source)
+    return model
 
 
 def _trainer(this: _Run, model: Any) -> PackedTrainer:
@@ -234,29 +287,66 @@ def _trainer(this: _Run, model: Any) -> PackedTrainer:
 
 
 def _export(this: _Run, trainer: PackedTrainer) -> list[str]:
-    """Gather the weights (every rank takes part) and write model and card; the names of the files."""
+    """Gather the weights (every rank takes part) and write model and card; the names of the files.
+
+    A sharded model is gathered layer by layer; at any time one file's weights are in memory.
+    """
     import torch
 
+    from train.export import by_layer
+    from train.sharding import is_sharded, untied, whole
+
+    model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+    sharded = is_sharded(model)
+    state = model.state_dict() if sharded else trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    state = untied(model, state)
+
+    def fetch(names: Sequence[str]) -> dict[str, torch.Tensor]:
+        return {name: whole(state[name]) for name in names}
+
+    adapter = [name for name in state if ".lora_" in name]
+    if not this.main:
+        for group in [adapter, *by_layer(state)] if sharded else []:
+            fetch(group)
+        return []
+    if not this.options.lora:
+        return _write(this, model, list(state), fetch)
+    from train.lora import empty_plain_model, merged_state, save_adapter
+
+    dtype = getattr(torch, this.options.export_dtype)
+    files = save_adapter(model, fetch(adapter), this.output_dir, _card(this.options, this.model_name, _rows(this)))
+    plain = empty_plain_model(model)
+    return _write(this, plain, list(state), lambda names: merged_state(model, fetch(names), dtype)) + files
+
+
+def _export_stored(this: _Run, checkpoint: Path) -> None:
+    """Export a sharded run's checkpoint, file by file, without a model in memory or the GPUs it was trained on."""
+    from train.sharded_checkpoints import stored_tensors
+    from train.sharding import empty_model, kept_once
+
+    if not this.main:
+        return
+    model = empty_model(this.config, None)
+    this.output_dir.mkdir(parents=True, exist_ok=True)
+    _write(this, model, list(kept_once(model)), lambda names: stored_tensors(checkpoint, names))
+    show.line(f"exported {checkpoint} to {this.output_dir}")
+
+
+def _rows(this: _Run) -> dict[str, str]:
+    return show.card_rows(this.options, this.arguments, this.prepared, this.batching)
+
+
+def _write(this: _Run, model: Any, names: list[str], fetch: Fetch) -> list[str]:
+    """Write the model's files and its card; their names."""
     from train.export import export_model
 
-    state = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-    if not this.main:
-        return []
     options = this.options
     encoded = this.prepared.encoded
     template, ends = encoded.chat_templates[0], encoded.end_tokens(this.prepared.report.kept)
-    unwrapped = trainer.accelerator.unwrap_model(trainer.model_wrapped)
-    card = _card(options, this.model_name, show.card_rows(options, this.arguments, this.prepared, this.batching))
-    adapter: list[str] = []
-    if options.lora:
-        from train.lora import empty_plain_model, merged_state, save_adapter
-
-        adapter = save_adapter(unwrapped, state, this.output_dir, card)
-        state = merged_state(unwrapped, state, getattr(torch, options.export_dtype))
-        unwrapped = empty_plain_model(unwrapped)
-    files = export_model(unwrapped, state, this.tokenizer, template, this.output_dir, options.export_dtype, ends)
-    (this.output_dir / "README.md").write_text(card, encoding="utf-8")
-    return [*files, *adapter, "README.md"]
+    dtype = options.export_dtype
+    files = export_model(model, names, fetch, this.tokenizer, template, this.output_dir, dtype, ends)
+    (this.output_dir / "README.md").write_text(_card(options, this.model_name, _rows(this)), encoding="utf-8")
+    return [*files, "README.md"]
 
 
 def _card(options: Options, model_name: str, rows: dict[str, str]) -> str:

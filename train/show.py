@@ -222,8 +222,10 @@ class Progress(TrainerCallback):  # type: ignore[misc]
             self._bar.stop()
 
 
-def summary(trainer: Any, prepared: Prepared, result: Any, elapsed_s: float, output_dir: Path) -> None:
-    """What the run did."""
+def summary(
+    trainer: Any, prepared: Prepared, result: Any, elapsed_s: float, output_dir: Path, best: int | None
+) -> None:
+    """What the run did. ``best`` is the step whose weights were exported where it is not the last."""
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     held = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     rows = [
@@ -233,6 +235,6 @@ def summary(trainer: Any, prepared: Prepared, result: Any, elapsed_s: float, out
         ("target tokens", f"{trainer.target_tokens_seen:,} in {elapsed_s:,.1f} s"),
         ("target tokens/s", f"{trainer.target_tokens_seen / max(elapsed_s, 1e-9):,.0f}"),
         ("packing", f"{prepared.efficiency:.2%} full"),
-        ("model", str(output_dir)),
+        ("model", f"{output_dir}{f', of step {best}: the lowest held-out loss' if best else ''}"),
     ]
     table("\nsummary", rows)

@@ -6,6 +6,7 @@ the loss counts responses only, everywhere; every way sees about as many real to
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import tempfile
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from train.loader import PackDataset
 from train.loss import install
 from train.packing import pack_count
 from train.recipe import Batching
+from train.sharding import empty_model, fill, kept_once, open_mesh, shard
 from train.trainer import PackedTrainer
 
 __all__ = ["WAYS", "Setup", "Way", "draw", "ours"]
@@ -76,12 +78,19 @@ class Setup:
         return made
 
 
-def ours(setup: Setup, attention: str = "packed_sdpa", **others: Any) -> PackedTrainer:
-    """Our trainer, a pack a step."""
+def ours(setup: Setup, attention: str = "packed_sdpa", sharded: bool = False, **others: Any) -> PackedTrainer:
+    """Our trainer, a pack a step; ``sharded`` over this process alone."""
     lengths, kept = setup.encoded.lengths, np.arange(len(setup.encoded))
     count = pack_count(lengths, setup.max_length, _SEED, 1, 1)
     model = setup.model(attention)
     install(model)
+    if sharded:
+        source = model.state_dict()
+        model = empty_model(setup.config, attention)
+        install(model)
+        device = torch.device("cpu" if setup.training["use_cpu"] else "cuda")
+        shard(model, open_mesh(device), torch.bfloat16 if setup.training.get("bf16") else torch.float32)
+        fill(kept_once(model), {name: functools.partial(source.__getitem__, name) for name in source})
     return PackedTrainer(
         model=model,
         args=setup.arguments(remove_unused_columns=False, **others),

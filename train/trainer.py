@@ -5,6 +5,7 @@ Everything else (optimizer, schedule, DDP, FSDP2, ZeRO-3, precision, logging int
 
 from __future__ import annotations
 
+import functools
 import math
 import signal
 import time
@@ -13,9 +14,9 @@ from typing import Any, NoReturn
 
 import torch
 from accelerate.utils import gather_object
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, set_seed
 
-from train.checkpoints import STAGING, publish, rotate
+from train.checkpoints import STAGING, problem, publish, rotate
 from train.collate import Collator
 from train.data import Encoded
 from train.divergence import LossGuard, OnDivergence
@@ -24,6 +25,15 @@ from train.heldout import HeldOut, losses
 from train.loader import PackDataset, StepSampler
 from train.preflight import check_loss
 from train.recipe import Batching
+from train.sharded_checkpoints import (
+    holds_shards,
+    load_optimizer,
+    load_weights,
+    load_whole_optimizer,
+    save_optimizer,
+    save_weights,
+)
+from train.sharding import fill, is_sharded, kept_once, whole, whole_weights
 from train.show import line
 
 __all__ = ["PackedTrainer", "SaveInTime"]
@@ -49,6 +59,7 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
         peak_flops: float | None = None,
         **kwargs: Any,
     ) -> None:
+        self._sharded = is_sharded(kwargs["model"])
         super().__init__(train_dataset=dataset, eval_dataset=held_out, data_collator=Collator(encoded), **kwargs)
         self._held_out = held_out
         self._keep_best = keep_best
@@ -89,6 +100,12 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
     def _current_epoch(self) -> int:
         # Not state.epoch: a resumed run creates its iterator before anything else knows the epoch.
         return int(self.state.global_step) // self.steps_per_epoch
+
+    def create_accelerator_and_postprocess(self) -> None:
+        """accelerate's part. A sharded model needs no wrapper of it, but mixed precision and compilation."""
+        super().create_accelerator_and_postprocess()
+        if self._sharded:
+            self.accelerator.prepare_model = functools.partial(self.accelerator.prepare_model, evaluation_mode=True)
 
     def get_train_dataloader(self) -> Any:
         """This rank's micro-batches. Not prepared by accelerate: the sampler already deals packs to ranks."""
@@ -205,6 +222,76 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
             self._tokens, self._targets, self._metered_since = 0, 0, time.monotonic()
         super().log(logs, start_time)
 
+    # Checkpoints of sharded models: weights and optimizer are ours, the rest is the Trainer's.
+
+    def _trained(self) -> dict[str, torch.Tensor]:
+        """What a sharded checkpoint holds of the model: beside an adapter, not the frozen weights."""
+        frozen = {name for name, parameter in self.model.named_parameters() if not parameter.requires_grad}
+        return {name: tensor for name, tensor in kept_once(self.model).items() if name not in frozen}
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """The weights of a checkpoint. Every rank must call it."""
+        if not self._sharded:
+            super().save_model(output_dir, _internal_call)
+            return
+        assert output_dir is not None
+        if self.args.should_save:
+            self.model.config.save_pretrained(output_dir)
+        save_weights(self._trained(), Path(output_dir))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self._sharded:
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        save_optimizer(self.model, self.optimizer.optimizer, Path(output_dir))
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir, "scheduler.pt"))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        checkpoint = Path(resume_from_checkpoint)
+        if holds_shards(checkpoint):
+            load_weights(self._trained(), checkpoint)
+        elif self._sharded:
+            self._fill(checkpoint)
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _fill(self, checkpoint: Path) -> None:
+        """Take the weights of an unsharded run's checkpoint, which the first rank reads."""
+        state = self._trained()
+        source = whole_weights(str(checkpoint), self.model.config, state) if self.args.process_index == 0 else {}
+        fill(state, source)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None or not (self._sharded or holds_shards(Path(checkpoint))):
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        load = load_optimizer if holds_shards(Path(checkpoint)) else load_whole_optimizer
+        load(self.model, self.optimizer.optimizer, Path(checkpoint))
+        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint, "scheduler.pt"), weights_only=True))
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Each rank's random state; of ranks that were not there, one that the step and the rank decide."""
+        rank, ranks = self.args.process_index, self.args.world_size
+        name = f"rng_state_{rank}.pth" if ranks > 1 else "rng_state.pth"
+        if checkpoint is None or Path(checkpoint, name).is_file():
+            super()._load_rng_state(checkpoint)
+        else:
+            set_seed(self.args.seed + (int(self.state.global_step) << 20) + rank)
+
+    def load_best(self) -> int | None:
+        """Take the weights of the lowest held-out loss where they are kept; their step. Every rank must call it."""
+        best = self.state.best_global_step if self._keep_best else None
+        folder = Path(self.args.output_dir) / f"checkpoint-{best}"
+        if best is None or best == self.state.global_step or problem(folder, contents=False):
+            return None
+        if self.is_deepspeed_enabled:
+            self.state.best_model_checkpoint = str(folder)
+            self._load_best_model()
+        else:
+            self._load_from_checkpoint(str(folder))
+        return int(best)
+
     # Checkpoints. The Trainer writes to the folder that `_get_output_dir` names: one aside, renamed once it is whole.
 
     def _get_output_dir(self, trial: Any) -> str:
@@ -230,7 +317,7 @@ def _scalar(value: Any, like: torch.Tensor) -> torch.Tensor:
     """A number, tensor or sharded tensor as one of the kind of ``like``, without asking the device for it."""
     if not isinstance(value, torch.Tensor):
         return torch.full_like(like, value)
-    return (value.full_tensor() if hasattr(value, "full_tensor") else value).to(like)
+    return whole(value).to(like)
 
 
 class SaveInTime(TrainerCallback):  # type: ignore[misc]

@@ -78,7 +78,9 @@ def make_model(folder: Path, kind: str = "llama", seed: int = 0, **overrides: An
     """A random model of ``kind`` with its tokenizer, saved as a Hugging Face folder."""
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(tiny_config(kind, **overrides))
     model.save_pretrained(folder)

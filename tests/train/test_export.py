@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from dart_tasks.prompts import TEMPLATES, get_template
 from train.chat import chat_template
-from train.export import export_model
+from train.export import Fetch, by_layer, export_model
+from train.sharding import untied
+
+
+def held(state: dict[str, torch.Tensor]) -> tuple[list[str], Fetch]:
+    """The names of a state in memory, and how to get its tensors."""
+    return list(state), lambda names: {name: state[name] for name in names}
+
 
 QUERY = "What is {{ 2 }} + '3'?\n\\boxed{} {% raw %}\n"
 
@@ -50,7 +58,7 @@ def test_tied_weights_are_written_once_and_readable_by_all(
     model = AutoModelForCausalLM.from_config(build_config("qwen2", tie_word_embeddings=True))
     gathered = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     assert "lm_head.weight" in gathered
-    export_model(model, gathered, tokenizer, "", tmp_path, "float32")
+    export_model(model, *held(untied(model, gathered)), tokenizer, "", tmp_path, "float32")
     with safe_open(tmp_path / "model.safetensors", "pt") as file:
         assert sorted(file.keys()) == sorted(set(gathered) - {"lm_head.weight"})
     again = AutoModelForCausalLM.from_pretrained(tmp_path)
@@ -59,13 +67,59 @@ def test_tied_weights_are_written_once_and_readable_by_all(
     assert {path.stat().st_mode for path in tmp_path.iterdir() if path.is_file()} == {(tmp_path / "any").stat().st_mode}
 
 
+@pytest.mark.parametrize("kind", ["llama", "mixtral"])
+def test_an_export_in_several_files_holds_one_at_a_time(
+    kind: str, tmp_path: Path, build_config: Callable[..., Any], build_tokenizer: Callable[..., Any]
+) -> None:
+    """A mixture's experts, which transformers joins in memory, are written one by one as everywhere."""
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = build_tokenizer(tmp_path / "tokenizer")
+    model = AutoModelForCausalLM.from_config(build_config(kind))
+    state = model.state_dict()
+    model.save_pretrained(tmp_path / "expected")
+    expected = load_file(tmp_path / "expected" / "model.safetensors")
+    asked: list[int] = []
+
+    def fetch(names: Sequence[str]) -> dict[str, torch.Tensor]:
+        asked.append(sum(state[name].nbytes for name in names))
+        return {name: state[name] for name in names}
+
+    export_model(model, list(state), fetch, tokenizer, "", tmp_path, "float32", file_bytes=100_000)
+    files = sorted(tmp_path.glob("model*.safetensors"))
+    index = json.loads((tmp_path / "model.safetensors.index.json").read_text())
+    assert len(files) > 2 and set(index["weight_map"].values()) == {file.name for file in files}
+    assert index["metadata"]["total_size"] == sum(tensor.nbytes for tensor in state.values())
+    for file in files:
+        held_in_it = load_file(file)
+        assert sum(tensor.nbytes for tensor in held_in_it.values()) <= max(100_000, *asked)
+        for name, tensor in held_in_it.items():
+            assert index["weight_map"][name] == file.name and torch.equal(tensor, expected.pop(name))
+    assert not expected
+    again = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).state_dict()
+    assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
+
+
+def test_names_of_a_layer_stay_together() -> None:
+    names = [
+        "embed",
+        "model.layers.0.a.1.w",
+        "model.layers.0.b",
+        "model.layers.10.a",
+        "model.layers.10.b",
+        "norm",
+        "head",
+    ]
+    assert by_layer(names) == [[names[0]], names[1:3], names[3:5], [names[5]], [names[6]]]
+
+
 def test_the_export_is_a_plain_folder(tiny_llama: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     model = AutoModelForCausalLM.from_pretrained(tiny_llama, dtype=torch.float32)
     model.config.use_cache = False
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
-    export_model(model, model.state_dict(), tokenizer, "{{ 1 }}", tmp_path, "bfloat16")
+    export_model(model, *held(model.state_dict()), tokenizer, "{{ 1 }}", tmp_path, "bfloat16")
 
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["use_cache"] is True and config["dtype"] == "bfloat16"

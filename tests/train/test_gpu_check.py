@@ -67,6 +67,7 @@ def test_everything_that_a_cpu_can_run_passes_with_the_packages_of_a_lent_machin
     assert done.returncode == 0, done.stdout + done.stderr
     rows = re.findall(r"^\| ([^|]+) \| (\w+) \|", done.stdout, re.MULTILINE)[1:]
     ran = {outcome: [name for name, found in rows if found == outcome] for outcome in ("passed", "measured", "skipped")}
-    assert len(ran["passed"]) == 5 and len(ran["measured"]) == 2, done.stdout  # kernels, loss, resume; two ways
+    assert len(ran["passed"]) == 7 and len(ran["measured"]) == 2, done.stdout  # kernels, loss, resume; two ways
+    assert "resume with packed_sdpa, sharded: bitwise" in ran["passed"]
     assert "LoRA: merged weights are the adapted model" in ran["skipped"]
     assert "0 failed" in done.stdout

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load, load_file
 
 from train.data import TrainingSet, encode
 from train.heldout import draw, held_out
@@ -63,10 +64,11 @@ def test_evaluation_changes_no_weight(sft: Any, tmp_path: Path, build_dataset: C
     assert one == other
 
 
-def test_the_best_checkpoint_is_kept(sft: Any, tmp_path: Path, build_dataset: Callable[..., Path]) -> None:
-    """With a rate at which the loss is lowest in the middle."""
+def test_the_best_checkpoint_is_kept_and_exported(sft: Any, tmp_path: Path, build_dataset: Callable[..., Path]) -> None:
+    """With a rate at which the loss is lowest in the middle. The last weights were exported."""
     held = ["--eval-data", str(build_dataset(tmp_path / "held", 7, seed=5)), "--keep-best", "--save_total_limit", "1"]
     steps = ["--max_steps", "6", "--eval_strategy", "steps", "--eval_steps", "1", "--max-length", "512"]
+    held += ["--export-dtype", "float32"]
     diverging = ["--learning_rate", "0.3", "--lr_scheduler_type", "constant_with_warmup", "--warmup_steps", "6"]
     assert sft("out", *held, *steps, *diverging, "--on-divergence", "ignore") == (0, "")
     found = shown(sft.out)
@@ -74,7 +76,12 @@ def test_the_best_checkpoint_is_kept(sft: Any, tmp_path: Path, build_dataset: Ca
     best = 1 + int(np.argmin(found))
     assert 1 < best < 6, found
     assert {path.name for path in (tmp_path / "out").glob("checkpoint-*")} == {f"checkpoint-{best}", "checkpoint-6"}
+    exported = (tmp_path / "out" / "model.safetensors").read_bytes()
+    kept = load_file(tmp_path / "out" / f"checkpoint-{best}" / "model.safetensors")
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in load(exported).items())
+    assert f"of step {best}: the lowest held-out loss" in " ".join(sft.out.split())
     assert sft("out", *held, *steps, *diverging, "--on-divergence", "ignore") == (0, "")  # resumed at its end
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == exported
     state = json.loads((tmp_path / "out" / "checkpoint-6" / "trainer_state.json").read_text())
     assert state["best_global_step"] == best and abs(state["best_metric"] - min(found)) < 1e-4
 

@@ -16,11 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from train.checkpoints import problem
 
 pytestmark = pytest.mark.slow
 
+SHARDED = "sharded"
 EPOCHS, STEPS_PER_EPOCH, TIME_LIMIT_S = 2, 8, 240
 
 
@@ -46,9 +48,16 @@ def environment() -> dict[str, str]:
 
 
 def start(arguments: list[str], repo: Path, log: Path) -> subprocess.Popen[bytes]:
+    """A run. ``SHARDED`` stands before the command of one that is to be, as ``accelerate launch`` would have it."""
+    sharded = arguments[0] == SHARDED
     with log.open("ab") as file:
         return subprocess.Popen(
-            arguments, cwd=repo, env=environment(), stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            arguments[sharded:],
+            cwd=repo,
+            env={**environment(), "ACCELERATE_USE_FSDP": str(sharded).lower(), "FSDP_VERSION": "2"},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
 
@@ -95,18 +104,20 @@ def weights(output_dir: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("processes", "adapter"), [(1, []), (2, []), (2, ["--lora", "r=4,dropout=0.1"])], ids=["1", "2", "2, LoRA"]
+    ("kind", "processes", "adapter"),
+    [([], 1, []), ([], 2, []), ([], 2, ["--lora", "r=4,dropout=0.1"]), ([SHARDED], 1, []), ([SHARDED], 2, [])],
+    ids=["1", "2", "2, LoRA", "1, sharded", "2, sharded"],
 )
 def test_a_killed_run_ends_with_the_weights_of_an_unkilled_one(
-    processes: int, adapter: list[str], repo: Path, tiny_llama: Path, data: Path, tmp_path: Path
+    kind: list[str], processes: int, adapter: list[str], repo: Path, tiny_llama: Path, data: Path, tmp_path: Path
 ) -> None:
     reference = tmp_path / "reference"
-    finish([*command(processes, tiny_llama, data, reference), *adapter], repo, tmp_path / "reference.log")
+    finish([*kind, *command(processes, tiny_llama, data, reference), *adapter], repo, tmp_path / "reference.log")
     steps = EPOCHS * STEPS_PER_EPOCH
     assert f"step {steps}/{steps} " in (tmp_path / "reference.log").read_text()
 
     killed, log = tmp_path / "killed", tmp_path / "killed.log"
-    arguments = [*command(processes, tiny_llama, data, killed), *adapter]
+    arguments = [*kind, *command(processes, tiny_llama, data, killed), *adapter]
     generator = random.Random(processes)
     first = generator.randrange(4, STEPS_PER_EPOCH)  # in the first epoch, after a checkpoint
     second = generator.randrange(STEPS_PER_EPOCH + 1, steps - 3)  # in the second
@@ -121,15 +132,50 @@ def test_a_killed_run_ends_with_the_weights_of_an_unkilled_one(
     run_until(lambda: logged(first), arguments, repo, log)
     newest = max(killed.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     torn = shutil.copytree(newest, killed / "checkpoint-99")
-    (torn / "optimizer.pt").write_bytes(b"torn")
+    name = "optimizer_0/__0_0.distcp" if kind else "optimizer.pt"
+    (torn / name).write_bytes(b"torn")
     run_until(lambda: logged(second) and saving(), arguments, repo, log)
     finish(arguments, repo, log)
 
     text = log.read_text()
-    assert "warning: skipping checkpoint-99: optimizer.pt is not as it was written" in text
+    assert f"warning: skipping checkpoint-99: {name} is not as it was written" in text
     assert text.count("resuming from") == 2
     print(f"{processes} process(es), killed in step {first} and in a save after step {second}: {weights(killed)}")
     assert weights(killed) == weights(reference)
+
+
+def curve(log: Path) -> dict[int, float]:
+    """The loss of each step; of one that was taken again, the last."""
+    return {int(step): float(loss) for step, loss in re.findall(r"step (\d+)/\d+ +loss (\S+)", log.read_text())}
+
+
+def test_a_sharded_run_goes_on_with_another_number_of_ranks(
+    repo: Path, build_model: Callable[..., Path], data: Path, tmp_path: Path
+) -> None:
+    """Two ranks, killed in a save; one, killed in a save; two again: the losses are those of one that was never killed.
+
+    Without dropout, which each rank draws for itself: then the same packs are in the same steps, and only the order in
+    which gradients are summed differs.
+    """
+    model = build_model(tmp_path / "model")
+    reference, log = tmp_path / "reference.log", tmp_path / "log"
+    finish([SHARDED, *command(1, model, data, tmp_path / "reference")], repo, reference)
+    log.touch()
+
+    def saving_after(checkpoint: int) -> Callable[[], bool]:
+        out = tmp_path / "out"
+        return lambda: (out / f"checkpoint-{checkpoint}").exists() and any((out / ".saving").glob("*/*/*"))
+
+    run_until(saving_after(3), [SHARDED, *command(2, model, data, tmp_path / "out")], repo, log)
+    run_until(saving_after(9), [SHARDED, *command(1, model, data, tmp_path / "out")], repo, log)
+    finish([SHARDED, *command(2, model, data, tmp_path / "out")], repo, log)
+    text = log.read_text()
+    assert text.count("resuming from") == 2
+    expected, found = curve(reference), curve(log)
+    assert expected.keys() == found.keys() and len(found) == EPOCHS * STEPS_PER_EPOCH
+    assert max(abs(expected[step] - found[step]) for step in found) < 2e-4  # as logged, to four digits
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("reference", "out"))
+    assert max(float((one[name].float() - other[name].float()).abs().max()) for name in one) < 1e-2  # of bf16
 
 
 @pytest.mark.parametrize("processes", [1, 2])
