@@ -253,6 +253,11 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
             load_weights(self._trained(), checkpoint)
         elif self._sharded:
             self._fill(checkpoint)
+        elif (checkpoint / "pytorch_model_fsdp.bin").is_file():
+            raise UserError(
+                f"{checkpoint} is of a sharded run of an earlier version: start it as that was, "
+                "or on CPUs with accelerate launch --config_file train/launch/fsdp2-cpu.yaml"
+            )
         else:
             super()._load_from_checkpoint(resume_from_checkpoint, model)
 

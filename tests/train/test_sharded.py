@@ -129,6 +129,10 @@ def test_a_full_checkpoint_of_accelerate_resumes(
     assert (tmp_path / "out" / "checkpoint-2" / "optimizer.bin").is_file()
     expected = (tmp_path / "out" / "model.safetensors").read_bytes()
     shutil.rmtree(tmp_path / "out" / "checkpoint-4")
+    fsdp(False)
+    code, error = sft("out", *steps)
+    assert code == 1 and "checkpoint-2 is of a sharded run of an earlier version" in error
+    fsdp(True)
     assert sft("out", *steps) == (0, "")
     assert "resuming from" in sft.out  # type: ignore[attr-defined]
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == expected
@@ -142,6 +146,7 @@ def test_lora_is_sharded_and_resumed_too(fsdp: Any, sft: Sft, tmp_path: Path) ->
     assert stored < (tmp_path / "out" / "model.safetensors").stat().st_size / 2  # the adapter alone
     shutil.copytree(checkpoint, tmp_path / "again" / "checkpoint-2")
     shutil.copy(tmp_path / "out" / "run.json", tmp_path / "again")
+    fsdp(True)
     assert sft("again", *steps) == (0, "")
     fsdp(False)
     assert train(["export", str(tmp_path / "out" / "checkpoint-4")]) == 0
