@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import hashlib
+import inspect
 import json
 import logging
 import os
@@ -32,7 +33,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import hash_args
-from lm_eval.models.api_models import JsonChatStr
+from lm_eval.models.api_models import JsonChatStr, TemplateAPI
 from lm_eval.models.openai_completions import LocalCompletionsAPI
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 from tqdm import tqdm
@@ -55,6 +56,8 @@ _UNSUPPORTED = re.compile(
 _TOO_LONG = re.compile(r"context|max_model_len|too (long|large)", re.IGNORECASE)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 _SAID_ANEW_S = 10.0
+_LISTING_S = 30.0  # for the list of models
+_OF_LM_EVAL = {*inspect.signature(TemplateAPI.__init__).parameters, "device", "max_batch_size"}  # what it passes on
 
 
 class _FailedError(Exception):
@@ -111,6 +114,10 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         **kwargs: Any,
     ) -> None:
         self._key_name = api_key_env
+        if unknown := set(kwargs) - _OF_LM_EVAL:
+            self._fail(
+                f"unknown in --model_args: {', '.join(sorted(unknown))} (docs/evaluation.md lists what there is)"
+            )
         self._root = self._api_root(base_url)
         self._seed_of_run = seed
         self._left_out: set[str] = set()
@@ -135,9 +142,9 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             base_url=f"{self._root}/{self.endpoint}",
             num_concurrent=num_concurrent,
             max_retries=max_retries,
-            timeout=int(timeout),
             **{"tokenizer_backend": None, "tokenized_requests": False, "max_length": self._context or 2048, **kwargs},
         )
+        self.timeout = float(timeout)
 
     def get_model_info(self) -> dict[str, Any]:
         """What lm-eval's results keep of it: the model as the server knows it, and what was left out of requests."""
@@ -167,20 +174,20 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         """The headers of each request."""
         return self._header or ({"Authorization": f"Bearer {self.api_key}"} if self.api_key else {})
 
-    def _session(self) -> aiohttp.ClientSession:
+    def _session(self, timeout_s: float) -> aiohttp.ClientSession:
         secure: ssl.SSLContext | bool = bool(self.verify_certificate)
         if self.verify_certificate and self.ca_cert_path:
             secure = ssl.create_default_context(cafile=self.ca_cert_path)
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=secure),
-            timeout=aiohttp.ClientTimeout(total=self.timeout, sock_connect=30.0),
+            timeout=aiohttp.ClientTimeout(total=timeout_s, sock_connect=30.0),
             headers=self.header,
         )
 
     async def _served_models(self) -> dict[str, int | None]:
         """The models that the server lists, each with its context where it tells that; none where it lists none."""
         try:
-            async with self._session() as session:
+            async with self._session(min(_LISTING_S, self.timeout)) as session:
                 payload = await self._persist(self._exchange, session, "GET", f"{self._root}/models")
             return {str(model["id"]): model.get("max_model_len") for model in payload["data"]}
         except _RefusedError as error:
@@ -232,7 +239,7 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
                 raw, status = await answer.read(), answer.status
                 asked = answer.headers.get("Retry-After", "")
         except TimeoutError:
-            raise _FailedError(f"{url}: no answer in {self.timeout:g} s") from None
+            raise _FailedError(f"{url}: no answer in {session.timeout.total:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
             raise _FailedError(f"{url}: {str(error) or type(error).__name__}") from None
         try:
@@ -324,7 +331,7 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         """Fill the gaps in ``found``, with as many requests in flight as may be."""
         left = iter([index for index, text in enumerate(found) if text is None])
         with tqdm(total=len(jobs), initial=len(jobs) - found.count(None), desc="Requesting API", disable=quiet) as bar:
-            async with self._session() as session:
+            async with self._session(self.timeout) as session:
 
                 async def work() -> None:
                     for index in left:
@@ -420,7 +427,7 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
     # -- the cache ----------------------------------------------------------------------------------------------------
     # lm-eval's neither reads sampled responses nor tells samples of one prompt apart, so these have keys of their own.
     def _key(self, job: _Job) -> str:
-        return str(hash_args("dart_sample", [job.prompt, dict(job.options), job.trial, self._seed_of_run]))
+        return str(hash_args(f"dart-{self.endpoint}", [job.body, job.trial]))  # the body names model and seed
 
     def _kept(self, job: _Job) -> ServedText | None:
         cache = self.cache_hook.dbdict

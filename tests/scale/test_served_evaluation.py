@@ -278,6 +278,23 @@ def test_what_a_model_does_not_take_is_renamed_or_left_out_and_said(
     assert model.get_model_info() == {"served_model": "m", "left_out_of_requests": ["stop", "temperature"]}
 
 
+def test_a_misspelt_argument_is_named(make_server: Any) -> None:
+    with pytest.raises(TaskError, match="unknown in --model_args: num_concurent"):
+        DartCompletions(model="m", base_url=make_server().url, num_concurent=4, batch_size=1, device="cpu")
+
+
+def test_a_server_that_does_not_answer_is_one_line(make_server: Any) -> None:
+    async def sleep(body: dict[str, Any], request: web.Request) -> web.Response:
+        import asyncio
+
+        await asyncio.sleep(60)
+        return web.Response()
+
+    model = DartCompletions(model="m", base_url=make_server(sleep).url, timeout=0.2, max_retries=2)
+    with pytest.raises(TaskError, match=r"no answer in 0\.2 s"):
+        model.generate_until(texts("7", SAMPLED))
+
+
 def test_what_a_model_refuses_also_without_it_ends_the_run(make_server: Any) -> None:
     async def refuse(body: dict[str, Any], request: web.Request) -> web.Response:
         return web.json_response({"error": "unsupported: temperature"}, status=400)
