@@ -38,7 +38,8 @@ def run_card(config: RunConfig, grader_version: str, n_rows: int, configs: str, 
     """The card of a run's data set. ``configs`` is the YAML that names the files."""
     from dart_tasks.licences import source
 
-    sources = [source(config.model, "synthesiser"), *(source(spec.path, "queries") for spec in config.datasets)]
+    model = source(config.model_name or config.model, "synthesiser")
+    sources = [model, *(source(spec.path, "queries") for spec in config.datasets)]
     name = f"DARS {config.strategy} responses"
     columns = Layout(config.dataset_format).columns
     return selection_card(name, sources, n_rows, columns, settings_of(config, grader_version), configs, licence)

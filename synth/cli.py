@@ -171,7 +171,7 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
     try:
         queries = load_run_queries(config, click.echo)
         click.echo(f"{'queries':<12} {len(queries):,}")
-        _check_exemplars(config, queries)
+        _check_queries(config, queries)
         stop = threading.Event()
         display = LiveDisplay(queries, stdout_console()) if sys.stdout.isatty() else PlainDisplay(queries)
         grading = GradingPool(config.grade_workers, timeout_s=config.grade_timeout_s)
@@ -208,9 +208,14 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
     return EXIT_SET_ASIDE if report.progress.set_aside else 0
 
 
-def _check_exemplars(config: RunConfig, queries: Sequence[Problem]) -> None:
+def _check_queries(config: RunConfig, queries: Sequence[Problem]) -> None:
+    """Refuse what can be told once the queries are known."""
     from synth.prompting import prompt_maker
 
+    names = {query.dataset for query in queries}
+    for name, _ in (*config.dataset_k, *config.dataset_max_trials):
+        if name not in names:
+            raise click.UsageError(f"no data set is called {name} here, but {', '.join(sorted(names))}")
     try:
         prompt_maker(config, {query.benchmark for query in queries})
     except ValueError as error:

@@ -79,6 +79,10 @@ def _futility(config: RunConfig) -> str:
     return f"stopped when the chance to fill is under {config.futility:g}" if config.futility else ""
 
 
+def _of_datasets(what: str, values: tuple[tuple[str, int], ...]) -> str:
+    return ", ".join(f"{what} {value:,} of {name}" for name, value in values)
+
+
 def _datasets(config: RunConfig) -> str:
     return "\n".join(
         spec.path if Path(spec.path).exists() else f"{spec.path} (split {spec.split})" for spec in config.datasets
@@ -128,6 +132,13 @@ def _parse_where(text: str) -> tuple[str, tuple[str, ...]]:
     if not equals or not column or not values:
         raise ValueError(f"--where takes COLUMN=VALUE,... (got {text!r})")
     return column, tuple(values.split(","))
+
+
+def _parse_of_dataset(text: str) -> tuple[str, int]:
+    name, _, number = text.rpartition("=")
+    if not name or not number.isdecimal() or int(number) < 1:
+        raise ValueError(f"--dataset-k and --dataset-max-trials take NAME=NUMBER, as math=8 (got {text!r})")
+    return name, int(number)
 
 
 def _parse_resource(text: str) -> tuple[str, float]:
@@ -189,6 +200,14 @@ class RunConfig:
         0, "Trials a query may use at most, as 2048.", int, least=1,
         row="cap", show=lambda c: f"{c.max_trials:,} trials of a query",
     )  # fmt: skip
+    dataset_k: tuple[tuple[str, int], ...] = setting(
+        (), "k of one data set, as gsm8k-fix=8, instead of -k; repeatable.", str, metavar="NAME=K",
+        parse=_parse_of_dataset, row="strategy", show=lambda c: _of_datasets("k", c.dataset_k),
+    )  # fmt: skip
+    dataset_max_trials: tuple[tuple[str, int], ...] = setting(
+        (), "Cap of one data set, as math=8192, instead of --max-trials; repeatable.", str, metavar="NAME=N",
+        parse=_parse_of_dataset, row="cap", show=lambda c: _of_datasets("cap", c.dataset_max_trials),
+    )  # fmt: skip
     futility: float = setting(
         0.0, "Stop a query when its chance to fill by the cap is below this, as 0.01; 0 is off.",
         click.FloatRange(0, 1), row="cap", show=_futility,
@@ -213,6 +232,10 @@ class RunConfig:
     model: str = setting(
         "deepseek-ai/deepseek-math-7b-rl", "Local folder or hub name of the model that samples.", str,
         row="model", show=lambda c: c.model + (f" @ {c.revision}" if c.revision else ""),
+    )  # fmt: skip
+    model_name: str = setting(
+        "", "What the model is called in the run and on its card, wherever it is: a folder here, another name at a "
+        "server.", str, identity=False, row="model", show=lambda c: f"known as {c.model_name}" if c.model_name else "",
     )  # fmt: skip
     revision: str | None = setting(None, "Revision of the model on the hub.", str)
     trust_remote_code: bool = setting(False, "Let the model's own code run.", bool)
@@ -368,7 +391,23 @@ class RunConfig:
     def identity(self) -> dict[str, Any]:
         """The settings that two attempts at one run must agree on, as JSON values."""
         values = json.loads(json.dumps(dataclasses.asdict(self)))
+        values["model"] = self.model_name or self.model
         return {name: values[name] for name, said in settings().items() if said.identity}
+
+    def k_of(self, dataset: str) -> int:
+        """k of a data set's queries."""
+        return dict(self.dataset_k).get(dataset, self.k)
+
+    def cap_of(self, dataset: str) -> int:
+        """The most trials of a query of a data set (of strategies whose k is a number of trials, that)."""
+        if get_strategy(self.strategy).fixed_trials:
+            return self.k_of(dataset)
+        return dict(self.dataset_max_trials).get(dataset, self.max_trials)
+
+    @property
+    def most_trials(self) -> int:
+        """The most trials of any query."""
+        return max(map(self.cap_of, ("", *dict(self.dataset_k), *dict(self.dataset_max_trials))))
 
     def priced_endpoints(self) -> list[tuple[str, float | None, float | None]]:
         """Each endpoint's address with its prices."""
@@ -487,8 +526,12 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
         raise ValueError("--thinking-in goes with --format messages and --keep-thinking")
     if config.engine == "openai" and not config.endpoints:
         raise ValueError("--engine openai needs --endpoint URL, as http://localhost:8000/v1")
-    if config.probe > config.max_trials:
-        raise ValueError(f"--probe {config.probe} exceeds --max-trials {config.max_trials}")
+    if strategy.fixed_trials and config.dataset_max_trials:
+        raise ValueError(f"--dataset-max-trials: the trials of --strategy {strategy.name} are its k: use --dataset-k")
+    caps = ("--max-trials", config.max_trials), *(("--dataset-max-trials", cap) for _, cap in config.dataset_max_trials)
+    for option, cap in caps:
+        if config.probe > cap:
+            raise ValueError(f"--probe {config.probe} exceeds {option} {cap}")
     if strategy.needs_difficulty and config.probe < 1 and not known_fail_rates:
         raise ValueError(f"--strategy {strategy.name} needs a probe: --probe must be at least 1 (got {config.probe})")
     return config

@@ -67,7 +67,9 @@ def sampled_by(config: RunConfig, query: Problem) -> Sampled:
     strategy = get_strategy(config.strategy)
     if strategy.needs_difficulty or strategy.fixed_trials:
         return Sampled(probe=config.probe)
-    return Sampled(stop=strategy.quota(QueryStats(math.nan, 0, 0, query.level, query.domain), config.k))
+    return Sampled(
+        stop=strategy.quota(QueryStats(math.nan, 0, 0, query.level, query.domain), config.k_of(query.dataset))
+    )
 
 
 def as_trials_suggest(trials: Iterable[tuple[str, bool, int]]) -> Mapping[str, Sampled]:

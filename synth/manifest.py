@@ -62,7 +62,13 @@ class Manifest:
         """
         defaults = RunConfig().identity()  # of settings that the version which started it did not have
         ours, theirs = (
-            {**defaults, **m.identity, "data set": m.dataset_sha256[:12], "grader version": m.grader_version}
+            {
+                **defaults,
+                **m.identity,
+                "model": _one_spelling(m.identity["model"]),
+                "data set": m.dataset_sha256[:12],
+                "grader version": m.grader_version,
+            }
             for m in (self, stored)
         )
         if self.dataset_sha256 == stored.dataset_sha256:  # the same queries, wherever they were read from
@@ -101,6 +107,11 @@ def config_of_manifest(manifest: Manifest) -> RunConfig:
     values = {name: _tuples(value) for name, value in manifest.identity.items() if name in settings()}
     sources = (DatasetSpec(**{**d, "configs": tuple(d["configs"])}) for d in manifest.identity["datasets"])
     return RunConfig(**{**values, "datasets": tuple(sources)})
+
+
+def _one_spelling(model: str) -> str:
+    """A model folder by one path, however it was written."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else model
 
 
 def _tuples(value: Any) -> Any:

@@ -76,7 +76,7 @@ def repair(run_dir: Path) -> Repair:
             new.add_queries(queries)
             n_kept = n_changed = last_attempt = 0
             for query in range(len(queries)):
-                for row in damaged.salvage(query, config.max_trials):
+                for row in damaged.salvage(query, config.most_trials):
                     n_changed += row is None
                     if row is not None:
                         new.append(dataclasses.replace(row.trial_record(), keep_thinking=config.keep_thinking))

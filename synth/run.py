@@ -75,8 +75,9 @@ def build_plan(config: RunConfig, queries: list[Problem], strategy: Strategy | N
     plan = Plan(queries, Scheduler([], 1), [query.fail_rate for query in queries])
 
     def target(index: int, stats: QueryStats) -> Target:
-        quota = strategy.quota(stats, config.k)
-        return Target(quota, quota if strategy.fixed_trials else config.max_trials)
+        dataset = queries[index].dataset
+        quota = strategy.quota(stats, config.k_of(dataset))
+        return Target(quota, quota if strategy.fixed_trials else config.cap_of(dataset))
 
     def freeze(index: int, probe: ProbeOutcome) -> Target:
         fail_rate = 1.0 - probe.n_correct / probe.n_graded if probe.n_graded else 1.0
@@ -93,7 +94,7 @@ def build_plan(config: RunConfig, queries: list[Problem], strategy: Strategy | N
 
     plan.scheduler = Scheduler(
         [spec(index, query) for index, query in enumerate(queries)],
-        config.max_trials,
+        config.most_trials,
         freeze,
         futility=config.futility,
     )
@@ -270,7 +271,7 @@ def probes_of_run(run_dir: Path, config: RunConfig) -> KnownDifficulty:
     probes = []
     for told in found.values():
         stats = QueryStats(told.fail_rate, told.n_trials, told.n_correct, told.query.level, told.query.domain)
-        probes.append(Probe(told.n_trials, told.n_correct, strategy.quota(stats, config.k)))
+        probes.append(Probe(told.n_trials, told.n_correct, strategy.quota(stats, config.k_of(told.query.dataset))))
     tokens, counts = [0, 0], [0, 0]
     with Ledger(run_dir, read_only=True) as ledger:
         for row in ledger.results():
@@ -292,6 +293,6 @@ def probes_of_queries(config: RunConfig) -> KnownDifficulty:
     for query in load_run_queries(config):
         if query.fail_rate is None:
             raise ValueError("a plan needs --run RUN (a probe) or --fail-rate-column (known fail rates)")
-        quota = strategy.quota(QueryStats(query.fail_rate, 0, 0, query.level, query.domain), config.k)
+        quota = strategy.quota(QueryStats(query.fail_rate, 0, 0, query.level, query.domain), config.k_of(query.dataset))
         probes.append(Probe(0, 0, quota, 1.0 - query.fail_rate))
     return KnownDifficulty(probes, 0.0, 0.0)

@@ -65,6 +65,42 @@ def test_where_thoughts_go_is_asked_for_in_vain_without_them(thinking: str, dart
     assert done.code == 2 and "--thinking-in goes with --format messages and --keep-thinking" in done.err
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # torch's, about how it was built
+@pytest.mark.parametrize("thoughts_in", ["content", "reasoning_content"])
+def test_our_own_training_reads_them_as_they_are(
+    thinking: str, dart_synth: Any, tmp_path: Path, thoughts_in: str
+) -> None:
+    """The loss is on all that the assistant wrote, thoughts included."""
+    from transformers import AutoTokenizer
+
+    from dart_tasks.embedded import MODEL_DIR
+    from train.data import TrainingSet, encode
+
+    form = ["--format", "messages", "--keep-thinking", "--thinking-in", thoughts_in, "--prompt-template", "model"]
+    assert dart_synth(*options(thinking, tmp_path), *form, "--system-message", "Be brief.").code == 0
+    tokenizer = AutoTokenizer.from_pretrained(MODEL_DIR)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m['role'] + ': ' }}{% if m.reasoning_content %}{{ '<think>\\n' + "
+        "m.reasoning_content + '\\n</think>\\n\\n' }}{% endif %}{{ m['content'] + eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+    )
+    made = encode([TrainingSet(str(tmp_path / "run" / "dataset"))], tokenizer, tmp_path / "cache")
+    assert len(made) == 16
+    for index in range(16):
+        tokens, is_target = made.sample(index)
+        query, number = index // 4, rows_of(tmp_path / "run" / "dataset")[index]["response"].split()[-1]
+        thought = f"<think>\nThought {number}\n</think>\n\n" if query != 2 else ""
+        head, tail = (tokenizer.decode(tokens[side].tolist()) for side in (~is_target, is_target))
+        assert head.endswith(f"system: Be brief.</s>user: What is {query} + 0?</s>assistant: ")
+        assert tail == f"{thought}So \\boxed{{{query}}}, {number}</s>"
+
+
+def rows_of(dataset: Path) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    return list(pq.read_table(dataset / "pool" / "train.parquet").to_pylist())
+
+
 TRAIN = """
 import json, sys
 import torch

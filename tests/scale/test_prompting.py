@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from served import answer, options, rows, write_problems
+from served import answer, completion, number_of, options, rows, write_problems
 
 from dart_tasks.problems.benchmarks import BENCHMARKS
 from dart_tasks.prompts import get_template
@@ -96,6 +96,59 @@ def test_min_p_and_penalties_are_sent_and_part_of_the_run(server: Any, dart_synt
     for name in given:
         other = dart_synth(*options(server.url, tmp_path), *arguments, f"--{name}", 0.01)
         assert other.code == 2 and f"{name.replace('-', ' ')} {given[name]} -> 0.01" in other.err
+
+
+def test_one_model_under_two_names_is_one_run(
+    server: Any, dart_synth: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = options(server.url, tmp_path)
+    assert dart_synth(*given, "--model", "tiny", "--model-name", "org/model").code == 0
+    assert {body["model"] for body in server.bodies} == {"tiny"}
+    assert "org/model" in (tmp_path / "run/dataset/README.md").read_text()
+    again = dart_synth(*given, "--model", "served-otherwise", "--model-name", "org/model")
+    assert again.code == 0 and "resuming" in again.out and "known as org/model" in again.out
+    assert dart_synth(*given, "--model", "org/model").code == 0
+    other = dart_synth(*given, "--model", "tiny")
+    assert other.code == 2 and "model org/model -> tiny" in other.err
+    # A folder is the same however its path is written.
+    (tmp_path / "folder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert dart_synth(*given, "--model", "folder", "--output", "local").code == 0
+    for path in ("./folder", tmp_path / "folder"):
+        assert "resuming" in dart_synth(*given, "--model", path, "--output", "local").out
+
+
+def test_k_and_cap_of_one_data_set(make_server: Any, dart_synth: Any, tmp_path: Path) -> None:
+    """Answers to the second data set are wrong."""
+    count = iter(range(10**6))
+
+    async def reply(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        wrong = "Which" in body["prompt"]
+        return completion(body, f"Try {next(count)}: \\boxed{{{-1 if wrong else number_of(body)}}}.")
+
+    hard = tmp_path / "hard.jsonl"
+    hard.write_text("".join(json.dumps({"query": f"Which is {i}?", "answer": str(i)}) + "\n" for i in range(3)))
+    given = [*options(make_server(reply).url, tmp_path), "--dataset", hard, "--strategy", "uniform", "-k", 2,
+             "--max-trials", 4]  # fmt: skip
+    own = ("--dataset-k", "problems=3", "--dataset-max-trials", "hard=7")
+    done = dart_synth(*given, *own)
+    assert done.code == 0, done.err
+    assert "k 3 of problems" in done.out and "cap 7 of hard" in done.out
+    told = rows(tmp_path / "run", "queries")
+    assert [(row["n_kept"], row["quota"]) for row in told if row["dataset"] == "problems"] == [(3, 3)] * 4
+    assert [(row["n_trials"], row["quota"]) for row in told if row["dataset"] == "hard"] == [(7, 2)] * 3
+    assert dart_synth(*given, *own).code == 0 and dart_synth("status", tmp_path / "run").code == 0
+    other = dart_synth(*given, *own, "--dataset-k", "hard=1")
+    assert other.code == 2 and "dataset k" in other.err
+    for wrong, message in (
+        (["--dataset-k", "hard"], "take NAME=NUMBER"),
+        (["--dataset-k", "nope=3"], "no data set is called nope here, but hard, problems"),
+        (["--dataset-max-trials", "hard=9", "--strategy", "vanilla"], "use --dataset-k"),
+        (["--dataset-max-trials", "hard=9", "--strategy", "prop2diff", "--probe", 10, "--max-trials", 20],
+         "--probe 10 exceeds --dataset-max-trials 9"),
+    ):  # fmt: skip
+        refused = dart_synth(*given, *wrong, "--output", tmp_path / "other")
+        assert refused.code == 2 and message in refused.err, refused.err
 
 
 # ---------------------------------------------------------------------- dry run
