@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from dart_tasks.console import first_line
 from dart_tasks.files import DataError, read_rows
 from dart_tasks.grading import BENCHMARKS, Case, Verdict, extract, grade
 from dart_tasks.report.judges import math_verify_judge
@@ -112,7 +113,7 @@ def _dataset_rows(name: str) -> list[dict[str, Any]]:
     try:
         splits = datasets.load_dataset(name)
     except Exception as error:  # the library raises a dozen kinds, with pages of text
-        raise DataError(f"cannot load the dataset {name}: {str(error).splitlines()[0][:200]}") from None
+        raise DataError(f"cannot load the dataset {name}: {first_line(error)[:200]}") from None
     return [{"source": split, **row} for split, rows in splits.items() for row in rows]
 
 
@@ -212,7 +213,7 @@ def build(name: str) -> tuple[str, Judge] | None:
     try:
         return (name if name == "ours" else f"{name} {version(distribution)}"), make()
     except (ImportError, PackageNotFoundError, AssertionError) as error:
-        print(f"{name}: not usable here ({str(error).splitlines()[0][:80]})", file=sys.stderr)
+        print(f"{name}: not usable here ({first_line(error)[:80]})", file=sys.stderr)
         return None
 
 

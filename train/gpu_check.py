@@ -144,7 +144,7 @@ def _kernels(sizes: _Sizes) -> Iterator[Check]:
             try:
                 errors = kernel_errors(kernel, config, window, _device(), torch.bfloat16, sizes.segments)
             except Exception as error:  # of a package that we do not know
-                yield Check(name, "failed", f"{type(error).__name__}: {str(error).splitlines()[0][:120]}")
+                yield Check(name, "failed", f"{type(error).__name__}: {str(error).partition(chr(10))[0][:120]}")
                 continue
             passed = not errors.leaks and max(errors.result, errors.gradient) < TOLERANCE
             leak = "a LEAK" if errors.leaks else "no leak"
@@ -371,7 +371,7 @@ def _throughput(sizes: _Sizes) -> Iterator[Check]:
                 torch.cuda.synchronize()
             seconds = time.perf_counter() - started
         except Exception as error:  # of the way that we compare with, mostly memory
-            yield Check(name, "failed", f"{type(error).__name__}: {str(error).splitlines()[0][:120]}")
+            yield Check(name, "failed", f"{type(error).__name__}: {str(error).partition(chr(10))[0][:120]}")
             continue
         first = first or seconds
         shutil.rmtree(trainer.args.output_dir, ignore_errors=True)
