@@ -135,6 +135,24 @@ HACKS = [
     Hack("anything but", r"\boxed{\text{anything but }4}", ("4",)),
     Hack("far from", "The answer is far from 4.", ("4",)),
     Hack("all except", "The answer is any integer except 5.", ("4", "5")),
+    *(
+        Hack(f"denied as {denial}", f"The answer is {denial} 4.", ("4",))
+        for denial in (
+            "**not**",
+            "not equal to",
+            "different from",
+            "unequal to",
+            "≠",
+            "on page",
+            "in line",
+            "one of: 3",
+        )
+    ),
+    Hack("a box (or another)", r"\boxed{4} (or \boxed{5})", ("4", "5")),
+    Hack("a box but maybe another", r"\boxed{4} but maybe \boxed{5}", ("4", "5")),
+    Hack("hashes with a bar", "#### 4 | 5", ("4", "5")),
+    Hack("two with an ampersand", "The answer is 4 & 5.", ("4", "5")),
+    Hack("from dots to dots", "The answer is [4..6].", ("4", "6")),
     Hack("no claim", "I do not claim that the answer is 4.", ("4",)),
     Hack("a doubt", "I doubt that 4 is the answer.", ("4",)),
     Hack("a falsehood", "It is false that the answer is 4.", ("4",)),

@@ -118,7 +118,7 @@ def _unescaped(escape: re.Match[str]) -> str:
 
 
 _BETWEEN_BOXES = re.compile(
-    r"[\s$,;.&，、；/]*(?:\\quad\s*)*(?:(?:\\text\s*\{\s*)?(?:and|or|和|或|且|maybe|perhaps)\b\s*\}?){0,2}[\s$,;&]*(?:\\[()\[\]]|\\quad|\\q?quad"
+    r"[\s$,;.&，、；/(?]*(?:\\quad\s*)*(?:(?:\\text\s*\{\s*)?(?:and|or|but|和|或|且|maybe|perhaps)\b\s*\}?){0,2}[\s$,;&]*(?:\\[()\[\]]|\\quad|\\q?quad"
     r"|\s|\$)*"
     r"(?:(?:[-*]\s+)?\$?(?:\\[a-zA-Z]+\s?|[a-zA-Z](?![a-zA-Z]))(?:[^=\n,，;$]{0,40})=\s*)?",
     re.IGNORECASE,
@@ -210,7 +210,7 @@ _STEP = re.compile(
     re.I,
 )
 _OPENED = re.compile(r"\\begin\{|\$\$|\\\[")
-_FIRST_VALUE = re.compile(rf"[-−]?[{MONEY}$€£]?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?(?=[\s.]|$)")
+_FIRST_VALUE = re.compile(rf"[-−]?[{MONEY}$€£]?\d[\d,]*(?:\.\d+)?(?:/\d+)?%?(?=[\s.]|$)(?!\s*[|/&;]\s*\d)")
 
 
 def _hashes(document: Document) -> _Mark | None:

@@ -246,12 +246,12 @@ _COMPUTED = re.compile(
 )
 _OPERATION = r"(?:minus|plus|times|choose|mod(?:ulo)?|(?:divided|multiplied) by|(?:raised )?to(?: the power(?: of)?)?)"
 _OPERAND_AFTER = re.compile(
-    rf"\s+(?:{_OPERATION}\s+{_CURRENCY}?\d|(?:squared|cubed|factorial)\b"
+    rf"\s*\.\.\s*\d|\s+(?:{_OPERATION}\s+{_CURRENCY}?\d|(?:squared|cubed|factorial)\b"
     rf"|(?:more|less|fewer|greater|smaller) than {_CURRENCY}?\d)",
     re.IGNORECASE,
 )
 _OPERAND_BEFORE = re.compile(
-    rf"\d\s+{_OPERATION}\s+$"
+    rf"\d\s+{_OPERATION}\s+$|\d\s*\.\.\s*$|\b(?:line|page|step|part|problem|question|equation|figure)\s+\(?$"
     r"|\b(?:(?:half|thirds?|quarters?|squares?|cubes?|roots?|reciprocal|inverse|opposite|negative|log(?:arithm)?"
     r"|multiples?|factors?|divisors?|powers?|percent)\s+of|twice|double|triple|divisible by|close to"
     r"|numbers?\s+(?:before|after|with|below|above))\s+(?:the\s+)?(?:number\s+)?$|%\s+of\s+$",
@@ -280,13 +280,16 @@ _BOUND = re.compile(
 )
 _LIMIT = re.compile(r"\b(?:at least|at most|(?:no )?(?:more|less|fewer|greater) than)\s+[*$\\(]*$", re.IGNORECASE)
 _DENIED = re.compile(
-    r"(?:\b(?:not|never|neither|nor|far from|anything but|except(?: for)?|other than|apart from|rather than|instead of"
-    r"|(?:wrong|incorrect)(?: answer)?(?: is)?:?)|n't(?: be)?)\s+(?:\w+\s+)?[$\\(*_ ]*$|(?:不是|并非|不等于|不为)\W*$",
+    r"(?:\b(?:not|never|neither|nor|far from|(?:different|distinct) from|unequal to|anything[*_]* but"
+    r"|except(?: for)?|other than|apart from|rather than|instead of"
+    r"|(?:wrong|incorrect)(?: answer)?(?: is)?:?)|n't(?: be)?)[*_]*\s+(?:(?!but\b)[a-z]+\s+){0,2}"
+    r"[$\\(*_ ]*$|(?:不是|并非|不等于|不为|≠|(?<!\S)!)\W*$",
     re.IGNORECASE,
 )
 _DENIED_AFTER = re.compile(r"\W{0,3}\s*(?:is|are|was|would be)(?:n't| (?:not|wrong|incorrect))\b", re.IGNORECASE)
 _HEDGE = re.compile(
-    r"\b(?:or|unless|else|otherwise|maybe|perhaps|possibly|(?:could|may|might) be|(?:not|n't) (?:be )?sure)\b",
+    r"\b(?:or|unless|else|otherwise|maybe|perhaps|possibly|(?:could|may|might) be|(?:not|n't) (?:be )?sure)\b"
+    r"|\bone of:? \$?\d|\d\$?\s*[|&]\s*\$?\d",
     re.IGNORECASE,
 )
 _NO_VERB = re.compile(
