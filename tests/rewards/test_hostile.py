@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import pytest
 
 from dart_tasks.grading import grade
-from dart_tasks.rewards import judge, sample
+from dart_tasks.rewards import RewardOptions, judge, sample
 from dart_tasks.rewards.openrlhf import RewardFunc
 from dart_tasks.rewards.trl import accuracy_reward
 from dart_tasks.rewards.verl import compute_score_batch
@@ -295,7 +295,8 @@ def test_directly(hack: Hack) -> None:
 
 
 def test_through_the_core() -> None:
-    rewards = judge([sample(hack.response, reference, question=hack.question) for hack, reference in PAIRS])
+    patient = RewardOptions(timeout_s=60)  # on the clock, for a busy machine
+    rewards = judge([sample(hack.response, reference, question=hack.question) for hack, reference in PAIRS], patient)
     _none_earns([reward.value for reward in rewards])
     assert not [pair for pair, reward in zip(PAIRS, rewards, strict=True) if "timeout" in reward.verdict.flags]
 
