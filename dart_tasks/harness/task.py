@@ -137,6 +137,14 @@ def _model_asked_for() -> str:
     return str(getattr(sys.modules.get("_dart_math_lm_eval"), "asked_for", ""))
 
 
+def _let_think(apply_chat_template: object) -> None:
+    """Turn thinking on where nothing was said of it: lm-eval's vllm model would tell the template
+    ``enable_thinking=None``, which many templates take for no, and takes no True without a ``think_end_token``."""
+    model = getattr(apply_chat_template, "__self__", None)
+    if type(model).__module__.endswith("vllm_causallms") and getattr(model, "enable_thinking", False) is None:
+        model.enable_thinking = True  # type: ignore[union-attr]
+
+
 def _chat_advice(task: str) -> str:
     if task.endswith("_chat"):
         return "leave template out of --metadata"
@@ -274,6 +282,8 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
         if self.settings.template is None and not apply_chat_template:
             _fail(task, "this task uses the model's own chat template: add --apply_chat_template")
         self._check_generation(generation)
+        if self.settings.reasoning:
+            _let_think(kwargs.get("chat_template"))
         if cache_requests:
             _log.warning("%s: --cache_requests is ignored (its key would mix up prompt templates)", task)
         super().build_all_requests(

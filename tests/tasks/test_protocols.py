@@ -47,3 +47,27 @@ def test_credit_does_not_depend_on_the_order_of_samples(answers: list[int], righ
     shuffled = answers.copy()
     Random(seed).shuffle(shuffled)
     assert credit(answers) == credit(shuffled)
+
+
+@pytest.mark.parametrize(
+    ("module", "said", "then"),
+    [
+        ("lm_eval.models.vllm_causallms", None, True),
+        ("lm_eval.models.vllm_causallms", False, False),
+        ("lm_eval.models.huggingface", None, None),
+    ],
+)
+def test_thinking_is_on_where_vllm_would_tell_the_template_none(
+    module: str, said: bool | None, then: bool | None
+) -> None:
+    from dart_tasks.harness.task import _let_think
+
+    class Model:
+        enable_thinking = said
+
+        def apply_chat_template(self) -> None: ...
+
+    Model.__module__ = module
+    model = Model()
+    _let_think(model.apply_chat_template)
+    assert model.enable_thinking is then
