@@ -9,11 +9,13 @@ import threading
 import time
 import warnings
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from dart_tasks.embedded import MODEL_DIR
+from dart_tasks.prompts import get_template
 from dart_tasks.rewards import RewardOptions, openrlhf, trl, verl
 from dart_tasks.rewards.openrlhf import RewardFunc, response_of, reward_func
 from dart_tasks.rewards.trl import AccuracyReward, accuracy_reward, async_accuracy_reward
@@ -210,6 +212,30 @@ def test_openrlhf_file_loads_by_path() -> None:
     assert [float(value) for value in loaded.reward_func([PROMPT + RIGHT], [PROMPT], ["4"])["rewards"]] == [1.0]
     strict = RewardFunc(RewardOptions(hedge_penalty=0.5))
     assert [float(value) for value in strict([r"\boxed{3, 4}"], [""], ["4"])["rewards"]] == [-0.5]
+
+
+def test_openrlhf_s_own_executor() -> None:
+    """With an engine that answers at once in the place of vLLM; all else is OpenRLHF's own."""
+    agent = pytest.importorskip("openrlhf.utils.agent", reason="openrlhf is not installed", exc_type=ImportError)
+    transformers = pytest.importorskip("transformers")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(MODEL_DIR)
+
+    class Engine:
+        def __init__(self, text: str) -> None:
+            self.text = text
+
+        async def generate(self, prompt_ids: list[int], *_: object, **__: object) -> Any:
+            ids = [*tokenizer(self.text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+            return SimpleNamespace(outputs=[SimpleNamespace(token_ids=ids, finish_reason="stop", logprobs=None)])
+
+    async def rewards(*texts: str) -> list[float]:
+        executor = agent.SingleTurnAgentExecutor(str(openrlhf.__file__))
+        sampling = SimpleNamespace(max_tokens=64, logprobs=None)
+        prompt = get_template("alpaca").render("What is 2 + 2?")
+        runs = (executor.execute(prompt, "4", sampling, 512, tokenizer, Engine(text)) for text in texts)
+        return [float(found["reward"]) for found in await asyncio.gather(*runs)]
+
+    assert asyncio.run(rewards("The answer is 4.", "The answer is 5.", "4 and 5")) == [1.0, 0.0, 0.0]
 
 
 # -- every adapter ------------------------------------------------------------------------------------------------
