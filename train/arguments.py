@@ -58,7 +58,9 @@ _IMPOSSIBLE: Mapping[str, tuple[tuple[Any, ...], str]] = {
 
 _POSITIVE, _NOT_NEGATIVE, _SHARE = "above 0", "0 or more", "from 0 to below 1"
 _BOUNDS = {
-    **dict.fromkeys(("learning_rate", "num_train_epochs", "adam_epsilon", "logging_steps", "save_steps"), _POSITIVE),
+    **dict.fromkeys(
+        ("learning_rate", "num_train_epochs", "adam_epsilon", "logging_steps", "save_steps", "eval_steps"), _POSITIVE
+    ),
     **dict.fromkeys(("per_device_train_batch_size", "gradient_accumulation_steps"), _POSITIVE),
     **dict.fromkeys(("weight_decay", "warmup_steps", "max_grad_norm", "seed", "data_seed"), _NOT_NEGATIVE),
     **dict.fromkeys(("save_total_limit", "dataloader_num_workers"), _NOT_NEGATIVE),
@@ -403,6 +405,8 @@ def parse(arguments: Sequence[str]) -> Options:
     evaluated = bool(own.eval_data or own.eval_split)
     if own.keep_best and not evaluated:
         raise UsageError("--keep-best needs --eval-data or --eval-split")
+    if any("weight=" in source for source in own.eval_data or ()):
+        raise UsageError("--eval-data has no weight: every sample is measured once")
     lora = None if own.lora is None else Lora.parse(own.lora)
     if own.load_in_4bit and not lora:
         raise UsageError("--load-in-4bit is for --lora: weights in 4 bits cannot be trained")
@@ -411,6 +415,8 @@ def parse(arguments: Sequence[str]) -> Options:
     for name, (harmless, reason) in _IMPOSSIBLE.items():
         if name in training and training[name] not in harmless and not (evaluated and name in _IF_EVALUATED):
             raise UsageError(f"--{name} {getattr(training[name], 'value', training[name])}: {reason}")
+    if evaluated and str(getattr(training.get("eval_strategy"), "value", training.get("eval_strategy"))) == "no":
+        raise UsageError("--eval_strategy no: the held-out loss would never be measured")
     if own.export_checkpoint:
         training["resume_from_checkpoint"] = str(own.export_checkpoint)
     push_to_hub = bool(training.pop("push_to_hub", False))  # ours: the Trainer would push checkpoints

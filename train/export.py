@@ -39,7 +39,7 @@ def by_layer(names: Iterable[str]) -> list[list[str]]:
 
     def layer(name: str) -> str:
         numbered = re.match(r".*?\.\d+\.", name)
-        return numbered[0] if numbered else name
+        return numbered[0] if numbered else re.sub(r"\.(base_layer|lora_[AB]\.[^.]+)\.", ".", name)
 
     return [list(group) for _, group in itertools.groupby(names, layer)]
 

@@ -158,6 +158,10 @@ def add_adapter(model: Any, lora: Lora, seed: int) -> Any:
     for name, layer in _layers(adapted).items():
         if _NAME not in layer.lora_A:
             raise UserError(f"--lora {lora}: {name.removeprefix(_PREFIX)} is not a linear layer")
+        if f"{plain_name(name)}.weight" in (plain(adapted).all_tied_weights_keys or {}):
+            raise UserError(
+                f"--lora {lora}: {plain_name(name)} shares its weights with the embeddings and cannot have an adapter"
+            )
     return adapted
 
 

@@ -61,7 +61,7 @@ def resume_point(arguments: Any, output_dir: Path, identity: Mapping[str, Any], 
     """
     chosen = Path(arguments.resume_from_checkpoint) if arguments.resume_from_checkpoint else None
     if chosen and (reason := problem(chosen)):
-        raise UserError(f"--resume_from_checkpoint {chosen} is not a complete checkpoint: {reason}")
+        raise UserError(f"{chosen} is not a complete checkpoint: {reason}")
     if chosen is None and not checkpoints(output_dir):
         return None
     record = (chosen.resolve().parent if chosen else output_dir) / "run.json"

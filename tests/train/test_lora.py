@@ -252,11 +252,22 @@ def test_another_adapter_is_another_run(
         assert reason in capsys.readouterr().err
 
 
-def test_the_export_is_both_and_they_agree(run: Callable[..., int], tmp_path: Path) -> None:
+def test_an_adapter_beside_tied_weights_is_refused(
+    build_model: Callable[..., Path], sums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was trained, and left out of the merged weights without a word."""
+    model = build_model(tmp_path / "model", tie_word_embeddings=True)
+    paths = ["--recipe", "demo", "--model", str(model), "--data", str(sums), "--output_dir", str(tmp_path / "out")]
+    assert main([*paths, "--lora", "targets=lm_head"]) == 1
+    assert "lm_head shares its weights with the embeddings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("targets", ["all-linear", "q_proj+lm_head"])
+def test_the_export_is_both_and_they_agree(targets: str, run: Callable[..., int], tmp_path: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    assert run("out", "--lora", "r=4,alpha=64", "--learning_rate", "0.02") == 0
+    assert run("out", "--lora", f"r=4,alpha=64,targets={targets}", "--learning_rate", "0.02") == 0
     folder, base = tmp_path / "out", tmp_path / "model"
     record = json.loads((folder / "adapter" / "adapter_config.json").read_text())
     assert record["base_model_name_or_path"] == str(base) and record["r"] == 4
@@ -269,4 +280,4 @@ def test_the_export_is_both_and_they_agree(run: Callable[..., int], tmp_path: Pa
     assert (ours - theirs).abs().max() < 1e-4
     assert (ours - start).abs().max() > 1e-2
     for card in (folder / "README.md", folder / "adapter" / "README.md"):
-        assert "LoRA r=4,alpha=64,targets=all-linear" in card.read_text()
+        assert f"LoRA r=4,alpha=64,targets={targets}" in card.read_text().replace("\\", "")
