@@ -615,10 +615,12 @@ def _texts(trial: Trial) -> tuple[str | None, ...]:
 
 
 def _is_row_sound(row: Sequence[Any], stored: int | None, max_trials: int) -> bool:
-    if stored is None:
-        sound = isinstance(row[7], str) and all(isinstance(value, int) for value in row[:7])
-    else:
+    if stored is not None:
         sound = stored == checksum(*row)
+    else:  # of version 0.1.0: what can be told by its columns alone
+        whole = all(isinstance(value, int) for value in (*row[:7], row[8], row[9], row[_TEXT_ID]))
+        sound = whole and row[7] in ("stop", "length") and {*row[2:5]} <= {0, 1} and row[6] >= 0 and row[8] >= 0
+        sound = sound and isinstance(row[10], int | None)
     return sound and 0 <= row[1] < max_trials
 
 
@@ -626,7 +628,7 @@ def _is_as_recorded(text_id: int, text: Sequence[Any], stored: int | None, key: 
     if stored is not None:
         return stored == checksum(text_id, *text)
     response = text[0]
-    if not isinstance(response, str):
+    if not all(isinstance(part, str) for part in text[:5]):
         return False
     # The key is that of the text before its lone surrogates were written as escapes.
     original = re.sub(r"\\u(d[89a-f][0-9a-f]{2})", lambda match: chr(int(match[1], 16)), response)

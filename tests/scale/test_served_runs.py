@@ -218,6 +218,8 @@ DAMAGE = {
     "white space of a response": sql("UPDATE texts SET response = response || ' ' WHERE id = 3"),
     "a response, no checksums": sql(*OLD, "UPDATE texts SET response = 'x' || response WHERE id = 3"),
     "the kind of a response, no checksums": sql(*OLD, "UPDATE texts SET response = x'00' WHERE id = 3"),
+    "an attempt, no checksums": sql(*OLD, "UPDATE trials SET attempt = 'x' WHERE text_id = 3"),
+    "flags, no checksums": sql(*OLD, "UPDATE texts SET flags = x'00' WHERE id = 3"),
     "an answer": sql("UPDATE texts SET answer = '7' WHERE id = 3"),
     "a verdict": sql("UPDATE trials SET correct = 0 WHERE text_id = 3"),
     "a trial's number, no checksums": sql(*OLD, "UPDATE trials SET trial = 1 << 40 WHERE text_id = 3"),
@@ -277,7 +279,20 @@ def test_a_damaged_run_is_told_in_one_line_and_nothing_is_overwritten(
         assert done.code in (0, 1) and len(done.err.splitlines()) == done.code, done.err
 
 
-@pytest.mark.parametrize("damage", ["a response", "a verdict", "a text is gone", "a problem", "pages", 1, 2])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "a response",
+        "a verdict",
+        "a text is gone",
+        "a problem",
+        "an attempt, no checksums",
+        "flags, no checksums",
+        "pages",
+        1,
+        2,
+    ],
+)
 def test_a_repaired_run_keeps_every_sound_row_and_goes_on(
     make_server: Any, dart_synth: Any, tmp_path: Path, damage: str | int
 ) -> None:
