@@ -62,6 +62,11 @@ def command(context: click.Context, /, run_dir: Path | None, dry_run: bool, pres
         click.echo(
             "temperature 0 gives the same response every time: trials after a query's first are wasted", err=True
         )
+    if config.reproducible and config.engine == "openai":
+        click.echo(
+            "--reproducible: a vLLM server on a CPU dies of seeded requests unless it was started with "
+            "--no-enable-chunked-prefill", err=True,
+        )  # fmt: skip
     if dry_run:
         _show_first_prompt(config)
         return None

@@ -5,18 +5,19 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+from dart_tasks.console import printable
 from dart_tasks.grading import Case, Verdict
 from dart_tasks.problems.record import Problem
 from synth.engines import Engine, EngineError, SetAside
 from synth.ledger import Ledger
 from synth.prompting import PromptMaker
-from synth.records import Completion, Trial, thought_apart
+from synth.records import Completion, Trial, text_key, thought_apart
 from synth.scheduler import Scheduler, TrialId
 
 __all__ = ["Driver", "Grader", "Observer", "Progress", "flags_of", "was_graded"]
@@ -24,6 +25,7 @@ __all__ = ["Driver", "Grader", "Observer", "Progress", "flags_of", "was_graded"]
 _UNGRADED = frozenset({"timeout", "memory", "crashed"})
 _UNFINISHED = "unfinished_thinking"
 _POLL_S = 0.05
+_ALIKE = 8  # responses to a query that are no chance if they are all the same
 _PATIENCE_S = 4.0  # with an engine that does not answer, once the run is to stop
 
 
@@ -89,6 +91,7 @@ class Driver:
         lenient: bool,
         keep_thinking: bool = False,
         observer: Observer | None = None,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self._queries = queries
         self._scheduler = scheduler
@@ -100,6 +103,8 @@ class Driver:
         self._lenient = lenient
         self._keep_thinking = keep_thinking
         self._observer = observer
+        self._say = say
+        self._alike: dict[int, tuple[int, int] | None] | None = {}  # query -> text key of all its responses, how many
         self._running: dict[TrialId, int | None] = {}  # -> seed
         self._grading: set[TrialId] = set()
         self._verdicts: queue.SimpleQueue[tuple[Completion, int | None, Verdict]] = queue.SimpleQueue()
@@ -202,6 +207,7 @@ class Driver:
         )
         self._grading.discard(completion.id)
         self._ledger.append(trial)
+        self._look_for_sameness(trial)
         wanted = self._scheduler.wants(trial.id)
         result = trial.result(self._lenient)
         self._abort(self._scheduler.on_result(trial.id, result))
@@ -210,6 +216,24 @@ class Driver:
         self.progress.n_correct += result.correct
         self.progress.n_ungraded += not trial.graded
         self.progress.n_surplus_tokens += 0 if wanted else trial.n_tokens
+
+    def _look_for_sameness(self, trial: Trial) -> None:
+        """Say once that a query gets the same response, or none, each time: such trials are wasted."""
+        if self._alike is None:
+            return
+        key, name = text_key(trial.response), self._queries[trial.id.query].id
+        alike = self._alike.setdefault(trial.id.query, (key, 0))
+        if alike is None:
+            return
+        count = alike[1] + 1
+        self._alike[trial.id.query] = (key, count) if key == alike[0] else None
+        if key == alike[0] and count == _ALIKE:
+            self._alike = None
+            what = "the same" if trial.response.strip() else "empty"
+            self._say(
+                f"query {printable(name)}: its first {_ALIKE} responses are all {what}: more trials may be wasted; "
+                "look at temperature, prompt template and stop strings"
+            )
 
     def _abort(self, unwanted: Sequence[TrialId]) -> None:
         running = [identity for identity in unwanted if identity in self._running]

@@ -160,7 +160,7 @@ def synthesise(
             driver = Driver(
                 queries, plan.scheduler, engine, grader, ledger, prompts,
                 attempt=attempt, lenient=config.lenient_extraction, keep_thinking=config.keep_thinking,
-                observer=observer,
+                observer=observer, say=say,
             )  # fmt: skip
             progress = driver.progress
             driver.run(stop)

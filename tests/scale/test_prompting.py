@@ -98,6 +98,26 @@ def test_min_p_and_penalties_are_sent_and_part_of_the_run(server: Any, dart_synt
         assert other.code == 2 and f"{name.replace('-', ' ')} {given[name]} -> 0.01" in other.err
 
 
+@pytest.mark.parametrize(("text", "what"), [("I \\boxed{-1}", "the same"), ("", "empty"), (None, "")])
+def test_responses_that_are_all_alike_are_told_of_once(
+    make_server: Any, dart_synth: Any, tmp_path: Path, text: str | None, what: str
+) -> None:
+    count = iter(range(10**6))
+
+    async def reply(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return completion(body, f"I {next(count) // 2}" if text is None else text)
+
+    done = dart_synth(*options(make_server(reply).url, tmp_path), "-k", 20)
+    assert done.code == 0, done.err
+    told = [line for line in done.out.splitlines() if "its first 8 responses are all" in line]
+    assert len(told) == bool(what) and all(f"are all {what}: more trials may be wasted" in line for line in told)
+
+
+def test_what_a_vllm_server_on_a_cpu_needs_for_seeds_is_said(server: Any, dart_synth: Any, tmp_path: Path) -> None:
+    done = dart_synth(*options(server.url, tmp_path), "--reproducible", "--dry-run")
+    assert done.code == 0 and "started with --no-enable-chunked-prefill" in done.err
+
+
 def test_one_model_under_two_names_is_one_run(
     server: Any, dart_synth: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
