@@ -164,7 +164,11 @@ def same_time(left: str, right: str) -> bool | None:
     if times[0] and times[1] and (times[0][1] or times[1][1]):  # 3:40 alone may be a ratio
         return bool(times[0][0] & times[1][0])
     dates = calendar_date(left), calendar_date(right)
-    return dates[0] == dates[1] if dates[0] and dates[1] else None
+    if not dates[0] or not dates[1]:
+        return None
+    *first, year = dates[0]
+    *second, other_year = dates[1]
+    return first == second and (year == other_year or "" in (year, other_year))
 
 
 def calendar_date(text: str) -> tuple[int, int, str] | None:
