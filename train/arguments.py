@@ -22,6 +22,7 @@ from train.data import TrainingSet, default_cache_dir
 from train.divergence import ON_DIVERGENCE, OnDivergence
 from train.errors import UsageError, UserError
 from train.lora import Lora
+from train.packing import pack_sizes
 from train.recipe import DATASETS, Recipe, load_recipe, recipe_names
 
 __all__ = ["ATTENTIONS", "DistributedName", "Options", "own_parser", "parse", "training_arguments", "training_set"]
@@ -94,6 +95,9 @@ class Options:
     keep_best: bool
     model: str
     max_length: int
+    """Tokens of a sample at most."""
+    pack_sizes: tuple[int, ...]
+    """Tokens of a pack, and of those that longer samples open."""
     max_length_policy: Literal["error", "drop"]
     attention: str
     lora: Lora | None
@@ -190,7 +194,13 @@ def own_parser() -> argparse.ArgumentParser:
         "prompt template's name, or a Jinja file",
     )
     add("split-turns", action="store_true", help="make every assistant turn of a conversation a sample of its own")
-    add("max-length", type=int, metavar="TOKENS", help="tokens per pack (default: the recipe's)")
+    add("max-length", type=int, metavar="TOKENS", help="tokens of a sample at most (default: the recipe's)")
+    add(
+        "pack-length",
+        type=int,
+        metavar="TOKENS",
+        help="tokens of a pack; longer samples have packs of 2, 4, ... times that (default: the recipe's max_length)",
+    )
     add(
         "max-length-policy",
         choices=["error", "drop"],
@@ -391,6 +401,9 @@ def parse(arguments: Sequence[str]) -> Options:
     global_batch = recipe.global_batch if own.global_batch is None else own.global_batch
     if max_length < 2 or global_batch < 1:
         raise UsageError("--max-length must be at least 2 and --global-batch at least 1")
+    pack_length = min(recipe.max_length, max_length) if own.pack_length is None else own.pack_length
+    if not 2 <= pack_length <= max_length:
+        raise UsageError(f"--pack-length must be from 2 to --max-length, {max_length} (got {pack_length})")
     if not 0 < own.utilisation <= 1:
         raise UsageError(f"--utilisation must be above 0 and at most 1 (got {own.utilisation:g})")
     save_minutes = recipe.save_minutes if own.save_minutes is None else own.save_minutes
@@ -426,6 +439,7 @@ def parse(arguments: Sequence[str]) -> Options:
         eval_data=tuple(training_set(source, *forms) for source in own.eval_data or ()),
         model=own.model or recipe.model,
         max_length=max_length,
+        pack_sizes=pack_sizes(pack_length, max_length),
         lora=lora,
         global_batch=global_batch,
         save_minutes=save_minutes,

@@ -45,6 +45,8 @@ class _Lengths:
     tokens: npt.NDArray[np.int64]
     targets: npt.NDArray[np.int64]
     packs: int
+    sizes: dict[int, int]
+    """How many packs have which size."""
     origin: str
 
 
@@ -54,7 +56,8 @@ def _measured(options: Options, model_name: str, config: Any) -> _Lengths:
     max_steps = int(options.training.get("max_steps", -1))
     prepared = prepare(options, tokenizer, config, epochs, max_steps)
     show.example(prepared, tokenizer)
-    return _Lengths(prepared.lengths, prepared.targets, prepared.packs, "counted")
+    sizes = prepared.packs_by_size(options.pack_sizes)
+    return _Lengths(prepared.lengths, prepared.targets, prepared.packs, sizes, "counted")
 
 
 def _assumed(options: Options) -> _Lengths:
@@ -66,8 +69,9 @@ def _assumed(options: Options) -> _Lengths:
     responses = np.clip(generator.lognormal(np.log(mean) - sigma**2 / 2, sigma, samples), 1, 2048).astype(np.int64)
     queries = generator.lognormal(np.log(float(stated["query_tokens"])), 0.6, samples).astype(np.int64)
     tokens = np.minimum(responses + queries + 38, options.max_length)
-    packs = pack_count(tokens, options.max_length, _SEED, 1, options.global_batch)
-    return _Lengths(tokens, np.minimum(responses, tokens), packs, "assumed from the recipe's statistics")
+    packs = pack_count(tokens, options.pack_sizes, _SEED, 1, options.global_batch)
+    sizes = {options.max_length: packs}
+    return _Lengths(tokens, np.minimum(responses, tokens), packs, sizes, "assumed from the recipe's statistics")
 
 
 def _sizes(options: Options, model_name: str) -> tuple[Any, _Lengths, str]:
@@ -127,8 +131,8 @@ def dry_run(options: Options, model_name: str) -> int:
         ("tokens", f"{int(lengths.tokens.sum()):,} an epoch, targets {int(lengths.targets.sum()):,}"),
         (
             "packs",
-            f"{lengths.packs:,} of {options.max_length:,} tokens, "
-            f"{lengths.tokens.sum() / (lengths.packs * options.max_length):.2%} full",
+            f"{show.sizes(lengths.sizes)}, "
+            f"{lengths.tokens.sum() / sum(size * packs for size, packs in lengths.sizes.items()):.2%} full",
         ),
         (
             "step",

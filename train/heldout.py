@@ -13,7 +13,7 @@ import torch
 
 from train.collate import collate_samples
 from train.data import Encoded
-from train.packing import best_fit_decreasing
+from train.packing import Sizes, best_fit_decreasing
 
 __all__ = ["HeldOut", "draw", "held_out", "losses"]
 
@@ -34,13 +34,13 @@ class HeldOut:
         return sum(len(pack) for pack in self.packs)
 
 
-def held_out(encoded: Encoded, samples: IntArray, capacity: int) -> HeldOut:
-    """``samples`` in packs of at most ``capacity`` tokens, each data set apart."""
+def held_out(encoded: Encoded, samples: IntArray, sizes: Sizes) -> HeldOut:
+    """``samples`` in packs of ``sizes``, each data set apart."""
     packs: list[IntArray] = []
     sets: list[int] = []
     for index in range(len(encoded.sources)):
         own = samples[encoded.sets[samples] == index]
-        made = best_fit_decreasing(encoded.lengths[own].tolist(), capacity)
+        made = best_fit_decreasing(encoded.lengths[own].tolist(), sizes)
         packs += [own[pack] for pack in made]
         sets += [index] * len(made)
     return HeldOut(encoded, tuple(packs), tuple(sets))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 
 from train.mixture import Mixture
-from train.packing import Packing, epoch_packing
+from train.packing import Packing, Sizes, epoch_packing
 from train.recipe import Batching
 
 __all__ = ["PackDataset", "StepSampler"]
@@ -25,17 +25,19 @@ class PackDataset(torch.utils.data.Dataset[npt.NDArray[np.int64]]):
         self,
         lengths: npt.NDArray[np.int64],
         kept: npt.NDArray[np.int64],
-        capacity: int,
+        sizes: Sizes,
         seed: int,
         count: int,
         mixture: Mixture | None = None,
+        step: int = 1,
     ) -> None:
         self.count = count
         self._lengths = lengths[kept]
         self._kept = kept
-        self._capacity = capacity
+        self._sizes = sizes
         self._seed = seed
         self._mixture = mixture
+        self._step = step
         self._epoch = -1
         self._packing: Packing | None = None
 
@@ -47,7 +49,7 @@ class PackDataset(torch.utils.data.Dataset[npt.NDArray[np.int64]]):
         """One epoch's packs, of indices into the kept samples (the last one asked for is remembered)."""
         if self._packing is None or epoch != self._epoch:
             self._packing = epoch_packing(
-                self._lengths, self._capacity, self._seed, epoch, self.count, mixture=self._mixture
+                self._lengths, self._sizes, self._seed, epoch, self.count, mixture=self._mixture, step=self._step
             )
             self._epoch = epoch
         return self._packing

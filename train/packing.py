@@ -5,6 +5,9 @@ by free length, and one integer has a bit set per free length in use, so that th
 set bit away. It runs in windows of shuffled samples, redrawn each epoch: which samples share a row stays random, and
 the result is a pure function of (lengths, seed, epoch).
 
+A sample that is longer than packs opens one of twice, four times, ... the size, which is filled like the others: a few
+long samples do not make every pack long (:func:`pack_sizes`).
+
 Every epoch has the same number of packs, a multiple of the global batch: where the last step would be short, packs are
 halved between samples (never inside one) until it is full.
 """
@@ -12,6 +15,7 @@ halved between samples (never inside one) until it is full.
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,12 +25,48 @@ import numpy.typing as npt
 
 from train.mixture import Mixture
 
-__all__ = ["Packing", "best_fit_decreasing", "epoch_packing", "fingerprint", "pack_count"]
+__all__ = [
+    "Packing",
+    "Sizes",
+    "best_fit_decreasing",
+    "epoch_packing",
+    "fewest_packs",
+    "fingerprint",
+    "pack_count",
+    "pack_sizes",
+]
 
 WINDOW = 50_000
 """Samples per window: large enough for 99.6% efficiency on the paper's data (bench/packing.py), small enough to mix."""
 
 IntArray = npt.NDArray[np.int64]
+Sizes = int | Sequence[int]
+"""Tokens of a pack at most, and ascending those of packs that longer samples open."""
+
+
+def pack_sizes(usual: int, longest: int) -> tuple[int, ...]:
+    """``usual``, and its doublings up to ``longest``, the most that a sample may have."""
+    sizes = [usual]
+    while sizes[-1] < longest:
+        sizes.append(min(2 * sizes[-1], longest))
+    return tuple(sizes)
+
+
+def _ascending(sizes: Sizes) -> Sequence[int]:
+    return (sizes,) if isinstance(sizes, int) else sizes
+
+
+def _rooms(tokens: npt.NDArray[np.integer], sizes: Sizes) -> npt.NDArray[np.int64]:
+    """The smallest sizes that hold so many tokens."""
+    ascending = np.asarray(_ascending(sizes), dtype=np.int64)
+    return ascending[np.searchsorted(ascending, tokens)]
+
+
+def fewest_packs(lengths: npt.NDArray[np.integer], sizes: Sizes) -> int:
+    """A lower bound of the packs that samples need."""
+    usual = _ascending(sizes)[0]
+    long = lengths[lengths > usual]
+    return max(-(-int(lengths.sum() - _rooms(long, sizes).sum()) // usual), int(len(long) > 0), 1)
 
 
 @dataclass(frozen=True)
@@ -44,17 +84,24 @@ class Packing:
             raise IndexError(pack)
         return self.samples[self.starts[pack] : self.starts[pack + 1]]
 
-    def efficiency(self, lengths: npt.NDArray[np.integer], capacity: int) -> float:
-        """Share of ``capacity`` tokens per pack that are real tokens."""
-        return float(lengths[self.samples].sum() / (len(self) * capacity)) if len(self) else 1.0
+    def rooms(self, lengths: npt.NDArray[np.integer], sizes: Sizes) -> npt.NDArray[np.int64]:
+        """The size of each pack: the smallest that holds its samples."""
+        ends = np.concatenate([[0], np.cumsum(lengths[self.samples])])
+        return _rooms(np.diff(ends[self.starts]), sizes)
+
+    def efficiency(self, lengths: npt.NDArray[np.integer], sizes: Sizes) -> float:
+        """Share of the packs' sizes that are real tokens."""
+        return float(lengths[self.samples].sum() / self.rooms(lengths, sizes).sum()) if len(self) else 1.0
 
 
-def best_fit_decreasing(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Indices of ``lengths`` in packs of at most ``capacity``, by best fit, longest first (ties in index order).
+def best_fit_decreasing(lengths: Sequence[int], sizes: Sizes) -> list[list[int]]:
+    """Indices of ``lengths`` in packs of ``sizes``, by best fit, longest first (ties in index order).
 
     Raises:
-        ValueError: a length is outside 1..capacity.
+        ValueError: a length is outside 1..the largest size.
     """
+    sizes = _ascending(sizes)
+    capacity = sizes[-1]
     if len(lengths) and not 1 <= min(lengths) <= max(lengths) <= capacity:
         raise ValueError(f"lengths must be in 1..{capacity} (got {min(lengths)}..{max(lengths)})")
     packs: list[list[int]] = []
@@ -74,7 +121,7 @@ def best_fit_decreasing(lengths: Sequence[int], capacity: int) -> list[list[int]
         else:
             pack = len(packs)
             packs.append([index])
-            free = capacity - length
+            free = sizes[bisect_left(sizes, length)] - length
         if free:
             if not open_packs[free]:
                 free_lengths |= 1 << free
@@ -87,7 +134,7 @@ def _generator(seed: int, epoch: int) -> np.random.Generator:
 
 
 def _draw(
-    lengths: npt.NDArray[np.integer], capacity: int, seed: int, epoch: int, window: int, mixture: Mixture | None
+    lengths: npt.NDArray[np.integer], sizes: Sizes, seed: int, epoch: int, window: int, mixture: Mixture | None
 ) -> list[IntArray]:
     """The epoch's packs in training order, before they are brought to a whole number of steps."""
     generator = _generator(seed, epoch)
@@ -96,13 +143,13 @@ def _draw(
     packs: list[IntArray] = []
     for start in range(0, len(order), window):
         chosen = order[start : start + window]
-        packs += [chosen[pack] for pack in best_fit_decreasing(lengths[chosen].tolist(), capacity)]
+        packs += [chosen[pack] for pack in best_fit_decreasing(lengths[chosen].tolist(), sizes)]
     return [packs[i] for i in generator.permutation(len(packs))]
 
 
 def pack_count(
     lengths: npt.NDArray[np.integer],
-    capacity: int,
+    sizes: Sizes,
     seed: int,
     epochs: int,
     multiple: int,
@@ -110,7 +157,7 @@ def pack_count(
     mixture: Mixture | None = None,
 ) -> int:
     """Packs per epoch: the most that any of ``epochs`` needs, rounded up to a ``multiple`` (the global batch)."""
-    needed = max(len(_draw(lengths, capacity, seed, epoch, window, mixture)) for epoch in range(epochs))
+    needed = max(len(_draw(lengths, sizes, seed, epoch, window, mixture)) for epoch in range(epochs))
     return -(-needed // multiple) * multiple
 
 
@@ -130,22 +177,25 @@ def _halve_until(packs: list[IntArray], count: int) -> list[IntArray]:
 
 def epoch_packing(
     lengths: npt.NDArray[np.integer],
-    capacity: int,
+    sizes: Sizes,
     seed: int,
     epoch: int,
     count: int | None = None,
     window: int = WINDOW,
     mixture: Mixture | None = None,
+    step: int = 1,
 ) -> Packing:
     """The packs of one epoch, exactly ``count`` of them if given (see :func:`pack_count`).
 
     Args:
         mixture: the samples of each epoch; without it, every one once.
+        step: packs of an optimizer step (the global batch). Where packs have several sizes, those of a step are in
+            order of size: what ranks compute at the same time is then alike, and none waits long for another.
 
     Raises:
-        ValueError: a length is outside 1..capacity, or the epoch needs more than ``count`` packs.
+        ValueError: a length is outside 1..the largest size, or the epoch needs more than ``count`` packs.
     """
-    packs = _draw(lengths, capacity, seed, epoch, window, mixture)
+    packs = _draw(lengths, sizes, seed, epoch, window, mixture)
     if count is not None:
         if len(packs) > count:
             raise ValueError(f"epoch {epoch} needs {len(packs):,} packs, more than {count:,}")
@@ -153,6 +203,14 @@ def epoch_packing(
             packs = _halve_until(packs, count)
             order = _generator(seed, epoch).permutation(count)  # so that the halves are not all in the last step
             packs = [packs[i] for i in order]
+    packing = _joined(packs)
+    if len(_ascending(sizes)) == 1:
+        return packing
+    order = np.lexsort((-packing.rooms(lengths, sizes), np.arange(len(packs)) // step))
+    return _joined([packs[i] for i in order])
+
+
+def _joined(packs: Sequence[IntArray]) -> Packing:
     starts = np.zeros(len(packs) + 1, dtype=np.int64)
     np.cumsum([len(pack) for pack in packs], out=starts[1:])
     samples = np.concatenate(packs) if packs else np.empty(0, dtype=np.int64)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +14,7 @@ from train.data import Encoded, encode
 from train.errors import UserError
 from train.heldout import HeldOut, draw, held_out
 from train.mixture import Mixture, mixture
-from train.packing import Packing, epoch_packing, pack_count
+from train.packing import Packing, epoch_packing, fewest_packs, pack_count
 from train.preflight import DataReport, check_data, check_tokenizer
 
 __all__ = ["Prepared", "prepare", "seed_of_order"]
@@ -44,6 +46,11 @@ class Prepared:
         """Target tokens of every sample of the first epoch."""
         return self.encoded.target_lengths[self._first_epoch]
 
+    def packs_by_size(self, sizes: Sequence[int]) -> dict[int, int]:
+        """How many packs of the first epoch have which size."""
+        rooms = self.packing.rooms(self.encoded.lengths[self.report.kept], sizes).tolist()
+        return dict(sorted(Counter(rooms).items()))
+
     @property
     def _first_epoch(self) -> Any:
         kept = self.report.kept
@@ -71,25 +78,25 @@ def prepare(options: Options, tokenizer: Any, config: Any, epochs: float, max_st
     held: HeldOut | None = None
     if options.eval_split:
         chosen = draw(encoded, report.kept, options.eval_split, seed)
-        held = held_out(encoded, report.kept[chosen], options.max_length)
+        held = held_out(encoded, report.kept[chosen], options.pack_sizes)
         report = replace(report, kept=report.kept[~chosen])
     elif options.eval_data:
         other = encode(options.eval_data, tokenizer, options.cache_dir)
         kept = check_data(other, options.max_length, options.max_length_policy, positions).kept
-        held = held_out(other, kept, options.max_length)
+        held = held_out(other, kept, options.pack_sizes)
     if held is not None and not (len(held) and len(report.kept)):
         missing = "train" if len(held) else "measure the held-out loss on"
         raise UserError(f"--eval-split {options.eval_split:g} leaves no sample to {missing}")
     lengths = encoded.lengths[report.kept]
     mixed = mixture(encoded.sets[report.kept], [training_set.weight for training_set in options.data], seed)
     epoch_lengths = lengths if mixed is None else lengths[mixed(0)]
+    sizes = options.pack_sizes
     if max_steps > 0:
-        fewest_packs = max(-(-int(epoch_lengths.sum()) // options.max_length), 1)
-        fewest_steps = -(-fewest_packs // options.global_batch)
+        fewest_steps = -(-fewest_packs(epoch_lengths, sizes) // options.global_batch)
         whole_epochs = -(-max_steps // fewest_steps)
     else:
         whole_epochs = max(int(np.ceil(epochs)), 1)
-    packs = pack_count(lengths, options.max_length, seed, whole_epochs, options.global_batch, mixture=mixed)
-    packing = epoch_packing(lengths, options.max_length, seed, 0, packs, mixture=mixed)
-    efficiency = packing.efficiency(lengths, options.max_length)
+    packs = pack_count(lengths, sizes, seed, whole_epochs, options.global_batch, mixture=mixed)
+    packing = epoch_packing(lengths, sizes, seed, 0, packs, mixture=mixed, step=options.global_batch)
+    efficiency = packing.efficiency(lengths, sizes)
     return Prepared(encoded, report, packing, packs, whole_epochs, efficiency, mixed, held)

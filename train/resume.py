@@ -49,6 +49,7 @@ def identity_of(options: Options, model: str, arguments: Any, prepared: Prepared
         "packing": fingerprint(prepared.packing),
         **({"lora": f"{options.lora}{' in 4 bits' if options.load_in_4bit else ''}"} if options.lora else {}),
         "max_length": options.max_length,
+        **({"pack_length": options.pack_sizes[0]} if len(options.pack_sizes) > 1 else {}),
         "global_batch": options.global_batch,
     }
 

@@ -266,10 +266,11 @@ def _trainer(this: _Run, model: Any) -> PackedTrainer:
         dataset=PackDataset(
             prepared.encoded.lengths,
             prepared.report.kept,
-            options.max_length,
+            options.pack_sizes,
             seed_of_order(options),
             prepared.packs,
             prepared.mixture,
+            options.global_batch,
         ),
         batching=this.batching,
         held_out=prepared.held_out,

@@ -6,6 +6,7 @@ import itertools
 import math
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from train.prepare import Prepared
     from train.recipe import Batching
 
-__all__ = ["Progress", "card_rows", "example", "line", "plan", "recipe", "summary", "table"]
+__all__ = ["Progress", "card_rows", "example", "line", "plan", "recipe", "sizes", "summary", "table"]
 
 _SHOWN_CHARACTERS = 600
 _SHOWN_TURNS = 3
@@ -51,7 +52,7 @@ def _recipe_rows(options: Options) -> list[tuple[str, str]]:
         ("recipe", f"{options.recipe.name}: {options.recipe.description}"),
         ("model", options.model),
         ("data", data),
-        ("packs", f"{options.max_length:,} tokens, {options.global_batch} per optimizer step"),
+        ("packs", f"{' to '.join(_ends(options.pack_sizes))} tokens, {options.global_batch} per optimizer step"),
         *((name, str(value)) for name, value in options.training.items() if name != "output_dir"),
         ("output", options.output_dir),
     ]
@@ -92,7 +93,7 @@ def plan(
                 if (held := prepared.held_out)
                 else []
             ),
-            ("packs", f"{prepared.packs:,} of up to {options.max_length:,} tokens, {prepared.efficiency:.2%} full"),
+            ("packs", _packs(options, prepared)),
             (
                 "step",
                 f"{batching.global_batch} packs = {batching.world_size} processes x {batching.accumulation} "
@@ -107,6 +108,19 @@ def plan(
             ("output", str(arguments.output_dir)),
         ],
     )
+
+
+def sizes(packs_by_size: Mapping[int, int]) -> str:
+    """How many packs have which size."""
+    return ", ".join(f"{packs:,} of up to {size:,} tokens" for size, packs in packs_by_size.items())
+
+
+def _packs(options: Options, prepared: Prepared) -> str:
+    return f"{sizes(prepared.packs_by_size(options.pack_sizes))}, {prepared.efficiency:.2%} full"
+
+
+def _ends(ascending: Sequence[int]) -> list[str]:
+    return [f"{size:,}" for size in dict.fromkeys((ascending[0], ascending[-1]))]
 
 
 def _saving(options: Options, arguments: Any) -> str:
@@ -132,7 +146,7 @@ def card_rows(options: Options, arguments: Any, prepared: Prepared, batching: Ba
         "epochs": f"{arguments.num_train_epochs:g}" if arguments.max_steps <= 0 else f"{arguments.max_steps} steps",
         "samples": f"{len(prepared.lengths):,}",
         "target tokens": f"{int(prepared.targets.sum()):,} an epoch",
-        "packs": f"up to {options.max_length:,} tokens, {prepared.efficiency:.2%} full",
+        "packs": _packs(options, prepared),
         "global batch": f"{batching.global_batch} packs",
         **({"adapter": f"LoRA {options.lora}, merged"} if options.lora else {}),
         **({"frozen weights": "4 bits (NF4), as trained"} if options.load_in_4bit else {}),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.packing import best_fit_decreasing, epoch_packing, fingerprint, pack_count
+from train.packing import best_fit_decreasing, epoch_packing, fewest_packs, fingerprint, pack_count, pack_sizes
 
 CAPACITY = 64
 lengths_lists = st.lists(st.integers(1, CAPACITY), min_size=1, max_size=120)
@@ -80,3 +80,37 @@ def test_efficiency_on_the_papers_lengths_is_at_least_99_6_percent() -> None:
     lengths = np.minimum(responses.astype(int) + queries.astype(int) + 38, 4096)
     packing = epoch_packing(lengths, 4096, 0, 0)
     assert packing.efficiency(lengths, 4096) >= 0.996
+
+
+SIZES = pack_sizes(8, CAPACITY)
+
+
+def test_pack_sizes_double_up_to_the_longest_sample() -> None:
+    assert SIZES == (8, 16, 32, 64)
+    assert pack_sizes(4096, 32768) == (4096, 8192, 16384, 32768)
+    assert pack_sizes(4096, 20000) == (4096, 8192, 16384, 20000)
+    assert pack_sizes(64, 64) == (64,)
+
+
+@given(lengths_lists, st.integers(0, 9), st.integers(1, 8))
+def test_longer_samples_have_larger_packs_and_nothing_else_has(lengths: list[int], seed: int, step: int) -> None:
+    array = np.array(lengths)
+    for pack in best_fit_decreasing(lengths, SIZES):
+        longest = max(lengths[index] for index in pack)
+        assert sum(lengths[index] for index in pack) <= min(size for size in SIZES if size >= longest)
+    count = pack_count(array, SIZES, seed, 2, step)
+    assert count >= fewest_packs(array, SIZES)
+    for epoch in range(2):
+        packing = epoch_packing(array, SIZES, seed, epoch, count, step=step)
+        assert sorted(packing.samples.tolist()) == list(range(len(lengths)))
+        rooms = packing.rooms(array, SIZES)
+        assert [min(size for size in SIZES if size >= array[packing[i]].sum()) for i in range(count)] == rooms.tolist()
+        assert all((np.diff(rooms[first : first + step]) <= 0).all() for first in range(0, count, step))
+
+
+def test_a_few_long_samples_do_not_lengthen_every_pack() -> None:
+    lengths = np.concatenate([np.full(10_000, 400), [30_000, 9_000, 5_000]])
+    packing = epoch_packing(lengths, pack_sizes(4096, 32768), 0, 0)
+    sizes = Counter(packing.rooms(lengths, pack_sizes(4096, 32768)).tolist())
+    assert (sizes[8192], sizes[16384], sizes[32768]) == (0, 1, 1) and sizes[4096] > 900
+    assert packing.efficiency(lengths, pack_sizes(4096, 32768)) > 0.97

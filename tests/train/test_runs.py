@@ -225,3 +225,38 @@ def test_an_output_folder_that_is_a_file_is_one_line(sft: Sft, tmp_path: Path) -
     code, error = sft("out")
     assert code == 1
     assert "cannot write to --output_dir" in error
+
+
+def test_long_samples_train_in_packs_of_their_own_size_and_resume_bitwise(sft: Sft, tmp_path: Path) -> None:
+    """One sample is six times as long as packs are. The loss is the same, in float64, as in packs of one size."""
+    from safetensors.torch import load_file
+
+    rows = [{"query": f"Is {i} odd?", "response": "yes " * (340 if i == 7 else 5)} for i in range(40)]
+    data = tmp_path / "long.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    flags = ["--max-length", "2048", "--num_train_epochs", "2", "--export-dtype", "float32", "--max_grad_norm", "0"]
+    saving = ["--save_strategy", "steps", "--save_steps", "1", "--save_total_limit", "9"]
+    assert sft("one", *flags, *saving, "--pack-length", "250", "--global-batch", "4", data=data) == (0, "")
+    assert "of up to 250 tokens, 1 of up to 2,000 tokens" in sft.out
+    first = sorted((tmp_path / "one").glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))[0]
+    shutil.copytree(first, tmp_path / "two" / first.name)
+    shutil.copy(tmp_path / "one" / "run.json", tmp_path / "two" / "run.json")
+    assert sft("two", *flags, *saving, "--pack-length", "250", "--global-batch", "4", data=data) == (0, "")
+    assert "resuming from" in sft.out
+    whole, resumed = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_step_has_the_same_loss_whatever_its_packs_are(
+    sft: Sft, tmp_path: Path, build_model: Callable[..., Path]
+) -> None:
+    model = build_model(tmp_path / "model")
+    rows = [{"query": f"Is {i} odd?", "response": "yes " * (200 if i == 7 else 5)} for i in range(8)]
+    data = tmp_path / "long.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    losses = []
+    for pack_length in ("300", "1024"):
+        flags = ["--max_steps", "1", "--max-length", "1024", "--pack-length", pack_length, "--save_strategy", "no"]
+        assert sft(pack_length, *flags, "--global-batch", "8", model=model, data=data)[0] == 0
+        losses += [line.split("loss ")[1].split()[0] for line in sft.out.splitlines() if "step 1/1" in line]
+    assert len(losses) == 2 and losses[0] == losses[1]

@@ -23,7 +23,7 @@ import pytest
 import torch
 
 from dart_tasks import embedded
-from train.data import TrainingSet, encode
+from train.data import TrainingSet, encode, load_columns
 from train.sft import main
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::UserWarning")]
@@ -224,3 +224,43 @@ def test_adapter_and_merged_weights_are_served_and_evaluated_alike(
         outputs = [local.model.generate(ids, max_new_tokens=12, do_sample=False)[0, ids.shape[1] :] for ids in prompts]
         assert [local.tokenizer.decode(ids, skip_special_tokens=True) for ids in outputs] == texts["merged"]
         assert 0.0 <= evaluate(local, task_manager(**arguments)) <= 1.0
+
+
+def test_conversations_of_dart_synth_are_trained_and_served_token_for_token(tmp_path: Path) -> None:
+    """From ``dart-synth --format messages`` and a set of several turns with a system message, by the commands."""
+    from lm_eval.models.huggingface import HFLM
+    from transformers import AutoTokenizer
+
+    synth = [sys.executable, "-c", "from synth.cli import main; main()", "--preset", "demo", "--limit", "12", "-k", "2"]
+    synth += ["--max-trials", "8", "--probe", "4", "--format", "messages", "--output", "run"]
+    done = subprocess.run(synth, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    turns = [("system", "Be brief."), ("user", "1+1?"), ("assistant", "2"), ("user", "2+2?"), ("assistant", "4")]
+    talk = [{"role": role, "content": content} for role, content in turns]
+    (tmp_path / "talk.jsonl").write_text(json.dumps({"messages": talk}) + "\n")
+    sources, folder = [str(tmp_path / "run" / "dataset"), str(tmp_path / "talk.jsonl")], tmp_path / "model"
+    data = [word for source in sources for word in ("--data", source)]
+    training = ["--max_steps", "2", "--save_strategy", "no", "--report_to", "none", "--output_dir", str(folder)]
+    command = [sys.executable, "-m", "train.sft", "--recipe", "demo", *data, "--chat-template", "alpaca", *training]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "(conversations, alpaca chat template)" in done.stdout and "example (next prompt: no loss)" in done.stdout
+
+    tokenizer = AutoTokenizer.from_pretrained(embedded.BASE_MODEL_DIR)
+    sets = [TrainingSet(source, chat_template="alpaca") for source in sources]
+    encoded = encode(sets, tokenizer, tmp_path / "cache")
+    table = load_columns(sets[0], tmp_path / "cache")[0].to_pylist()
+    asked: list[tuple[list[dict[str, str]], list[int]]] = []
+    for index, messages in [*enumerate(table[:2]), (len(encoded) - 1, talk)]:
+        ids, is_target = encoded.sample(index)
+        starts = (is_target[1:] & ~is_target[:-1]).nonzero()[0] + 1
+        prompts = [messages[:i] for i, message in enumerate(messages) if message["role"] == "assistant"]
+        asked += [(prompt, ids[:start].tolist()) for prompt, start in zip(prompts, starts, strict=True)]
+    assert len(asked) == 4
+    with serve(folder, tmp_path / "server.log", "--served-model-name", "tuned") as url:
+        answers = [ask(f"{url}/v1/chat/completions", messages=prompt) for prompt, _ in asked]
+    assert [answer["prompt_token_ids"] for answer in answers] == [ids for _, ids in asked]
+    local = HFLM(pretrained=str(folder), device="cpu", batch_size=1)
+    texts = [local.apply_chat_template(prompt) for prompt, _ in asked]
+    assert [local.tok_encode(text, add_special_tokens=False) for text in texts] == [ids for _, ids in asked]
