@@ -62,15 +62,18 @@ test-pythons:  ## Test the parts without torch on Python 3.12 and 3.13, where pr
 	done
 
 # Promises, not one release's faults: the newest releases of what evaluation and training build on, and the oldest that
-# pyproject.toml allows, each in an environment of its own. torch is a CPU build where pip finds one.
+# pyproject.toml allows, each in an environment of its own. torch is a CPU build where
+# PyTorch's own index can be reached.
 RELEASE_TESTS := tests/train tests/tasks
 test-newest:  ## Test evaluation and training with the newest and with the oldest supported releases
-	@for which in highest lowest-direct; do \
+	@$(PYTHON) -c "import urllib.request as u; u.urlopen('$(TORCH_CPU_INDEX)/', timeout=9).close()" 2>/dev/null \
+	  && extra="--extra-index-url $(TORCH_CPU_INDEX) --index-strategy unsafe-best-match" || extra=; \
+	for which in highest lowest-direct; do \
 	  python=.venv-$$which/bin/python; \
 	  test -x $$python || $(PYTHON) -m venv .venv-$$which || exit 1; \
 	  $$python -m pip install --disable-pip-version-check -qq uv || exit 1; \
-	  $$python -m uv pip install -q --python $$python --resolution $$which --extra-index-url $(TORCH_CPU_INDEX) \
-	    --index-strategy unsafe-best-match -e ".[train,dev]" || exit 1; \
+	  $$python -m uv pip install -q --python $$python --resolution $$which $$extra \
+	    -e ".[train,dev]" || exit 1; \
 	  echo "== $$which: $$($$python -m pip list 2>/dev/null | grep -E '^(torch|transformers|accelerate|lm_eval) ' | xargs)"; \
 	  $$python -m pytest -q -p no:cacheprovider $(RELEASE_TESTS) || exit 1; \
 	done
