@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any
 
 from dart_tasks.console import printable
+from dart_tasks.harness.thoughts import split_thought
 from dart_tasks.report.mathml import as_formula, mathml, split
 from dart_tasks.report.results import Graded, Item, Run
 from dart_tasks.report.summary import benchmark_titles
@@ -138,14 +139,14 @@ def browser_data(runs: Sequence[Run], choice: Choice) -> dict[str, Any]:
         _response(chosen, places[runs[chosen.run].tasks[chosen.task].title, chosen.item.id], limit)
         for chosen in choice.shown
     ]
-    texts = [part[name] for part in rows for name in ("reference", "query")]
-    texts += [part["answer"] for part in responses] + [part["text"] for part in responses]
+    parted = [part[name] for part in rows for name in ("reference", "query")]
+    parted += [part["answer"] for part in responses] + [part["text"] for part in responses]
     return {
         "runs": [printable(run.label) for run in runs],
         "tasks": [printable(title) for title in titles],
         "items": rows,
         "responses": responses,
-        "formulas": _formulas(formula for text in texts for formula in text[1::2]),
+        "formulas": _formulas(formula for text in parted for formula in text[1::2]),
     }
 
 
@@ -175,11 +176,17 @@ def _response(chosen: Chosen, item: int, limit: int) -> dict[str, Any]:
         "chars": len(graded.response),
     }
     if graded.thought_tokens is not None:
-        row["thought"] = graded.thought_tokens
+        row["thought_tokens"] = graded.thought_tokens
+    if graded.finish_reason:
+        row["finish_reason"] = printable(graded.finish_reason)
+    thought, answer = split_thought(graded.response)
+    if thought:
+        thought = graded.response.removesuffix(answer) if answer else graded.response  # with its tags
+        row["thought"] = {"chars": graded.thought_characters} | _text("text", thought, limit)
     if graded.judged is not None:
         judged = graded.judged
         row["judge"] = {"correct": judged.correct, "answer": _short(judged.answer), "reason": _short(judged.reason)}
-    return row | _text("text", graded.response, limit)
+    return row | _text("text", answer, limit)
 
 
 def _facts(item: Item) -> str:

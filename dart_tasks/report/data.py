@@ -15,8 +15,8 @@ from dart_tasks.report.summary import Report, agreement, disagreements, flag_cou
 __all__ = ["as_csv", "as_json"]
 
 _COLUMNS = (
-    "run benchmark task item trial reference correct answer source explicit reason flags truncated characters "
-    "thought_tokens judge_correct judge_answer judge_reason"
+    "run benchmark task item trial reference correct answer source explicit reason flags truncated finish_reason "
+    "characters thought_characters thought_tokens judge_correct judge_answer judge_reason"
 ).split()
 
 
@@ -102,7 +102,8 @@ def as_csv(runs: Sequence[Run]) -> str:
                     judged = graded.judged
                     row: list[object] = [run.label, task.title, task.task, item.id, trial, item.reference_text]
                     row += [graded.correct, graded.answer, graded.source, graded.explicit, graded.reason]
-                    row += [" ".join(graded.flags), graded.truncated, len(graded.response), graded.thought_tokens]
+                    row += [" ".join(graded.flags), graded.truncated, graded.finish_reason, len(graded.response)]
+                    row += [graded.thought_characters, graded.thought_tokens]
                     row += [judged.correct, judged.answer, judged.reason] if judged else [None] * 3
                     rows.writerow(printable(cell) if isinstance(cell, str) else cell for cell in row)
     return file.getvalue()

@@ -19,7 +19,16 @@ from dart_tasks.grading import GRADER_VERSION
 from dart_tasks.report.browse import browser_data, choose
 from dart_tasks.report.plots import lengths_chart
 from dart_tasks.report.results import Score, TaskResult
-from dart_tasks.report.summary import Report, agreement, benchmark_titles, by_length, flag_counts, groups, percent
+from dart_tasks.report.summary import (
+    LENGTHS,
+    Report,
+    agreement,
+    benchmark_titles,
+    by_length,
+    flag_counts,
+    groups,
+    percent,
+)
 from dart_tasks.report.text import interval_text, pairs_note
 
 __all__ = ["html_page"]
@@ -104,16 +113,15 @@ def _found(task: TaskResult) -> list[dict[str, Any]]:
 
 
 def _charts(report: Report) -> list[tuple[str, Markup]]:
-    """Per benchmark, accuracy by the length of responses, and by that of thoughts where they were counted."""
+    """Per benchmark, accuracy by the length of responses, and by that of thoughts where there are any."""
     found = []
     for title in benchmark_titles(report.runs):
-        for thoughts in (False, True):
+        for unit, length in LENGTHS.items():
             series = [
                 (place, run.label, bins)
                 for place, run in enumerate(report.runs)
-                if (task := run.task(title)) and (bins := by_length(task, thoughts))
+                if (task := run.task(title)) and (bins := by_length(task, length))
             ]
             if series:
-                unit = "tokens of thought" if thoughts else "characters of the response"
-                found.append((f"{title}{', thoughts' * thoughts}", Markup(lengths_chart(title, unit, series))))
+                found.append((title, Markup(lengths_chart(title, unit, series))))
     return found

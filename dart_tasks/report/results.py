@@ -19,6 +19,7 @@ from dart_tasks.grading import GRADER_VERSION, Verdict
 from dart_tasks.harness.graded import FILTER
 from dart_tasks.harness.samples import Sample, read_samples
 from dart_tasks.harness.served import whole
+from dart_tasks.harness.thoughts import split_thought
 from dart_tasks.problems import BENCHMARKS
 
 __all__ = ["Graded", "Item", "Run", "Score", "TaskResult", "read_items", "read_logs", "read_runs", "told_apart"]
@@ -39,15 +40,22 @@ class Graded(Verdict):
     """One response with the verdict on it.
 
     Attributes:
-        truncated: whether it was (probably) cut off.
+        truncated: whether it was cut off: known where there is a finish reason, else probable.
+        finish_reason: how it ended, where the server told.
         thought_tokens: the length of its thought, where that was counted.
         judged: a second judge's verdict, where there is one.
     """
 
     response: str
     truncated: bool
+    finish_reason: str | None = None
     thought_tokens: int | None = None
     judged: Verdict | None = None
+
+    @property
+    def thought_characters(self) -> int:
+        """The length of its thought; 0 where there is none."""
+        return len(split_thought(self.response)[0])
 
     @property
     def disputed(self) -> bool:
@@ -311,15 +319,22 @@ def _item(sample: Sample, path: Path) -> Item:
     graded, doc = sample.graded, sample.doc
     if graded is None or len(graded.verdicts) != len(sample.responses):
         raise DataError(f"{path}: sample {sample.id} is not one of a dart_math task")
-    k = len(sample.responses)
-    truncated, thoughts = graded.truncated or (False,) * k, graded.thought_tokens or (None,) * k
+    unknown = (None,) * len(sample.responses)
+    columns = (
+        sample.responses,
+        graded.verdicts,
+        graded.truncated or (False,) * len(unknown),
+        graded.finish_reasons or unknown,
+        graded.thought_tokens or unknown,
+    )
     responses = tuple(
         Graded(
             **{name: getattr(verdict, name) for name in Verdict.__slots__},
             response=whole(text),
             truncated=cut,
-            thought_tokens=thought,
+            finish_reason=reason,
+            thought_tokens=n_tokens,
         )
-        for text, verdict, cut, thought in zip(sample.responses, graded.verdicts, truncated, thoughts, strict=True)
+        for text, verdict, cut, reason, n_tokens in zip(*columns, strict=True)
     )
     return Item(sample.id, doc["query"], doc["reference"], json.loads(doc.get("metadata") or "{}"), responses)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -14,6 +14,7 @@ from dart_tasks.report.results import Graded, Item, Run, Score, TaskResult
 from dart_tasks.report.significance import Comparison, compare, holm, wilson
 
 __all__ = [
+    "LENGTHS",
     "Agreement",
     "Cell",
     "Difference",
@@ -230,13 +231,13 @@ def groups(task: TaskResult) -> list[Group]:
 
 
 def flag_counts(task: TaskResult) -> dict[str, int]:
-    """How answers were found, the grader's flags, and probable truncation, counted over responses."""
+    """How answers were found, the grader's flags, and truncation, counted over responses."""
     counts: Counter[str] = Counter()
     for item in task.items:
         for graded in item.responses:
             counts[f"found: {graded.source}"] += 1
             counts["stated explicitly"] += graded.explicit
-            counts["likely truncated"] += graded.truncated
+            counts["truncated" if graded.finish_reason else "likely truncated"] += graded.truncated
             counts.update(f"flag: {flag}" for flag in graded.flags)
     return dict(sorted(counts.items()))
 
@@ -301,14 +302,21 @@ def disagreements(runs: Sequence[Run]) -> list[Disagreement]:
     ]
 
 
-def by_length(task: TaskResult, thoughts: bool = False) -> list[LengthBin]:
-    """Accuracy by the length of responses in characters, or of thoughts in tokens, in bins that double."""
+LENGTHS: Mapping[str, Callable[[Graded], int | None]] = {
+    "characters of the response": lambda graded: len(graded.response),
+    "characters of thought": lambda graded: graded.thought_characters if graded.thought_tokens is None else None,
+    "tokens of thought": lambda graded: graded.thought_tokens,
+}
+"""The lengths by which accuracy is told, None or 0 where a response has no such; a thought's in tokens if counted."""
+
+
+def by_length(task: TaskResult, length: Callable[[Graded], int | None]) -> list[LengthBin]:
+    """Accuracy by one of :data:`LENGTHS`, in bins that double."""
     bins: dict[int, list[bool]] = {}
     for item in task.items:
         for graded in item.responses:
-            length = graded.thought_tokens if thoughts else len(graded.response)
-            if length:
-                bins.setdefault(length.bit_length(), []).append(graded.correct)
+            if found := length(graded):
+                bins.setdefault(found.bit_length(), []).append(graded.correct)
     return [
         LengthBin(1 << bits - 1, 1 << bits, len(seen), sum(seen) / len(seen)) for bits, seen in sorted(bins.items())
     ]

@@ -24,12 +24,13 @@ from dart_tasks.grading import GRADER_VERSION, Verdict
 from dart_tasks.problems.benchmarks import SUITE
 from dart_tasks.report.browse import browser_data, choose
 from dart_tasks.report.cli import command
+from dart_tasks.report.data import as_csv
 from dart_tasks.report.mathml import as_formula, mathml, split
 from dart_tasks.report.page import html_page
 from dart_tasks.report.published import published_table
 from dart_tasks.report.results import Graded, Item, Run, Score, TaskResult, read_runs, told_apart
 from dart_tasks.report.significance import compare, holm, mcnemar_p, sign_flip_p, wilson
-from dart_tasks.report.summary import by_length, differences, notes, pairs, score_table, summarise
+from dart_tasks.report.summary import LENGTHS, by_length, differences, notes, pairs, score_table, summarise
 from dart_tasks.report.text import markdown, pair_line, pairs_note
 
 TASKS = ["dart_math_mini_math", "dart_math_mini_gsm8k"]
@@ -223,7 +224,7 @@ def test_results_away_from_their_samples_say_what_is_missing(runs: tuple[Path, P
     copy.write_bytes(runs[0].read_bytes())
     output = " ".join(report(copy).stdout.split())
     assert "no samples of MATH (mini), GSM8K (mini) beside before.json" in output
-    assert "Likely truncated: MATH (mini) 0.0%" in output
+    assert "Truncated: MATH (mini) 0.0%" in output
     report(copy, "--html", tmp_path / "r.html")
     assert "acc_level_3" in (tmp_path / "r.html").read_text()
 
@@ -712,11 +713,37 @@ def test_lengths_are_binned_by_doubling() -> None:
         for item in task.items
     )
     task = replace(task, items=items)
-    assert [(found.low, found.high, found.n, found.accuracy) for found in by_length(task)] == [
+    assert [
+        (found.low, found.high, found.n, found.accuracy)
+        for found in by_length(task, lambda graded: len(graded.response))
+    ] == [
         (64, 128, 2, 1.0),
         (128, 256, 2, 0.0),
     ]
-    assert [(found.low, found.n) for found in by_length(task, thoughts=True)] == [(8, 4)]
+    assert [(found.low, found.n) for found in by_length(task, LENGTHS["tokens of thought"])]
+    assert by_length(task, LENGTHS["characters of thought"]) == []  # as they were counted in tokens == [(8, 4)]
+
+
+def test_thoughts_and_finish_reasons_are_shown() -> None:
+    """A thought is apart from the answer, with its tags, finished or not."""
+    run = sampled_run("served", {"a": [1.0, 0.0]}, 1)
+    (task,) = run.tasks
+    told = [
+        {"finish_reason": "stop", "response": "<think>let me $x^2$ see</think>It is 1."},
+        {"finish_reason": "length", "truncated": True, "response": "<think>hm, $y$"},
+    ]
+    items = tuple(
+        replace(item, responses=(replace(item.responses[0], **fields),))
+        for item, fields in zip(task.items, told, strict=True)
+    )
+    run = replace(run, tasks=(replace(task, items=items),))
+    assert [found.n for found in by_length(run.tasks[0], LENGTHS["characters of thought"])] == [1, 1]
+    second, first = _Page(html_page(summarise([run]), 10)).data["responses"]
+    assert plain(first["thought"]["text"]) == "<think>let me $x^2$ see</think>" and plain(first["text"]) == "It is 1."
+    assert plain(second["thought"]["text"]) == "<think>hm, $y$" and plain(second["text"]) == ""
+    assert second["finish_reason"] == "length" and second["truncated"]
+    row = list(csv.DictReader(as_csv([run]).splitlines()))[1]
+    assert (row["finish_reason"], row["thought_characters"]) == ("length", "14")
 
 
 def test_long_texts_are_cut_in_the_middle_so_that_the_page_stays_small() -> None:

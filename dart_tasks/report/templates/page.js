@@ -44,7 +44,7 @@ data.responses.forEach((response, index) => {
 function haystack(entry, responses) {
   const item = "item" in entry ? data.items[entry.item] : entry;
   entry.found ??= [item.id, plain(item.query), plain(item.reference), item.facts,
-    ...responses.flatMap((response) => [plain(response.answer), plain(response.text), response.reason])].join("\n").toLowerCase();
+    ...responses.flatMap((response) => [plain(response.answer), plain(response.text), response.thought ? plain(response.thought.text) : "", response.reason])].join("\n").toLowerCase();
   return entry.found;
 }
 
@@ -80,6 +80,16 @@ function readable(parts, left) {
   return el("div", "", button, text);
 }
 
+function readableResponse(response) {
+  const made = el("div", "");
+  if (response.thought) {
+    made.append(row("", [`thought, ${response.thought.chars.toLocaleString("en")} characters`],
+      () => [readable(response.thought.text, response.thought.left)]));
+  }
+  made.append(readable(response.text, response.left));
+  return made;
+}
+
 function problem(item) {
   return [el("p", "detail", `${item.id} ${item.facts}`), el("div", "text", rich(item.query, item.left))];
 }
@@ -94,7 +104,9 @@ function judgement(response) {
   }
   for (const [mark, line] of lines) made.append(el("p", mark, el("b", "", line)));
   const lengths = [`${response.chars.toLocaleString("en")} characters`];
-  if ("thought" in response) lengths.push(`${response.thought.toLocaleString("en")} tokens of thought`);
+  if (response.thought) lengths.push(`${response.thought.chars.toLocaleString("en")} of thought`);
+  if ("thought_tokens" in response) lengths.push(`${response.thought_tokens.toLocaleString("en")} tokens of thought`);
+  if (response.finish_reason) lengths.push(`finish reason ${response.finish_reason}`);
   const link = el("a", "", "link to this response");
   link.href = `#response-${response.index}`;
   made.append(el("p", "detail", `response ${response.trial + 1}, ${lengths.join(", ")}${response.truncated ? ", truncated" : ""} · `, link));
@@ -118,7 +130,7 @@ function responseRow(response) {
       [response.source], response.truncated && ["truncated", "alert"], disputed(response) && ["judges differ", "alert"]),
     head(item),
     el("span", "sides", side("reference", item.reference), side("answer", response.answer, verdict(response))),
-  ], () => [...problem(item), judgement(response), readable(response.text, response.left)]);
+  ], () => [...problem(item), judgement(response), readableResponse(response)]);
   made.id = `row-${response.index}`;
   return made;
 }
@@ -157,7 +169,7 @@ function differenceRow(item, wanted) {
     el("span", "sides", side("reference", item.reference), answer(sides[0], "A"), answer(sides[1], "B")),
   ], () => [...problem(item), el("p", "", side("reference", item.reference)), el("div", "columns", ...sides.map(({ run, score, responses }) => {
     const column = el("div", "", el("h4", "", `${data.runs[run]}: ${score[0]} of ${score[1]} right`));
-    for (const response of responses) column.append(judgement(response), readable(response.text, response.left));
+    for (const response of responses) column.append(judgement(response), readableResponse(response));
     const missing = score[1] - responses.length;
     if (missing) column.append(el("p", "detail", `${missing} of its responses are not on this page`));
     return column;
