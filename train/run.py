@@ -221,6 +221,8 @@ def _load_sharded(this: _Run, attention: str, row_tokens: int) -> Any:
     Raises:
         UserError: it cannot be had.
     """
+    from accelerate.utils import broadcast_object_list
+
     from train.lora import add_adapter, first_weights, keep_in, plain_name
     from train.loss import install
     from train.sharding import empty_model, fill, kept_once, open_mesh, shard, whole_weights
@@ -238,11 +240,16 @@ def _load_sharded(this: _Run, attention: str, row_tokens: int) -> Any:
         source = first_weights(model, arguments.seed)
     install(model, row_tokens)
     shard(model, open_mesh(arguments.device), _precision(arguments))
-    state = kept_once(model)
+    state, problem = kept_once(model), ""
     if this.main:
         names = {name: plain_name(name) for name in state if name not in source}
-        read = whole_weights(this.model_name, this.config, names.values())
-        source |= {name: read[plain] for name, plain in names.items() if plain in read}
+        try:
+            read = whole_weights(this.model_name, this.config, names.values())
+            source |= {name: read[plain] for name, plain in names.items() if plain in read}
+        except UserError as error:
+            problem = str(error)
+    if problem := broadcast_object_list([problem])[0]:  # the others would wait, and fail with a traceback
+        raise UserError(problem)
     fill(state, source)
     return model
 

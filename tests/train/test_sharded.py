@@ -236,6 +236,34 @@ def test_fsdp_is_the_launchers_to_ask_for(sft: Sft) -> None:
 
 
 @pytest.mark.slow
+def test_what_the_first_rank_finds_wrong_ends_the_others_without_a_traceback(
+    repo: Path, sums: Path, tmp_path: Path, build_model: Callable[..., Path]
+) -> None:
+    model = build_model(tmp_path / "model")
+    file = model / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "train.sft"]
+    flags = f"--recipe demo --model {model} --data {sums} --output_dir {tmp_path / 'out'} --report_to none"
+    environment = {
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "ACCELERATE_USE_FSDP": "true",
+        "FSDP_VERSION": "2",
+    }
+    done = subprocess.run(
+        [*start, *flags.split()],
+        cwd=repo,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode != 0 and "[rank1]" not in done.stderr, done.stderr
+    assert done.stderr.count("train/sft.py: cannot load --model") == 1
+
+
+@pytest.mark.slow
 def test_two_ranks_in_bf16_by_the_launch_configuration(
     repo: Path, tiny_llama: Path, sums: Path, tmp_path: Path
 ) -> None:
