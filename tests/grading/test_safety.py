@@ -211,3 +211,9 @@ def test_an_infinite_binomial_equals_nothing(reference: str, answer: str) -> Non
         verdict = grade(f"\\boxed{{{other}}}", one, "math", symbolic=False)
         assert not verdict.correct
         assert "error" not in verdict.flags
+
+
+@pytest.mark.parametrize(("reference", "answer"), [("{four}}^y", "4.5"), ("2=251e400", "16"), ("four ^(b)", "4")])
+def test_odd_powers_and_sizes_get_a_verdict(reference: str, answer: str) -> None:
+    verdict = grade(f"\\boxed{{{answer}}}", reference, "math", "Give three significant figures.", symbolic=False)
+    assert "error" not in verdict.flags

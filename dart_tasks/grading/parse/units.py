@@ -93,7 +93,7 @@ _MEASURES = {
     "hz": ("frequency", 1), "khz": ("frequency", 1000), "mhz": ("frequency", 10**6), "pa": ("pressure", 1),
     "kpa": ("pressure", 1000), "cent": ("money", 1), "$": ("money", 100),
 }  # fmt: skip
-_POWER = re.compile(r"\^(-?\d{1,2})")
+_POWER = re.compile(r"\^(-?[0-9]{1,2})")
 _COMPOUND = {"mi/h": "mph", "km/h": "kph"}
 _EXPANDED = {short: unit for unit, short in _COMPOUND.items()}
 SCALES = {
@@ -179,7 +179,8 @@ def _powers(unit: str) -> dict[str, int]:
     for names, sign in ((above, 1), (below, -1)):
         for part in names.split():
             name, _, power = part.partition("^")
-            powers[name] = powers.get(name, 0) + sign * int(power or 1)
+            raised = _POWER.fullmatch(f"^{power}")
+            powers[name] = powers.get(name, 0) + sign * (int(raised[1]) if raised else 1)
     return powers
 
 
