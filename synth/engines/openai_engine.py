@@ -44,6 +44,7 @@ _FIRST_PAUSE_S = 0.25  # after a failed attempt, at most; doubles with each
 _LONGEST_PAUSE_S = 60.0
 _LOSSES = 3  # losses that set a query aside
 _REFUSALS_AT_START = 8  # refused queries before anything succeeded: then it is the settings that are refused
+_NEEDED = {"model", "prompt", "messages"}  # of the fields of a request
 _CONNECT_S = 30.0
 _SHORTEST_SECRET = 4  # characters; shorter values of headers are words of every message
 _log = logging.getLogger(__name__)
@@ -263,12 +264,11 @@ class OpenAIEngine:
                 reason = str(error)
             except RefusedError as error:  # of a proxy perhaps, or a server in trouble, unless it is for the length
                 reason = str(error)
-                too_long = error.too_long and request.id.query not in self._answered
-                if too_long or len(failed_at) + 1 == _ATTEMPTS:
-                    self._note_refusal(request.id.query, reason)
-                if too_long:
+                if error.too_long and request.id.query not in self._answered:
                     self._put_aside(request.id.query, reason)
                     return
+                if len(failed_at) + 1 == _ATTEMPTS:
+                    self._note_refusal(request.id.query, reason)
             finally:
                 await self._pool.release(endpoint, spent, completion)
             failed_at.append(endpoint)
@@ -307,7 +307,8 @@ class OpenAIEngine:
         self._refused.add(query)
         n_refused, in_flight = len(self._refused), {trial.query for trial in self._tasks}
         if not self._n_succeeded and (n_refused >= _REFUSALS_AT_START or in_flight <= self._refused):
-            named = next((name for name in self._fields if re.search(rf"\b{name}\b", reason)), "FIELD")
+            optional = (name for name in self._fields if name not in _NEEDED)
+            named = next((name for name in optional if re.search(rf"\b{name}\b", reason)), "FIELD")
             hint = f" (--engine-arg {named}=null leaves out a field that a server does not know)"
             self._give_up(reason + hint, resumable=False)
 

@@ -155,10 +155,26 @@ def test_queries_set_aside_have_an_exit_code_and_the_same_command_tries_them_aga
     assert done.out.count("set aside: query problems/3") == 1 and words in done.out
     assert "queries set aside: 1; give the same command again to try them again" in done.out
     assert [row["status"] for row in rows(tmp_path / "run", "queries")].count("set_aside") == 1
+    again = dart_synth(*options(server.url, tmp_path))  # it is the only query left, and as long as before
+    assert (again.code, again.out.count("set aside: query problems/3")) == (3, 1), again.err
     words = ""
     server.handler = lambda body, request: asyncio.sleep(0, answer(body, f"Try {id(request)}."))
     assert dart_synth(*options(server.url, tmp_path)).code == 0
     assert len(rows(tmp_path / "run", "pool")) == 16
+
+
+def test_long_problems_that_are_refused_before_any_answer_comes_end_no_run(
+    make_server: Any, dart_synth: Any, tmp_path: Path
+) -> None:
+    async def refuse(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        if number_of(body) >= 10:
+            return refusal("This model's maximum context length is 64 tokens")
+        await asyncio.sleep(1.0)
+        return answer(body, f"Try {id(request)}.")
+
+    done = dart_synth(*options(make_server(refuse).url, tmp_path, 20), "--slots", 80)
+    assert done.code == 3, done.err
+    assert len(rows(tmp_path / "run", "pool")) == 40
 
 
 @pytest.mark.parametrize("n_queries", [4, 20])
@@ -166,12 +182,12 @@ def test_settings_that_are_refused_end_the_run(
     make_server: Any, dart_synth: Any, tmp_path: Path, n_queries: int
 ) -> None:
     async def refuse(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
-        return refusal("unknown field min_p")
+        return refusal("this model has no field min_p")
 
     done = dart_synth(*options(make_server(refuse).url, tmp_path, n_queries))
     assert done.code == 1
     (line,) = done.err.splitlines()
-    assert "HTTP 400 unknown field min_p (--engine-arg min_p=null leaves out a field" in line
+    assert "HTTP 400 this model has no field min_p (--engine-arg min_p=null leaves out a field" in line
     assert "same command" not in line
 
 
@@ -191,6 +207,25 @@ def test_a_key_that_is_not_accepted_is_named(
     (line,) = done.err.splitlines()
     assert f"HTTP {status}" in line and "(the key is read from MY_KEY, which is not set)" in line
     assert "same command" not in line
+
+
+# ---------------------------------------------------------------------- numbers
+def test_duplicates_are_one_number_wherever_they_are_shown(make_server: Any, dart_synth: Any, tmp_path: Path) -> None:
+    """Six texts for a quota of five, with surplus trials in flight: the run's table, `status` and the pool agree."""
+    count = iter(range(10**6))
+
+    async def reply(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return answer(body, f"Way {next(count) * 7 % 11 % 6}.")
+
+    done = dart_synth(*options(make_server(reply).url, tmp_path, 12), "--strategy", "uniform", "-k", 5)
+    assert done.code == 0, done.err
+    correct = [(row["query_id"], row["response"]) for row in rows(tmp_path / "run", "pool") if row["correct"]]
+    n_duplicates = len(correct) - len(set(correct))
+    assert n_duplicates > 0
+    for shown in (done.out, dart_synth("status", tmp_path / "run").out):
+        heading, *_, last = (line for line in shown.splitlines() if line.startswith(("difficulty", "problems", "all")))
+        cells = dict(zip(re.split(r"  +", heading.strip()), re.split(r"  +", last.strip()), strict=True))
+        assert cells["duplicates"] == str(n_duplicates), shown
 
 
 # ---------------------------------------------------------------------- damage

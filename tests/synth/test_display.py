@@ -11,9 +11,11 @@ import tape_run
 from rich.console import Console
 
 from synth.config import RunConfig
-from synth.display import LiveDisplay, PlainDisplay, duration, snapshot
+from synth.display import Display, LiveDisplay, PlainDisplay, duration, snapshot
+from synth.driver import Progress
 from synth.engines.tape import TapeEngine
 from synth.run import load_run_queries, synthesise
+from synth.scheduler import Scheduler
 from synth.strategy import QueryStats, get_strategy, strategy_names
 
 Make = Callable[..., RunConfig]
@@ -52,6 +54,18 @@ def test_a_table_in_a_terminal(configuration: Make, tmp_path: Path, grader: obje
 @pytest.mark.parametrize(("seconds", "text"), [(5.9, "5s"), (187, "3m07s"), (3900, "1h05m")])
 def test_durations(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_the_time_left_leaves_out_how_long_the_model_took_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """60 s of loading, then 20 trials a second: 2,000 more take 100 s, not as long as 21 trials in 61 s suggest."""
+    now_s = 0.0
+    monkeypatch.setattr("synth.display.time.monotonic", lambda: now_s)
+    display, state = Display([], every_s=10.0), snapshot(Scheduler([], 1), [])
+    said = []
+    for now_s, n_trials in ((30.0, 0), (60.0, 1), (60.5, 11), (61.0, 21)):  # noqa: B007 - read by the clock
+        said.append(display.speed(Progress(n_trials=n_trials), state, 2000.0))
+    assert ["left" in line for line in said] == [False, False, False, True]
+    assert "about 1m40s left" in said[-1]
 
 
 def test_snapshot_counts_by_level(configuration: Make, tmp_path: Path, grader: object) -> None:
