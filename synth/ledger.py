@@ -491,8 +491,7 @@ class Ledger:
     # ------------------------------------------------------------------ inside
     def _look(self) -> None:
         """Find out which columns there are: ledgers of version 0.1.0 lack some, which is as if they were empty."""
-        needed = (("trials", "text_id"), ("texts", "response"), ("queries", "query_id"))
-        if any(column not in _columns(self._db, table) for table, column in needed):
+        if not _has_columns(self._db):
             raise LedgerError(damaged(self._dir, "tables are missing"))
         self._trial_columns, self._text_columns = (
             ", ".join(column if column in present else "NULL" for column in (*columns.split(", "), "checksum"))
@@ -528,8 +527,11 @@ class Ledger:
         database.execute(f"PRAGMA journal_mode={'DELETE' if network else 'WAL'}")
         database.execute("PRAGMA synchronous=FULL")
         database.execute("PRAGMA cache_size=-65536")
-        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'trials'").fetchone():
+        if not database.execute("SELECT 1 FROM sqlite_master").fetchone():
             database.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+        if not _has_columns(database):
+            database.close()
+            raise LedgerError(damaged(self._dir, "tables are missing"))
         for table, columns in _ADDED.items():
             for column in columns:
                 if column.split()[0] not in _columns(database, table):
@@ -638,6 +640,12 @@ def _is_as_recorded(text_id: int, text: Sequence[Any], stored: int | None, key: 
 def _has_log(path: Path) -> bool:
     log = path.with_name(f"{path.name}-wal")
     return log.is_file() and log.stat().st_size > 0
+
+
+def _has_columns(database: sqlite3.Connection) -> bool:
+    """Whether the tables are there that ledgers of all versions have."""
+    needed = (("trials", "text_id"), ("texts", "response"), ("queries", "query_id"), ("attempts", "seed"))
+    return all(column in _columns(database, table) for table, column in needed)
 
 
 def _columns(database: sqlite3.Connection, table: str) -> list[str]:

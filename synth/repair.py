@@ -134,12 +134,14 @@ def _open(building: Path) -> Ledger:
         with closing(sqlite3.connect(building / "new" / _LEDGER)) as database:
             page_size = int(database.execute("PRAGMA page_size").fetchone()[0])
         path = building / "old" / _LEDGER
-        page = bytearray((building / "new" / _LEDGER).read_bytes()[:page_size])
+        new = (building / "new" / _LEDGER).read_bytes()
+        page, n_pages = bytearray(new[:page_size]), max(len(new), path.stat().st_size) // page_size
         shutil.rmtree(building / "new")
         page[_VERSIONS_AT] = b"\1\1"
-        page[_SIZE_AT] = struct.pack(">I", path.stat().st_size // page_size)
+        page[_SIZE_AT] = struct.pack(">I", n_pages)
         with path.open("r+b") as file:
             file.write(page)
+            file.truncate(n_pages * page_size)  # of a file that was cut, tables may begin beyond its end
         return Ledger(building / "old", read_only=True, damaged_too=True)
 
 
