@@ -128,6 +128,8 @@ def _check_at_hand(config: RunConfig) -> None:
         raise click.UsageError(f"no model folder {config.model}: give --model a folder or a hub name (owner/name)")
     if model.is_dir() and not (model / "config.json").is_file():
         raise click.UsageError(f"{config.model} is not a model folder: it has no config.json")
+    if config.adapter and not (Path(config.adapter) / "adapter_config.json").is_file():
+        raise click.UsageError(f"--adapter {config.adapter} is not an adapter's folder: it has no adapter_config.json")
     if config.engine == "ray":  # its nodes have vLLM and the GPUs
         if importlib.util.find_spec("ray") is None:
             raise click.UsageError("--engine ray needs Ray: install dart-math-suite[ray]")

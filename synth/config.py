@@ -239,6 +239,10 @@ class RunConfig:
     )  # fmt: skip
     revision: str | None = setting(None, "Revision of the model on the hub.", str)
     trust_remote_code: bool = setting(False, "Let the model's own code run.", bool)
+    adapter: str | None = setting(
+        None, "Folder of a LoRA adapter that samples with the model; engines vllm and ray.", str, metavar="FOLDER",
+        row="model", show=lambda c: f"with adapter {c.adapter}" if c.adapter else "",
+    )  # fmt: skip
     prompt_template: str = setting(
         "deepseekmath", "A template's name (alpaca, ...), a file with {query} in it, or the model's own.", str,
         metavar="NAME|FILE|model", row="prompt", show=lambda c: Path(c.prompt_template).name,
@@ -520,6 +524,8 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
             )
     if bool(config.price_in) != bool(config.price_out):
         raise ValueError("--price-in and --price-out go together")
+    if config.adapter and config.engine == "openai":
+        raise ValueError("--adapter goes with --engine vllm or ray; of a server name the adapter as --model")
     if config.system_message and config.prompt_template != MODEL_TEMPLATE:
         raise ValueError("--system-message goes with --prompt-template model (a template of text can hold it itself)")
     if "thinking_in" in overrides and not (config.keep_thinking and config.dataset_format == "messages"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +16,24 @@ from synth.config import RunConfig, settings
 from synth.data import DatasetSpec, dataset_fingerprint
 from synth.ledger import LedgerError, damaged
 
-__all__ = ["Manifest", "ManifestMismatchError", "config_of_manifest"]
+__all__ = ["Manifest", "ManifestMismatchError", "adapter_fingerprint", "config_of_manifest"]
 
 _MANIFEST = "manifest.json"
 
 
 class ManifestMismatchError(Exception):
     """The run directory belongs to another configuration."""
+
+
+def adapter_fingerprint(folder: str | None) -> str | None:
+    """A LoRA adapter by what is in it, wherever it lies."""
+    if folder is None:
+        return None
+    digest = hashlib.sha256()
+    for name in ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"):
+        if (path := Path(folder) / name).is_file():
+            digest.update(path.read_bytes())
+    return f"sha256 {digest.hexdigest()[:16]}"
 
 
 @dataclass(frozen=True)

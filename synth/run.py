@@ -22,7 +22,7 @@ from synth.export import ExportCounts, Layout, configs_block, count_exported_tri
 from synth.forecast import Probe
 from synth.ledger import Ledger, LedgerError, StoredResult, damaged, trial_id
 from synth.lengths import Lengths
-from synth.manifest import Manifest, config_of_manifest
+from synth.manifest import Manifest, adapter_fingerprint, config_of_manifest
 from synth.prompting import prompt_maker
 from synth.scheduler import ProbeOutcome, QuerySpec, Scheduler, Target
 from synth.strategy import QueryStats, Strategy, get_strategy
@@ -134,6 +134,7 @@ def synthesise(
     """
     prompts = prompt_maker(config, (query.benchmark for query in queries))
     identity = {**config.identity(), "prompt_text": prompts.template.text if prompts.template else MODEL_TEMPLATE}
+    identity["adapter"] = adapter_fingerprint(config.adapter)
     if prompts.shots:
         identity["exemplar_texts"] = {name: [list(shot) for shot in shots] for name, shots in prompts.shots.items()}
     manifest = Manifest(identity, dataset_fingerprint(queries), grader_version, len(queries))

@@ -41,6 +41,7 @@ def make_vllm_engine(config: RunConfig, seed: int) -> Engine:
         seed=seed,
         revision=config.revision,
         trust_remote_code=config.trust_remote_code,
+        adapter=config.adapter,
         engine_args=dict(config.engine_args),
     )
 

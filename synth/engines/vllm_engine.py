@@ -7,10 +7,12 @@ query identical; the engine's own seed differs for every attempt at a run.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 from dart_tasks.console import first_line
 from synth.engines import EngineError, Health, SamplingSettings, SetAside
@@ -35,6 +37,7 @@ class VllmEngine:
         settings: how to sample.
         n_slots: trials that run at once (vLLM's ``max_num_seqs``).
         seed: the engine's seed.
+        adapter: folder of a LoRA adapter.
         engine_args: further vLLM ``EngineArgs`` by name.
 
     Raises:
@@ -50,6 +53,7 @@ class VllmEngine:
         seed: int,
         revision: str | None = None,
         trust_remote_code: bool = False,
+        adapter: str | None = None,
         engine_args: Mapping[str, Any] | None = None,
     ) -> None:
         _prepare_environment()
@@ -57,6 +61,7 @@ class VllmEngine:
             import torch
             import vllm
             from vllm.engine.arg_utils import EngineArgs
+            from vllm.lora.request import LoRARequest
             from vllm.v1.engine.llm_engine import LLMEngine
         except ImportError as error:
             raise EngineError(
@@ -65,6 +70,8 @@ class VllmEngine:
         # vLLM's CPU engine dies of a seeded request whose prompt is prefilled in parts ("does not use offset").
         defaults: dict[str, Any] = {} if torch.cuda.is_available() else {"enable_chunked_prefill": False}
         defaults |= {"max_num_seqs": n_slots, "disable_log_stats": True}
+        if adapter:
+            defaults |= {"enable_lora": True, "max_lora_rank": _rank_to_serve(adapter)}
         arguments = defaults | dict(engine_args or {})
         try:
             parsed = EngineArgs(
@@ -74,8 +81,12 @@ class VllmEngine:
             raise EngineError(f"--engine-arg: {str(error).split('() ')[-1]} (vLLM's EngineArgs names them)") from error
         try:
             self._engine = LLMEngine.from_engine_args(parsed)
+            self._lora = LoRARequest("adapter", 1, adapter) if adapter else None
+            if self._lora is not None:
+                self._engine.add_lora(self._lora)
         except Exception as error:  # vLLM raises whatever its parts raise
-            raise EngineError(f"vLLM cannot load {model}: {first_line(error)}") from error
+            what = f"{model} with {adapter}" if adapter else model
+            raise EngineError(f"vLLM cannot load {what}: {first_line(error)}") from error
         self._tokenizer = self._engine.renderer.tokenizer
         self._max_model_len = int(self._engine.model_config.max_model_len)
         self._slots = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
@@ -127,7 +138,7 @@ class VllmEngine:
             params = self._params.clone()
             params.seed = request.seed
             name = f"{request.id.query}-{request.id.trial}"
-            self._names[request.id] = self._engine.add_request(name, prompt, params)
+            self._names[request.id] = self._engine.add_request(name, prompt, params, lora_request=self._lora)
 
     def poll(self, timeout_s: float) -> list[Completion]:
         if not self._names:
@@ -183,6 +194,18 @@ class VllmEngine:
                 )
             self._prompts[key] = ids
         return self._prompts[key]
+
+
+def _rank_to_serve(adapter: str) -> int:
+    """The least rank that vLLM can be set up for and that holds the adapter's."""
+    from vllm.config.lora import MaxLoRARanks
+
+    try:
+        config = json.loads((Path(adapter) / "adapter_config.json").read_text(encoding="utf-8"))
+        rank = max(int(config["r"]), *(int(value) for value in (config.get("rank_pattern") or {}).values()), 1)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EngineError(f"--adapter {adapter}: cannot read adapter_config.json ({first_line(error)})") from error
+    return min((served for served in get_args(MaxLoRARanks) if served >= rank), default=rank)
 
 
 def _prepare_environment() -> None:

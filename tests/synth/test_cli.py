@@ -76,6 +76,11 @@ def test_without_a_gpu_the_paper_recipe_prints_its_plan_and_stops(tmp_path: Path
         (["--engine-arg", "x"], "--engine-arg takes NAME=VALUE"),
         (["--prompt-template", "nope"], "unknown prompt template 'nope'"),
         (["--model", "./nope"], "no model folder ./nope"),
+        (["--preset", "demo", "--adapter", "./nope"], "--adapter ./nope is not an adapter's folder"),
+        (
+            ["--adapter", "a", "--engine", "openai", "--endpoint", "http://x"],
+            "--adapter goes with --engine vllm or ray",
+        ),
         (["--dataset", "./nope.jsonl", "--model", "a/b"], "no data set ./nope.jsonl"),
         (["--dataset", "data/nope.jsonl", "--model", "a/b"], "no data set data/nope.jsonl"),
     ],
@@ -135,3 +140,38 @@ def test_the_demo_fills_its_quotas_on_real_vllm(tmp_path: Path) -> None:
     other = dart_synth(*arguments, "-k", "5", cwd=tmp_path)
     assert other.returncode == 2
     assert "k 4 -> 5" in other.stderr
+
+
+ADAPTERS = """
+import sys
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForCausalLM
+from dart_tasks.embedded import MODEL_DIR
+
+for seed, folder in enumerate(sys.argv[1:]):
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_pretrained(MODEL_DIR, dtype=torch.float32)
+    kind = LoraConfig(r=3, lora_alpha=48, target_modules=["q_proj", "down_proj"], init_lora_weights=False)
+    get_peft_model(model, kind).save_pretrained(folder)
+"""
+
+
+@pytest.mark.slow
+def test_an_adapter_that_peft_made_samples_and_is_known_by_what_is_in_it(tmp_path: Path) -> None:
+    pytest.importorskip("vllm")
+    pytest.importorskip("peft")
+    subprocess.run([sys.executable, "-c", ADAPTERS, tmp_path / "a", tmp_path / "b"], check=True, timeout=300)
+    given = ["--preset", "demo", "--limit", "4", "--strategy", "vanilla", "-k", "1", "--temperature", "0",
+             "--max-new-tokens", "40", "--format", "jsonl"]  # fmt: skip
+    pools = []
+    for adapter in ([], ["--adapter", "a"]):
+        done = dart_synth(*given, *adapter, "--output", f"run{len(pools)}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        rows = (tmp_path / f"run{len(pools)}/dataset/pool/train.jsonl").read_text().splitlines()
+        pools.append([json.loads(row)["response"] for row in rows])
+    assert len(pools[1]) == 4 and all(ours != plain for plain, ours in zip(*pools, strict=True))
+    (tmp_path / "a").rename(tmp_path / "moved")
+    again, other = (dart_synth(*given, "--adapter", name, "--output", "run1", cwd=tmp_path) for name in ("moved", "b"))
+    assert again.returncode == 0, again.stderr
+    assert other.returncode == 2 and "adapter sha256" in other.stderr

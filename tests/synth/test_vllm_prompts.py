@@ -31,7 +31,8 @@ def engine() -> Any:
     made._max_model_len, made._template_kwargs = 10, {}
     made._prompts, made._names, made._refused, made._set_aside, made.steps = {}, {}, set(), {}, 0
     made._params = SimpleNamespace(clone=SimpleNamespace)
-    made._engine = SimpleNamespace(add_request=lambda name, prompt, params: name, step=lambda: [])
+    made._engine = SimpleNamespace(add_request=lambda name, prompt, params, lora_request: name, step=lambda: [])
+    made._lora = None
     made._description, made._slots = "fake", 4
     return made
 
