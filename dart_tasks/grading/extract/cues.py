@@ -474,6 +474,7 @@ _NO_TEXT = re.compile(r"[\ud800-\udfff\u202a-\u202e]")  # broken, or shown in an
 _INEQUALITY = re.compile(r"(?!.*[A-Za-z]{3})[^<>≤≥]{1,20}[<>≤≥].{1,30}")
 # typed plainly: 5 + 2√3, 2 x 3 x 5
 _EXPRESSION = re.compile(r"(?=.*[√π^*/+(×]|.*\d x \d|.*[\d)][a-eiknp-z](?![a-z]))(?!.*[A-Za-z]{2})(?=.*\d)[^$]{1,60}")
+_NOT = re.compile(r"\bnot\b|n't\b", re.IGNORECASE)
 _SAYS = re.compile(
     r".*(?:\b(?:is|are|be|equals?|equal to|gives|get|have|to be)\b\s*:?|[=≈:：])\s*", re.IGNORECASE | re.DOTALL
 )
@@ -565,7 +566,8 @@ def _in_last(sentence: str, document: Document) -> Extraction | None:
         return Extraction(inequality, "last_formula", False)
     value = (
         said
-        if (_EXPRESSION.fullmatch(said) or said.startswith(("all ", "any "))) and document.is_value(said)
+        if (_EXPRESSION.fullmatch(said) or (said.startswith(("all ", "any ")) and not _NOT.search(sentence)))
+        and document.is_value(said)
         else value_in(sentence, document, bounds=True)
     )
     if not value:

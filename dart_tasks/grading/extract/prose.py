@@ -139,7 +139,7 @@ def _numbers(sentence: str, start: int, end: int, asked: Asked, is_value: IsValu
         if _OPERATOR_AFTER.match(sentence, position, end):
             continue  # an operand: the value is what comes out
         text = _SPACED_THOUSANDS.sub("", sentence[match.start() : position])
-        unit = re.match(r" ?([A-Za-z]{1,12})\b", sentence[position : position + 16])
+        unit = re.match(r" ?(?!second [a-z])([A-Za-z]{1,12})\b", sentence[position : position + 24])  # 4 second graders
         if unit and unit[1] != "in" and is_unit(unit[1]):
             text += unit[0]
         found.append(_Value(match.start(), position, text.replace("−", "-")))
@@ -233,7 +233,7 @@ _LEAST, _MOST = (
         "max(?:imum|imal|ima)?|most|largest|greatest|highest|biggest",
     )
 )
-_RATE = re.compile(rf"\s(?:at|for) \\?{_CURRENCY}?[\d.]+ (?:for|each|apiece)\b.*", re.IGNORECASE | re.DOTALL)
+_RATE = re.compile(rf"\s(?:at|for) \\?{_CURRENCY}?[\d.]+ (?:for|each|apiece)\b[^=]*$", re.IGNORECASE)
 _WEEKDAYS = re.compile(r"\b(?<!after )(?<!from )(?<!before )(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day\b")
 _MONTHS = re.compile(
     r"\b(?<!after )(?<!from )(?<!before )"
@@ -244,6 +244,7 @@ _TYPED = re.compile(r"(?=.*[√π])(?!.*(?:[A-Za-z]{2}|=))(?=.*\d).{1,60}")  # 3
 _COMPUTED = re.compile(
     r"(?:[=≈≅]|\brounds? (?:up |down |off )?to|\b(?:minus|plus|times|by) [\w.,]+ (?:is|makes|gives|leaves|equals))\s*$"
 )
+_TOTAL = re.compile(r"\b(?:total|altogether|in all)\W*(?:(?:is|of|comes to)\W*)?$", re.IGNORECASE)
 _OPERATION = r"(?:minus|plus|times|choose|mod(?:ulo)?|(?:divided|multiplied) by|(?:raised )?to(?: the power(?: of)?)?)"
 _OPERAND_AFTER = re.compile(
     rf"\s*\.\.\s*\d|\s+(?:{_OPERATION}\s+{_CURRENCY}?\d|(?:squared|cubed|factorial)\b"
@@ -361,7 +362,7 @@ def value_in(sentence: str, document: Document, bounds: bool = True) -> str:
         (conclusion := _THUS.match(told)) is not None
         and re.search(r"\d", conclusion[1])
         and (not asked.nouns or any(stem(word) in asked.nouns for word in conclusion[1].lower().split()))
-        and _shared(conclusion[1], asked) >= _shared(told[: conclusion.start(1)], asked)
+        and ("=" in conclusion[1] or _shared(conclusion[1], asked) >= _shared(told[: conclusion.start(1)], asked))
     ):
         told = conclusion[1]
     if is_opposite(told, asked):
@@ -447,8 +448,9 @@ def _best(sentence: str, document: Document, bounds: bool) -> str:
         ],
     )
     values = emphasised or values
-    if not values or (asked.nouns and not _counted(sentence, values, asked)):
-        words = _worded(sentence)
+    if not values or (asked.nouns and not _computed(sentence, values) and not _counted(sentence, values, asked)):
+        free = [value for value in values if not _LIMIT.search(sentence, max(0, value.start - 30), value.start)]
+        words = [word for word in _worded(sentence) if not free or word.start > free[-1].end]
         values = _counted(sentence, words, asked) or values or (words if len(words) == 1 and not bounds else [])
     if not values:
         return ""
@@ -483,13 +485,24 @@ def _best(sentence: str, document: Document, bounds: bool) -> str:
     if not values or (not bounds and _are_rivals(sentence, values)):
         return ""
     counted = _counted(sentence, values, asked)
-    computed = [
+    computed = _computed(sentence, counted) or [
         value
-        for value in counted or values
-        if value.reduced or "=" in value.text or _COMPUTED.search(sentence, max(0, value.start - 30), value.start)
+        for value in _computed(sentence, values)
+        if not counted or (value.start > counted[-1].start and not re.search(r"dollars?$|cents?$", value.text))
     ]
+    if computed and _TOTAL.search(sentence, max(computed[-1].end, values[-1].start - 20), values[-1].start):
+        return values[-1].text
     main = [value for value in counted or values if not _is_circumstance(sentence, value)]
     return (computed or main or counted or values)[-1].text
+
+
+def _computed(sentence: str, values: list[_Value]) -> list[_Value]:
+    """The values that are a computation's results."""
+    return [
+        value
+        for value in values
+        if value.reduced or "=" in value.text or _COMPUTED.search(sentence, max(0, value.start - 30), value.start)
+    ]
 
 
 def _are_rivals(sentence: str, values: list[_Value]) -> bool:
