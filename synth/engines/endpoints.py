@@ -8,6 +8,7 @@ busy for (429) waits, and the others go on: only where several in a row are answ
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
 import re
@@ -346,10 +347,9 @@ class EndpointPool:
                     best.sends()
                     return best, best.allowance.spend(now_s, n_tokens)
                 soonest_s = min((wait_s for wait_s in waits.values() if wait_s > 0), default=_RECHECK_S)
-                try:
-                    await asyncio.wait_for(self._changed.wait(), min(soonest_s, _RECHECK_S))
-                except TimeoutError:
-                    continue
+                with contextlib.suppress(TimeoutError):  # wait_for of 3.11 leaves a task behind if cancelled twice
+                    async with asyncio.timeout(min(soonest_s, _RECHECK_S)):
+                        await self._changed.wait()
 
     async def release(self, endpoint: Endpoint, spent: Spent, completion: Completion | None) -> None:
         """The request is over, well or not."""

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from served import answer, options, rows
 
 from synth.engines.allowance import Allowance, Spent
+from synth.engines.endpoints import EndpointPool
 
 SECRET = "s3cret-0123456789"
 
@@ -164,6 +165,24 @@ def test_429s_that_come_together_rest_the_endpoint(make_server: Any, dart_synth:
     server = make_server(limited)
     assert dart_synth(*options(server.url, tmp_path)).code == 0
     assert len(server.bodies) <= 16 + 10
+
+
+def test_requests_that_are_aborted_while_they_wait_leave_no_task_behind() -> None:
+    """Aborted by the driver, and then once more by the engine's end."""
+
+    async def main() -> int:
+        pool = EndpointPool([])
+        waiting = [asyncio.create_task(pool.acquire()) for _ in range(50)]
+        await asyncio.sleep(0.01)
+        async with pool._changed:  # as while a request is over: who waits cannot end at once
+            for _ in range(2):
+                for task in waiting:
+                    task.cancel()
+                await asyncio.sleep(0.01)
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return len(asyncio.all_tasks()) - 1
+
+    assert asyncio.run(main()) == 0
 
 
 # ---------------------------------------------------------------------- silence
