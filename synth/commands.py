@@ -262,9 +262,14 @@ def curate(
 
     if pass_rates is not None and form != "rl":
         raise click.UsageError("--pass-rate goes with --format rl")
-    of_responses = {"-k": k, "--size": size, "--originals": originals, "--push-to-hub": push_to_hub}
-    if form == "rl" and (given := [name for name, value in of_responses.items() if value is not None]):
+    of_responses = {
+        "-k": k, "--size": size, "--originals": originals, "--push-to-hub": push_to_hub, "--license": licence,
+        "--strategy": strategy_name != "uniform", "--max-response-tokens": max_response_tokens,
+        "--keep-thinking": keep_thinking,
+    }  # fmt: skip
+    if form == "rl" and (given := [name for name, value in of_responses.items() if value]):
         raise click.UsageError(f"{given[0]} is of responses: --format rl writes problems")
+    between = _range_of(pass_rates)
     if thinking_in and not (keep_thinking and form == "messages"):
         raise click.UsageError("--thinking-in goes with --format messages and --keep-thinking")
     layout = Layout(form, keep_thinking, thinking_in or "content")
@@ -281,7 +286,7 @@ def curate(
             queries = {query.id: query for pool in opened for query in pool.queries()}
             leave_out, overlap = decontaminate(list(queries.values()), check == "drop", click.echo)
         if form == "rl":
-            _curate_problems(opened, lenient_extraction, leave_out, _range_of(pass_rates), output)
+            _curate_problems(opened, lenient_extraction, leave_out, between, output)
             return
         selection = select(opened, strategy, k, size, lenient_extraction, leave_out, max_response_tokens)
         extra = original_rows(originals, layout) if originals else []

@@ -305,6 +305,11 @@ class _Trials:
             return self.known_fail_rate
         return 1.0 - self.told_correct / self.told_graded if self.told_graded else 1.0
 
+    @property
+    def pass_rate(self) -> float:
+        """The rest of it, as a user would write it: 1 of 10 is 0.1, and not what 1 - 0.9 leaves in binary."""
+        return round(1.0 - self.fail_rate, 15)
+
 
 @dataclass(frozen=True)
 class Selection:

@@ -33,7 +33,7 @@ def problem_rows(
     found, _, _ = read_trials(pools, lenient, needs_difficulty=True)
     rows: list[dict[str, Any]] = []
     for query_id, told in found.items():
-        query, pass_rate = told.query, 1.0 - told.fail_rate
+        query, pass_rate = told.query, told.pass_rate
         if query_id in leave_out or not told.n_trials or not low <= pass_rate <= high:
             continue
         reference = query.reference if isinstance(query.reference, str) else json.dumps(query.reference)

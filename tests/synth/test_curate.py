@@ -289,7 +289,29 @@ def test_problems_for_reinforcement_learning(run_dir: Path, tmp_path: Path) -> N
         assert scored["score"] == score
 
 
-@pytest.mark.parametrize("arguments", ["--pass-rate 0.1:0.9", "--format rl --pass-rate 9", "--format rl -k 3"])
+@pytest.mark.parametrize("bounds", ["0.1:0.3", "0.1:0.1", "0.3:0.3", "0.7:0.7", "0.9:0.9"])
+def test_a_pass_rate_at_a_bound_is_within(tmp_path: Path, bounds: str) -> None:
+    """1 of 10 is 0.1, though 1 - 0.9 is less in binary."""
+    import pyarrow.parquet as pq
+
+    wanted = (1, 3) if bounds == "0.1:0.3" else (round(10 * float(bounds[:3])),)
+    rows = [
+        {"query_id": str(right), "query": f"Query {right}?", "reference": "1", "trial": n, "response": f"try {n}",
+         "correct": n < right}
+        for right in (1, 3, 7, 9) for n in range(10)
+    ]  # fmt: skip
+    (tmp_path / "pool.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    curate(tmp_path / "pool.jsonl", "--format", "rl", "--pass-rate", bounds, "--output", tmp_path / "o",
+           "--decontaminate", "off")  # fmt: skip
+    found = [row["extra_info"] for row in pq.read_table(tmp_path / "o/data/train.parquet").to_pylist()]
+    assert [(row["query_id"], row["pass_rate"]) for row in found] == [(str(n), n / 10) for n in wanted]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["--pass-rate 0.1:0.9", "--format rl --pass-rate 9", "--format rl -k 3", "--format rl --max-response-tokens 5",
+     "--format rl --keep-thinking", "--format rl --strategy prop2diff", "--format rl --license mit"],
+)  # fmt: skip
 def test_problems_are_asked_for_as_such(run_dir: Path, tmp_path: Path, arguments: str) -> None:
     given = ["curate", str(run_dir), "--output", str(tmp_path / "o"), "--decontaminate", "off", *arguments.split()]
     assert CliRunner().invoke(command, given).exit_code == 2
