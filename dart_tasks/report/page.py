@@ -77,7 +77,9 @@ def _part(name: str) -> str:
     return resources.files("dart_tasks.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _score(score: Score) -> str:
+def _score(score: Score, name: str) -> str:
+    if name.endswith("_tokens"):  # a length
+        return f"{score.value:,.1f}" + (f" ±{score.stderr:,.1f}" if score.stderr is not None else "")
     return percent(score.value) + (f" ±{100 * score.stderr:.1f}" if score.stderr is not None else "")
 
 

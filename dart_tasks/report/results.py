@@ -40,14 +40,14 @@ class Graded(Verdict):
     """One response with the verdict on it.
 
     Attributes:
-        truncated: whether it was cut off: known where there is a finish reason, else probable.
+        truncated: whether it was cut off: known where there is a finish reason, else probable; None: not known.
         finish_reason: how it ended, where the server told.
         thought_tokens: the length of its thought, where that was counted.
         judged: a second judge's verdict, where there is one.
     """
 
     response: str
-    truncated: bool
+    truncated: bool | None
     finish_reason: str | None = None
     thought_tokens: int | None = None
     judged: Verdict | None = None
@@ -320,11 +320,13 @@ def _item(sample: Sample, path: Path) -> Item:
     if graded is None or len(graded.verdicts) != len(sample.responses):
         raise DataError(f"{path}: sample {sample.id} is not one of a dart_math task")
     unknown = (None,) * len(sample.responses)
+    reasons = graded.finish_reasons or unknown
+    told = tuple(None if reason is None else reason == "length" for reason in reasons)
     columns = (
         sample.responses,
         graded.verdicts,
-        graded.truncated or (False,) * len(unknown),
-        graded.finish_reasons or unknown,
+        told if graded.truncated is None else graded.truncated,
+        reasons,
         graded.thought_tokens or unknown,
     )
     responses = tuple(

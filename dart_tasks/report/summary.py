@@ -237,7 +237,8 @@ def flag_counts(task: TaskResult) -> dict[str, int]:
         for graded in item.responses:
             counts[f"found: {graded.source}"] += 1
             counts["stated explicitly"] += graded.explicit
-            counts["truncated" if graded.finish_reason else "likely truncated"] += graded.truncated
+            if graded.truncated is not None:
+                counts["truncated" if graded.finish_reason else "likely truncated"] += graded.truncated
             counts.update(f"flag: {flag}" for flag in graded.flags)
     return dict(sorted(counts.items()))
 
@@ -359,10 +360,11 @@ def notes(runs: Sequence[Run], table: ScoreTable) -> list[str]:
 
 def _truncation(run: Run) -> list[str]:
     """How many responses were likely cut off; and what a report without samples cannot show."""
-    cut = sum(graded.truncated for task in run.tasks for item in task.items for graded in item.responses)
-    total = sum(len(item.responses) for task in run.tasks for item in task.items)
-    likely = "" if all("truncated" in task.scores for task in run.tasks) else "likely "  # a served model's are known
-    lines = [f"{run.label}: {cut:,} of {total:,} responses were {likely}truncated."] if total else []
+    responses = [graded for task in run.tasks for item in task.items for graded in item.responses]
+    known = [graded.truncated for graded in responses if graded.truncated is not None]
+    told = all("truncated" in task.scores for task in run.tasks if not task.items)  # a served model's are known
+    likely = "" if told and all(graded.finish_reason for graded in responses) else "likely "
+    lines = [f"{run.label}: {sum(known):,} of {len(known):,} responses were {likely}truncated."] if known else []
     without = [task for task in run.tasks if not task.items]
     if without:
         shares = [f"{task.title} {percent(task.scores[metric].value)}%" for task in without

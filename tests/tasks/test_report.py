@@ -293,6 +293,10 @@ def test_any_sample_log_can_be_graded_again(runs: tuple[Path, Path], tmp_path: P
     predicted = [{**row, "filtered_resps": row["resps"]} for row in rows]  # as --predict_only logs them
     log.write_text("".join(json.dumps(row) + "\n" for row in predicted))
     assert "25 responses, accuracy not graded before -> 100.00" in report("--regrade", log).stdout
+    assert "truncated" not in report(log).stdout  # which nobody knows
+    told = json.dumps({"verdicts": [], "finish_reasons": ["length"]})
+    log.write_text("".join(json.dumps({**row, "filtered_resps": [told]}) + "\n" for row in rows))
+    assert "25 of 25 responses were truncated." in report(log).stdout
 
 
 @pytest.mark.parametrize(
@@ -736,9 +740,12 @@ def test_thoughts_and_finish_reasons_are_shown() -> None:
         replace(item, responses=(replace(item.responses[0], **fields),))
         for item, fields in zip(task.items, told, strict=True)
     )
-    run = replace(run, tasks=(replace(task, items=items),))
+    scores = task.scores | {"thought_tokens": Score(1234.56, 7.89)}
+    run = replace(run, tasks=(replace(task, items=items, scores=scores),))
     assert [found.n for found in by_length(run.tasks[0], LENGTHS["characters of thought"])] == [1, 1]
-    second, first = _Page(html_page(summarise([run]), 10)).data["responses"]
+    page = html_page(summarise([run]), 10)
+    assert "1,234.6 ±7.9" in page  # a mean length, no percentage
+    second, first = _Page(page).data["responses"]
     assert plain(first["thought"]["text"]) == "<think>let me $x^2$ see</think>" and plain(first["text"]) == "It is 1."
     assert plain(second["thought"]["text"]) == "<think>hm, $y$" and plain(second["text"]) == ""
     assert second["finish_reason"] == "length" and second["truncated"]
