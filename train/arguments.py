@@ -312,7 +312,7 @@ def _recipe_training(recipe: Recipe) -> dict[str, Any]:
             read = _training_flags([f"--{name}={words[0]}", *map(str, words[1:])]) if value is not None else {}
         except UsageError as error:
             raise UsageError(f"recipe {recipe.name}: training: {error}") from None
-        values[name] = read[name] if isinstance(value, str) else value
+        values[name] = read[name] if isinstance(value, str | list) else value
     return values
 
 

@@ -250,6 +250,8 @@ def trouble(name: str, config: Any, device: torch.device, dtype: torch.dtype) ->
     """
     if (package := _PACKAGES.get(name)) and not importlib.util.find_spec(package):
         return f"{package} is not installed"
+    if dtype == torch.float32 and name != VARLEN:
+        return "FlashAttention has no float32: pass --bf16 true"
     for window in (None, _PROBE_WINDOW) if getattr(config.get_text_config(), "sliding_window", None) else (None,):
         try:
             errors = kernel_errors(name, config, window, device, dtype)

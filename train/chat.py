@@ -175,7 +175,10 @@ def _text(content: Any) -> str:
         kinds = {str(part.get("type", "text")) if isinstance(part, Mapping) else "text" for part in content} - {"text"}
         if kinds:
             raise ConversationError(f"it has parts of kind {', '.join(sorted(kinds))}: only text is supported")
-        return "".join(part["text"] if isinstance(part, Mapping) else str(part) for part in content)
+        texts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
+        if not all(isinstance(text, str) for text in texts):
+            raise ConversationError("a part of a message has no text under 'text'")
+        return "".join(map(str, texts))
     if content is not None and not isinstance(content, str):
         raise ConversationError(f"a message's content is {type(content).__name__}, not text")
     return content or ""
@@ -208,7 +211,10 @@ class ChatTemplate:
         elif name in TEMPLATES:
             self.text = chat_template(get_template(name), adds_bos(tokenizer))
         else:
-            self.text = Path(name).read_text(encoding="utf-8")
+            try:
+                self.text = Path(name).read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise UserError(f"cannot read --chat-template {name}: {first_line(error)}") from error
         mentioned = (key for key in _THOUGHTS if re.search(rf"""[.'"]{key}\b""", self.text))
         self._thoughts_key = next(mentioned, "")
         self._tells = re.search(r"\{%-?\s*generation\s*-?%\}", self.text) is not None
@@ -219,7 +225,7 @@ class ChatTemplate:
         options = {"chat_template": self.text, "add_generation_prompt": generation, "tokenize": False}
         try:
             rendered: str = self._tokenizer.apply_chat_template(messages, **options)
-        except (TemplateError, TypeError, ValueError, KeyError) as error:
+        except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise ConversationError(f"the chat template refuses it: {first_line(error)}") from None
         return rendered
 

@@ -150,6 +150,10 @@ def load_columns(training_set: TrainingSet, cache_dir: Path) -> list[Any]:
     path = Path(training_set.source)
     if path.is_file() and not path.stat().st_size:
         raise UserError(f"--data {training_set.source} is empty")
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write to --cache-dir {cache_dir}: {error.strerror}") from error
     own = str(cache_dir / "files" / _files_key(path)) if path.exists() else None
     try:
         with _quiet_datasets():
@@ -162,17 +166,21 @@ def load_columns(training_set: TrainingSet, cache_dir: Path) -> list[Any]:
                 table = datasets.load_dataset(training_set.source, split=training_set.split, cache_dir=own)
     except Exception as error:  # datasets raises a dozen kinds, its own and fsspec's
         source = f"--data {training_set.source} (split {training_set.split})"
-        raise UserError(f"cannot load {source}: {first_line(_root(error))}") from error
+        reason = first_line(_root(error))
+        if "corresponds to no data" in reason:  # nothing but blank lines
+            raise UserError(f"--data {training_set.source} has no rows") from error
+        raise UserError(f"cannot load {source}: {reason}") from error
     names = _column_names(training_set, table)
     if not len(table):
         raise UserError(f"--data {training_set.source} has no rows")
-    if "Json(" in str(table.features[names[0]]):  # messages with different keys, which datasets keeps as pieces of JSON
-        texts = [json.dumps(messages) for messages in table[names[0]]]
-        return [pyarrow.chunked_array([pyarrow.array(texts, pyarrow.large_string())])]
+    pieces = "Json(" in str(table.features[names[0]])
     table = table.with_format("arrow")
     if table._indices is not None:
         table = table.flatten_indices()
     columns = table.data.table.select(names)
+    if pieces:
+        texts = [json.dumps(_messages(row)) for row in columns.column(0).to_pylist()]
+        return [pyarrow.chunked_array([pyarrow.array(texts, pyarrow.large_string())])]
     try:
         columns.validate(full=True)  # datasets reads JSON in any encoding as if it were UTF-8
     except pyarrow.ArrowInvalid as error:
@@ -194,9 +202,11 @@ def _column_names(training_set: TrainingSet, table: Any) -> list[str]:
     if column := training_set.messages or (found and pair == ["query", "response"] and found[0]):
         if column not in names:
             raise UserError(f"--data {source} has no column {column!r} (it has {', '.join(names)})")
-        for other, kind in (("tools", "tools"), ("images", "images"), ("image", "images")):
+        for other in ("tools", "image", "images", "video", "videos", "audio", "audios"):
             if other in names and any(value not in (None, "", "[]", []) for value in table[other]):
-                raise UserError(f"--data {source}: its column {other!r} says that it uses {kind}: not supported")
+                raise UserError(
+                    f"--data {source}: its column {other!r} says that it uses {other.removesuffix('s')}s: not supported"
+                )
         return [column]
     for column in pair:
         if column not in names:
@@ -207,6 +217,30 @@ def _column_names(training_set: TrainingSet, table: Any) -> list[str]:
         if getattr(table.features[column], "dtype", None) not in ("string", "large_string"):
             raise UserError(f"--data {source}: column {column!r} holds {table.features[column]}, not text")
     return pair
+
+
+def _messages(pieces: Any) -> Any:
+    """Messages that datasets keeps as JSON: each whole where their keys differ, or its content where the kinds do."""
+    if not isinstance(pieces, list):
+        return json.loads(pieces) if pieces else pieces
+    messages = [json.loads(piece) if isinstance(piece, str) else piece for piece in pieces]
+    if pieces != messages:
+        return messages
+    contents = {"content", "value"}
+    return [
+        piece and {key: _content(value) if key in contents else value for key, value in piece.items()}
+        for piece in pieces
+    ]
+
+
+def _content(text: str | None) -> Any:
+    """A text, or a list of parts. A text that happens to be JSON (``2``, ``[1, 2]``) has been kept as it is."""
+    try:
+        value = json.loads(text or "")
+    except ValueError:
+        return text
+    is_parts = isinstance(value, list) and value and all(isinstance(part, dict) for part in value)
+    return value if is_parts or isinstance(value, str) else text
 
 
 def _root(error: BaseException) -> BaseException:

@@ -69,7 +69,8 @@ class Lora:
         for pair in filter(None, text.split(",")):
             key, _, value = pair.partition("=")
             if key not in ("r", "alpha", "targets", "dropout") or not value:
-                raise UsageError(f"--lora {text}: {pair!r} is not one of r, alpha, targets, dropout=VALUE")
+                hint = "" if "=" in pair or "targets" not in given else " (several targets: q_proj+v_proj)"
+                raise UsageError(f"--lora {text}: {pair!r} is not one of r, alpha, targets, dropout=VALUE{hint}")
             given[key] = value
         try:
             r = int(given.get("r", cls.r))

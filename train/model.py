@@ -33,6 +33,8 @@ def missing(options: Options, model: str) -> str:
     if not absent:
         return ""
     flag, name = absent[0]
+    if Path(name).exists():
+        return f"{flag} {name} is no folder, and without a GPU nothing is downloaded"
     hint = f" (did you mean {close}?)" if (close := _similar(Path(name))) else ""
     return f"{flag} {name}: no such file or folder{hint}, and without a GPU nothing is downloaded"
 

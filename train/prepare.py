@@ -81,7 +81,10 @@ def prepare(options: Options, tokenizer: Any, config: Any, epochs: float, max_st
         held = held_out(encoded, report.kept[chosen], options.pack_sizes)
         report = replace(report, kept=report.kept[~chosen])
     elif options.eval_data:
-        other = encode(options.eval_data, tokenizer, options.cache_dir)
+        try:
+            other = encode(options.eval_data, tokenizer, options.cache_dir)
+        except UserError as error:
+            raise UserError(str(error).replace("--data ", "--eval-data ", 1)) from error
         kept = check_data(other, options.max_length, options.max_length_policy, positions).kept
         held = held_out(other, kept, options.pack_sizes)
     if held is not None and not (len(held) and len(report.kept)):
@@ -90,6 +93,8 @@ def prepare(options: Options, tokenizer: Any, config: Any, epochs: float, max_st
     lengths = encoded.lengths[report.kept]
     mixed = mixture(encoded.sets[report.kept], [training_set.weight for training_set in options.data], seed)
     epoch_lengths = lengths if mixed is None else lengths[mixed(0)]
+    if not len(epoch_lengths):
+        raise UserError("the weights of --data leave no sample in an epoch: raise them")
     sizes = options.pack_sizes
     if max_steps > 0:
         fewest_steps = -(-fewest_packs(epoch_lengths, sizes) // options.global_batch)

@@ -222,6 +222,9 @@ def test_a_conversation_is_held_out_with_all_its_turns(encoded: Callable[..., An
         (PLAIN, [*chat(*SINGLE[:1]), {"role": "assistant", "content": "", "tool_calls": [{"id": "f"}]}], "uses tools"),
         (PLAIN, chat(("critic", "?"), *SINGLE), "the role 'critic': only system, user and assistant"),
         (PLAIN, chat(("user", [{"type": "image", "text": ""}]), *SINGLE[1:]), "parts of kind image: only text"),  # type: ignore[arg-type]
+        (PLAIN, chat(("user", [{"type": "text"}]), *SINGLE[1:]), "a part of a message has no text"),  # type: ignore[arg-type]
+        (PLAIN + "{{ 1 // 0 }}", chat(*SINGLE), "the chat template refuses it: integer division"),
+        (PLAIN + "{{ range(10 ** 9) }}", chat(*SINGLE), "the chat template refuses it: Range too big"),
         (PLAIN, ["hello"], "a message is str, not an object"),
     ],
 )
@@ -232,11 +235,36 @@ def test_what_cannot_train_is_refused_in_words(
         encoded(template, messages)
 
 
-@pytest.mark.parametrize("column", ["tools", "images"])
+def test_a_text_that_is_json_stays_a_text_beside_contents_in_parts(encoded: Callable[..., Any], tokenizer: Any) -> None:
+    """``2`` was refused as a number, ``[1, 2]`` trained as 12, ``null`` was an empty turn."""
+    answers = ["2", "[1, 2]", "null", '{"a": 1}', "plain"]
+    parts: Any = [{"type": "text", "text": "1+"}, {"type": "text", "text": "1?"}]
+    for first in (parts, "1+1?"):
+        data = encoded(
+            PLAIN,
+            chat(("user", first), ("assistant", "0")),
+            *(chat(("user", parts), ("assistant", a)) for a in answers),
+        )
+        ((_, said),) = turns_of(data.sample(0), tokenizer)
+        found = [turns_of(data.sample(index + 1), tokenizer) for index in range(len(answers))]
+        assert said == "0<|im_end|>"
+        assert [[text for _, text in turns] for turns in found] == [[f"{answer}<|im_end|>"] for answer in answers]
+        assert "1+1?" in tokenizer.decode(data.sample(0)[0])
+
+
+def test_a_template_that_is_not_utf_8_is_named(encoded: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "latin.jinja").write_bytes(b"{# caf\xe9 #}" + PLAIN.encode())
+    with pytest.raises(UserError, match=r"cannot read --chat-template .*latin.jinja: 'utf-8' codec"):
+        encoded(str(tmp_path / "latin.jinja"), chat(*SINGLE))
+
+
+@pytest.mark.parametrize("column", ["tools", "images", "video"])
 def test_columns_of_tools_and_images_are_refused(column: str, tmp_path: Path, tokenizer: Any) -> None:
     rows = [{"messages": chat(*SINGLE), column: None}, {"messages": chat(*SINGLE), column: "[{...}]"}]
     (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(UserError, match=rf"its column '{column}' says that it uses {column}: not supported"):
+    with pytest.raises(
+        UserError, match=rf"its column '{column}' says that it uses {column.removesuffix('s')}s: not supported"
+    ):
         encode([TrainingSet(str(tmp_path / "d.jsonl"))], tokenizer, tmp_path / "cache")
 
 

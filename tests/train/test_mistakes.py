@@ -46,6 +46,7 @@ def one_line(error: str) -> str:
         ("--eval-data x.jsonl,weight=2", "--eval-data has no weight"),
         ("--attention flash", "argument --attention: invalid choice: 'flash' (choose from"),
         ("--lora_r 8", "unknown flag --lora_r"),
+        ("--lora r=8,targets=q_proj,v_proj", "(several targets: q_proj+v_proj)"),
         ("--data nowhere.jsonl,split", "--data nowhere.jsonl,split: no such file or folder"),
     ],
 )
@@ -85,7 +86,14 @@ def test_a_malformed_recipe_is_wrong_usage(
     assert message in one_line(capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("training", ["training:\n", "training:\n  learning_rate: 1e-3\n  num_train_epochs: '2'\n"])
+@pytest.mark.parametrize(
+    "training",
+    [
+        "training:\n",
+        "training:\n  learning_rate: 1e-3\n  num_train_epochs: '2'\n",
+        "training: {learning_rate: [1e-3], num_train_epochs: [2]}\n",
+    ],
+)
 def test_numbers_that_yaml_takes_for_texts_are_numbers(training: str, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(RECIPE.replace("4\n", "'4'\n", 1) + training)
     options = parse(["--recipe", str(tmp_path / "mine.yaml")])
@@ -126,6 +134,7 @@ def test_weights_that_are_damaged_are_named(
     ("name", "content", "message"),
     [
         ("d.jsonl", b"", "d.jsonl is empty"),
+        ("d.jsonl", b"\n\n", "d.jsonl has no rows"),
         ("d.jsonl", b'{"query": "1+1?", "response": "caf\xe9"}\n', "d.jsonl is not UTF-8"),
         ("d.csv", b"query,response\n1+1?,caf\xe9\n", "can't decode byte 0xe9"),
         ("d.jsonl", b"{", "cannot load --data"),
@@ -146,6 +155,26 @@ def test_a_mistyped_folder_is_named_with_the_one_that_is_there(
     assert main(["--recipe", "demo", "--model", str(tiny_llama), "--data", str(mistyped)]) == 2
     error = one_line(capsys.readouterr().err)
     assert f"--data {mistyped}: no such file or folder (did you mean {sums}?)" in error
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        ("--cache-dir {file}", 1, "cannot write to --cache-dir {file}: File exists"),
+        ("--model {file}", 2, "--model {file} is no folder, and without a GPU nothing is downloaded"),
+        ("--data {data},weight=0.001", 1, "the weights of --data leave no sample in an epoch"),
+        ("--attention a/kernel", 1, "--attention a/kernel cannot be used here: FlashAttention has no float32"),
+    ],
+)
+def test_what_is_wrong_is_what_is_named(flags: str, code: int, message: str, sft: Any, tmp_path: Path) -> None:
+    """The data, a missing folder of the same name, a division by zero and StopIteration were."""
+    (tmp_path / "file").write_text("")
+    (tmp_path / "data.jsonl").write_text('{"query": "1+1?", "response": "2"}\n')
+    paths = {"file": tmp_path / "file", "data": tmp_path / "data.jsonl"}
+    name, value = flags.format(**paths).split()
+    given = {"model": Path(value)} if name == "--model" else {"data": value} if name == "--data" else {}
+    found, error = sft("out", *([] if given else [name, value]), **given)
+    assert found == code and message.format(**paths) in one_line(error)
 
 
 def test_a_reporter_that_is_not_installed_is_named(sft: Any) -> None:
