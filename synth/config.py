@@ -493,6 +493,16 @@ def _demo() -> RunConfig:
 PRESETS: dict[str, Callable[[], RunConfig]] = {"paper": RunConfig, "demo": _demo}
 
 
+# Fields of a request that --engine-arg may leave out but not change: the run and its card would tell another value.
+_REQUEST_FIELDS = {
+    **{name: name for name in (
+        "model", "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty",
+        "frequency_penalty", "stop", "ignore_eos", "seed", "chat_template_kwargs",
+    )},
+    "max_tokens": "max_new_tokens", **dict.fromkeys(("n", "stream", "messages", "prompt"), ""),
+}  # fmt: skip
+
+
 def resolve(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     """A preset with the settings that were given; k and the cap default to the strategy's own.
 
@@ -530,6 +540,10 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
         raise ValueError("--system-message goes with --prompt-template model (a template of text can hold it itself)")
     if "thinking_in" in overrides and not (config.keep_thinking and config.dataset_format == "messages"):
         raise ValueError("--thinking-in goes with --format messages and --keep-thinking")
+    for name, value in config.engine_args if config.engine == "openai" else ():
+        if value is not None and name in _REQUEST_FIELDS:
+            option = _REQUEST_FIELDS[name]
+            raise ValueError(f"--engine-arg {name}: {flag_of(option) if option else 'the run itself'} says that")
     if config.engine == "openai" and not config.endpoints:
         raise ValueError("--engine openai needs --endpoint URL, as http://localhost:8000/v1")
     if strategy.fixed_trials and config.dataset_max_trials:

@@ -173,9 +173,12 @@ def is_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> s
     return best_type if best_type in _NETWORK_TYPES else None
 
 
+_NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR)  # a file is there, or above it
+
+
 def _explain(error: Exception, run_dir: Path, doing: str = "write") -> str:
     text = str(error)
-    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+    if isinstance(error, OSError) and error.errno in _NO_PLACE:
         return f"cannot write to {run_dir} ({error.strerror}): choose another --output"
     if "full" in text or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
         return f"no space left in {run_dir}: free some and run the same command again, committed trials are safe"

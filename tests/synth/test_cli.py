@@ -59,6 +59,9 @@ def test_without_a_gpu_the_paper_recipe_prints_its_plan_and_stops(tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
+_SERVED = ["--engine", "openai", "--endpoint", "http://x/v1", "--dry-run"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -74,6 +77,9 @@ def test_without_a_gpu_the_paper_recipe_prints_its_plan_and_stops(tmp_path: Path
         ),
         (["--where", "level"], "--where takes COLUMN=VALUE"),
         (["--engine-arg", "x"], "--engine-arg takes NAME=VALUE"),
+        ([*_SERVED, "--engine-arg", "temperature=0.2"], "--engine-arg temperature: --temperature says that"),
+        ([*_SERVED, "--engine-arg", "max_tokens=9"], "--engine-arg max_tokens: --max-new-tokens says that"),
+        ([*_SERVED, "--engine-arg", "n=4"], "--engine-arg n: the run itself says that"),
         (["--prompt-template", "nope"], "unknown prompt template 'nope'"),
         (["--model", "./nope"], "no model folder ./nope"),
         (["--preset", "demo", "--adapter", "./nope"], "--adapter ./nope is not an adapter's folder"),
