@@ -107,6 +107,7 @@ def print_plan(config: RunConfig, preset: str, run_dir: Path) -> None:
 def _show_first_prompt(config: RunConfig) -> None:
     from synth.dry_run import first_prompt
 
+    _check_files(config)
     try:
         lines = first_prompt(config)
     except (DataError, ValueError) as error:
@@ -115,12 +116,17 @@ def _show_first_prompt(config: RunConfig) -> None:
 
 
 # ---------------------------------------------------------------------- what must be at hand
-def _check_at_hand(config: RunConfig) -> None:
-    """Refuse in one line, before anything is downloaded, what cannot work on this machine."""
+def _check_files(config: RunConfig) -> None:
+    """Refuse a path of queries that is mistyped."""
     for spec in config.datasets:
         is_file = Path(spec.path).suffix in (".jsonl", ".json", ".parquet", ".csv")
         if (is_file or spec.path.startswith((".", "/"))) and not Path(spec.path).exists():
             raise click.UsageError(f"no data set {spec.path}")
+
+
+def _check_at_hand(config: RunConfig) -> None:
+    """Refuse in one line, before anything is downloaded, what cannot work on this machine."""
+    _check_files(config)
     if config.engine == "openai":  # the servers have the model
         return
     model = Path(config.model)

@@ -88,6 +88,7 @@ _SERVED = ["--engine", "openai", "--endpoint", "http://x/v1", "--dry-run"]
             "--adapter goes with --engine vllm or ray",
         ),
         (["--dataset", "./nope.jsonl", "--model", "a/b"], "no data set ./nope.jsonl"),
+        (["--dataset", "./nope.jsonl", "--dry-run"], "no data set ./nope.jsonl"),
         (["--dataset", "data/nope.jsonl", "--model", "a/b"], "no data set data/nope.jsonl"),
     ],
 )
