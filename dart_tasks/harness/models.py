@@ -101,6 +101,7 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
     """
 
     endpoint = "completions"
+    _key_name = ""  # until it is told: errors are masked with the key that it names
 
     def __init__(
         self,

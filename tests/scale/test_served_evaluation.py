@@ -279,6 +279,8 @@ def test_what_a_model_does_not_take_is_renamed_or_left_out_and_said(
 
 
 def test_a_misspelt_argument_is_named(make_server: Any) -> None:
+    with pytest.raises(TaskError, match="leave think_end_token out"):
+        DartChatCompletions(think_end_token="</think>", base_url="http://127.0.0.1:1/v1")
     with pytest.raises(TaskError, match="unknown in --model_args: num_concurent"):
         DartCompletions(model="m", base_url=make_server().url, num_concurent=4, batch_size=1, device="cpu")
 
