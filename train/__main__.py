@@ -26,6 +26,9 @@ def _export(arguments: list[str]) -> int:
     parser.add_argument("--output_dir", "--output-dir", type=Path, help="default: export-N beside the checkpoint")
     options, more = parser.parse_known_args(arguments)
     checkpoint = options.checkpoint.resolve()
+    if not checkpoint.is_dir():
+        print(f"train export: {checkpoint}: no such folder", file=sys.stderr)
+        return 1
     output_dir = options.output_dir or checkpoint.with_name(f"export-{checkpoint.name.removeprefix('checkpoint-')}")
     try:
         record = json.loads((checkpoint.parent / "run.json").read_text(encoding="utf-8"))
@@ -39,7 +42,15 @@ def _export(arguments: list[str]) -> int:
         )
         return 1
     more += ["--export-checkpoint", str(checkpoint), "--output_dir", str(output_dir.resolve())]
-    os.chdir(folder)  # paths in the command are relative to it
+    try:
+        os.chdir(folder)  # paths in the command are relative to it
+    except OSError as error:
+        print(
+            f"train export: the run was started in {folder} ({error.strerror}): run its command again, with "
+            f"--export-checkpoint {checkpoint} --output_dir {output_dir}",
+            file=sys.stderr,
+        )
+        return 1
     return sft.main([*command, *more])
 
 

@@ -61,6 +61,19 @@ def test_without_a_record_of_the_run_it_says_what_to_do(tmp_path: Path, capsys: 
     assert "--export-checkpoint" in error and len(error.splitlines()) == 1
 
 
+def test_a_folder_that_is_gone_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run that was moved from another machine ended in a traceback; a mistyped checkpoint was told of run.json."""
+    (tmp_path / "checkpoint-2").mkdir()
+    (tmp_path / "run.json").write_text(json.dumps({"command": [], "folder": str(tmp_path / "gone")}))
+    for name, message in {
+        "checkpoint-2": f"the run was started in {tmp_path / 'gone'} (No such file or directory)",
+        "checkpoint-3": f"{tmp_path / 'checkpoint-3'}: no such folder",
+    }.items():
+        assert main(["export", str(tmp_path / name)]) == 1
+        error = capsys.readouterr().err
+        assert message in error and len(error.splitlines()) == 1
+
+
 def test_logs_in_a_pipe_tell_the_time_that_is_left(sft: Sft, tmp_path: Path) -> None:
     assert sft("out", "--max_steps", "4", "--save_strategy", "no") == (0, "")
     lines = [line for line in sft.out.splitlines() if "step " in line and "loss" in line]  # type: ignore[attr-defined]
