@@ -313,8 +313,15 @@ class Ledger:
 
     def add_endpoints(self, attempt: int, endpoints: Iterable[tuple[str, float | None, float | None]]) -> None:
         """Record an attempt's servers: (address, price of a million prompt tokens, of a million response tokens)."""
-        rows = [(attempt, number, *endpoint) for number, endpoint in enumerate(endpoints)]
-        self._execute(("INSERT INTO endpoints VALUES (?,?,?,?,?)", rows))
+        self.restore_endpoints((attempt, number, *endpoint) for number, endpoint in enumerate(endpoints))
+
+    def restore_endpoints(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Record servers as ``endpoints`` gives them."""
+        self._execute(("INSERT INTO endpoints VALUES (?,?,?,?,?)", list(rows)))
+
+    def endpoints(self) -> list[tuple[Any, ...]]:
+        """(attempt, number, address, prices) of every attempt's servers."""
+        return list(self._rows("SELECT * FROM endpoints")) if _columns(self._db, "endpoints") else []
 
     def set_aside(self, refused: Iterable[tuple[int, str]]) -> None:
         """Record (query, reason) of what this attempt could not sample (after its last trial)."""

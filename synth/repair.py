@@ -15,6 +15,7 @@ import struct
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dart_tasks.files import DataError
 from dart_tasks.problems.record import Problem
@@ -84,6 +85,7 @@ def repair(run_dir: Path) -> Repair:
             new.flush()
             # Their numbers make the seeds: one that was used must not be used again.
             new.add_attempts((i, "", "recorded before the ledger was repaired", 0) for i in range(last_attempt + 1))
+            new.restore_endpoints(_endpoints(damaged, range(last_attempt + 1)))
             # Of rows of version 0.1.0 only those that have changed can be counted.
             n_recorded = max(n_kept, n_exported, damaged.n_recorded() or n_kept + n_changed)
         (run_dir / _DAMAGED).unlink(missing_ok=True)
@@ -122,6 +124,21 @@ def _queries(ledger: Ledger, manifest: Manifest) -> tuple[list[Problem], str]:
         except (LedgerError, DataError, TypeError):
             continue
     raise LedgerError("neither the ledger nor the data sets have the queries that manifest.json tells of")
+
+
+def _endpoints(ledger: Ledger, attempts: range) -> list[tuple[Any, ...]]:
+    """The servers that these attempts asked, which tell tokens and cost; those that can be read."""
+    try:
+        rows = ledger.endpoints()
+    except (LedgerError, sqlite3.Error):
+        return []
+    kept = {
+        (attempt, number): (attempt, number, url, *prices)
+        for attempt, number, url, *prices in rows
+        if attempt in attempts and isinstance(number, int) and isinstance(url, str) and url.isprintable()
+        and all(price is None or isinstance(price, float) for price in prices)
+    }  # fmt: skip
+    return list(kept.values())
 
 
 # ---------------------------------------------------------------------- SQLite's files

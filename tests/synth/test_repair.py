@@ -145,6 +145,17 @@ def test_a_repaired_run_ends_as_if_never_damaged(
     assert (killed / data).read_bytes() == (whole / data).read_bytes()
 
 
+def test_what_was_asked_of_each_server_is_kept(killed: Path) -> None:
+    with Ledger(killed) as ledger:
+        ledger.add_endpoints(0, [("http://a/v1", 0.5, 1.0)])
+    with closing(sqlite3.connect(killed / "ledger.sqlite")) as database, database:
+        database.execute("UPDATE trials SET n_tokens = n_tokens + 1 WHERE query = 0 AND trial = 0")
+    saved = repair(killed)
+    assert saved.n_lost == 1
+    with Ledger(killed, read_only=True) as ledger:
+        assert [row[:4] for row in ledger.tokens_by_endpoint()] == [("http://a/v1", 0.5, 1.0, saved.n_kept)]
+
+
 def test_a_healthy_run_is_left_as_it_is(killed: Path) -> None:
     before = {path: path.read_bytes() for path in killed.iterdir() if not path.name.endswith("-shm")}
     done = CliRunner().invoke(command, ["repair", str(killed)])
