@@ -79,7 +79,10 @@ class Lora:
             raise UsageError(f"--lora {text}: {error}") from None
         if r < 1 or not 0 < alpha < float("inf") or not 0 <= dropout < 1:
             raise UsageError(f"--lora {text}: r and alpha must be above 0, dropout at least 0 and below 1")
-        return cls(r, alpha, tuple(filter(None, given.get("targets", ALL_LINEAR).split("+"))), dropout)
+        targets = tuple(filter(None, given.get("targets", ALL_LINEAR).split("+")))
+        if not targets or (ALL_LINEAR in targets and len(targets) > 1):
+            raise UsageError(f"--lora {text}: targets are all-linear, or names as q_proj+v_proj, not both")
+        return cls(r, alpha, targets, dropout)
 
     def __str__(self) -> str:
         text = f"r={self.r},alpha={self.alpha:g},targets={'+'.join(self.targets)}"

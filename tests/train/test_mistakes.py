@@ -46,6 +46,7 @@ def one_line(error: str) -> str:
         ("--eval-data x.jsonl,weight=2", "--eval-data has no weight"),
         ("--attention flash", "argument --attention: invalid choice: 'flash' (choose from"),
         ("--lora_r 8", "unknown flag --lora_r"),
+        ("--lora targets=all-linear+q_proj", "targets are all-linear, or names as q_proj+v_proj, not both"),
         ("--lora r=8,targets=q_proj,v_proj", "(several targets: q_proj+v_proj)"),
         ("--data nowhere.jsonl,split", "--data nowhere.jsonl,split: no such file or folder"),
     ],
