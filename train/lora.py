@@ -146,6 +146,10 @@ def add_adapter(model: Any, lora: Lora, seed: int) -> Any:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
         raise UserError("--lora needs peft: pip install peft") from error
+    names = [f".{name}" for name, _ in model.named_modules()]
+    found = {target for target in lora.targets if any(name.endswith(f".{target}") for name in names)}
+    if absent := set(lora.targets) - found - {ALL_LINEAR}:  # peft is content with one that is there
+        raise UserError(f"--lora {lora}: Target modules {absent} not found in the base model")
     config = LoraConfig(
         r=lora.r,
         lora_alpha=lora.alpha,  # a fraction works as well

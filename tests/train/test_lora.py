@@ -163,6 +163,7 @@ def test_in_4_bits_loss_gradients_and_merged_weights_are_those_of_the_dequantise
     [
         (["--load-in-4bit"], "--load-in-4bit is for --lora"),
         (["--lora", "targets=q_porj"], "--lora r=64,alpha=128,targets=q_porj: Target modules {'q_porj'} not found"),
+        (["--lora", "targets=q_proj+v_porj"], "targets=q_proj+v_porj: Target modules {'v_porj'} not found"),
         (["--lora", "targets=embed_tokens"], "model.embed_tokens is not a linear layer"),
     ],
 )
