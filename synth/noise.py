@@ -34,7 +34,7 @@ def quiet_maker(
             try:
                 return make(config, seed)
             except EngineError as error:
-                traceback.print_exc()
+                os.write(2, traceback.format_exc().encode())  # to the log, whatever sys.stderr is
                 raise EngineError(f"{error} (more in {log})") from error
 
     return make_quietly

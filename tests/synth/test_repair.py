@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +24,7 @@ from synth.repair import repair
 from synth.run import load_run_queries, synthesise
 
 Rows = dict[tuple[int, int], str]
+COMMIT_TRIALS = 16
 
 
 class CopiedError(Exception):
@@ -43,6 +45,10 @@ class CopyAt:
             with closing(sqlite3.connect(path)) as database:
                 database.execute("PRAGMA wal_checkpoint(PASSIVE)")
         if progress.n_trials >= self.n_trials:
+            with closing(sqlite3.connect(path)) as database:  # the ledger is written by a thread of its own
+                stored = "SELECT count(*) FROM trials"
+                while database.execute(stored).fetchone()[0] < self.n_trials - COMMIT_TRIALS:
+                    time.sleep(0.01)
             self.target.mkdir()
             for name in ("ledger.sqlite", "ledger.sqlite-wal", "manifest.json"):
                 shutil.copy(self.run_dir / name, self.target)
@@ -75,7 +81,7 @@ def killed(
 ) -> Path:
     """A copy of it."""
     if not sound.exists():
-        monkeypatch.setattr("synth.ledger.COMMIT_TRIALS", 16)
+        monkeypatch.setattr("synth.ledger.COMMIT_TRIALS", COMMIT_TRIALS)
         with pytest.raises(CopiedError):
             sample(configuration(), sound.parent / "run", grader, CopyAt(sound.parent / "run", 240, sound))
     shutil.copytree(sound, tmp_path / "killed")

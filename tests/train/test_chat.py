@@ -135,7 +135,9 @@ def test_named_templates(name: str, end: str, encoded: Callable[..., Any], token
     assert f"{name} chat template" in made.forms[0]
 
 
-TEXTS = st.text(st.sampled_from("ab \n<|im_start>é{%}"), min_size=1, max_size=8).filter(str.strip)
+TEXTS = st.text(st.sampled_from("ab \n<|im_start>é{%}"), min_size=1, max_size=8).filter(
+    lambda text: text.strip() and "<s>" not in text  # a special token, which leaves the sample out
+)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
