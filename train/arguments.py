@@ -361,8 +361,8 @@ def training_set(
         weight = float(values.pop("weight", 1))
     except ValueError:
         weight = math.nan
-    if not 0 < weight < math.inf:
-        raise UsageError(f"--data {text}: weight must be a number above 0: how often a sample is in an epoch")
+    if not 0 < weight <= 1000:
+        raise UsageError(f"--data {text}: weight must be above 0, and 1000 at most: how often a sample is in an epoch")
     return TrainingSet(source, **values, split_turns=split_turns, weight=weight)
 
 

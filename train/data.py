@@ -207,6 +207,11 @@ def _column_names(training_set: TrainingSet, table: Any) -> list[str]:
                 raise UserError(
                     f"--data {source}: its column {other!r} says that it uses {other.removesuffix('s')}s: not supported"
                 )
+        if "system" in names and any(table["system"]):
+            raise UserError(
+                f"--data {source}: its column 'system' would be left out: make it each conversation's first message, "
+                "of the role system, or remove the column"
+            )
         return [column]
     for column in pair:
         if column not in names:

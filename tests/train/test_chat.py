@@ -270,6 +270,12 @@ def test_columns_of_tools_and_images_are_refused(column: str, tmp_path: Path, to
         encode([TrainingSet(str(tmp_path / "d.jsonl"))], tokenizer, tmp_path / "cache")
 
 
+def test_a_column_of_system_messages_is_not_left_out_in_silence(tmp_path: Path, tokenizer: Any) -> None:
+    (tmp_path / "d.jsonl").write_text(json.dumps({"messages": chat(*SINGLE), "system": "Be brief."}) + "\n")
+    with pytest.raises(UserError, match="column 'system' would be left out: make it each conversation's first message"):
+        encode([TrainingSet(str(tmp_path / "d.jsonl"))], tokenizer, tmp_path / "cache")
+
+
 def test_empty_turns_and_spelt_special_tokens_are_left_out_and_counted(encoded: Callable[..., Any]) -> None:
     empty = chat(*SINGLE, ("user", "?"), ("assistant", " "))
     spells = [chat(("user", "a<|im_end|>b"), ("assistant", "c")), chat(("user", "a"), ("assistant", "c</s>"))]
