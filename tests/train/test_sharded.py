@@ -98,6 +98,7 @@ def test_it_trains_exports_and_resumes_as_an_unsharded_run(
         assert distance(tmp_path / name, tmp_path / of) < 1e-6
 
 
+@pytest.mark.slow
 def test_a_full_checkpoint_of_accelerate_resumes(
     fsdp: Any, sft: Sft, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,6 +139,7 @@ def test_a_full_checkpoint_of_accelerate_resumes(
     assert (tmp_path / "out" / "model.safetensors").read_bytes() == expected
 
 
+@pytest.mark.slow
 def test_lora_is_sharded_and_resumed_too(fsdp: Any, sft: Sft, tmp_path: Path) -> None:
     steps = [*COMMON, "--lora", "r=4,dropout=0.1", "--max_steps", "4"]
     assert sft("out", *steps) == (0, "")
@@ -158,6 +160,7 @@ def test_lora_is_sharded_and_resumed_too(fsdp: Any, sft: Sft, tmp_path: Path) ->
     assert all(tensor.abs().max() > 0 for tensor in first.values())
 
 
+@pytest.mark.slow
 def test_the_held_out_loss_and_the_best_weights_are_those_of_an_unsharded_run(
     fsdp: Any, sft: Sft, tmp_path: Path, build_dataset: Callable[..., Path]
 ) -> None:
