@@ -7,11 +7,13 @@ dart-grade file samples_dart_math_gsm8k.jsonl
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +112,10 @@ def pair(
     """
     from dart_tasks.grading import grade
 
+    if mistyped := next((text for text in (reference, answer) if re.match("--[a-z]{2}", text)), ""):
+        name = mistyped.partition("=")[0]  # unknown options are let through for answers such as -5
+        known = [option for parameter in ctx.command.params for option in parameter.opts]
+        raise click.NoSuchOption(name, possibilities=get_close_matches(name, known), ctx=ctx)
     try:
         expected = json.loads(reference) if native else reference
         tags: Reasoning = None if no_reasoning else reasoning or "auto"

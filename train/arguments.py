@@ -346,6 +346,8 @@ def training_set(
             raise UsageError(f"--data {text}: {pair!r} is not one of {', '.join(sorted(known))}=VALUE")
         values[key] = value
         source = source.rpartition(",")[0]
+    if not source.strip():
+        raise UsageError("--data needs a file, a folder or a data set of the hub")
     if "template" not in values:
         values = {"chat_template": chat_template, **values}
     elif "chat_template" in values:

@@ -75,8 +75,8 @@ class Lora:
         try:
             r = int(given.get("r", cls.r))
             alpha, dropout = float(given.get("alpha", 2 * r)), float(given.get("dropout", 0))
-        except ValueError as error:
-            raise UsageError(f"--lora {text}: {error}") from None
+        except ValueError:
+            raise UsageError(f"--lora {text}: r is a whole number, alpha and dropout are numbers") from None
         if r < 1 or not 0 < alpha < float("inf") or not 0 <= dropout < 1:
             raise UsageError(f"--lora {text}: r and alpha must be above 0, dropout at least 0 and below 1")
         targets = tuple(filter(None, given.get("targets", ALL_LINEAR).split("+")))

@@ -44,6 +44,7 @@ def test_computer_algebra_can_be_left_out() -> None:
         (["5"], "Missing argument 'ANSWER'"),
         (["5", "5", "-b", "maths"], "'maths' is not one of"),
         (["--native", "{", "5"], "REF is not JSON"),
+        (["--explian", "5"], "No such option '--explian'. Did you mean '--explain'?"),
         (["file", "absent.jsonl"], "does not exist"),
     ],
 )

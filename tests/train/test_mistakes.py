@@ -47,6 +47,8 @@ def one_line(error: str) -> str:
         ("--attention flash", "argument --attention: invalid choice: 'flash' (choose from"),
         ("--lora_r 8", "unknown flag --lora_r"),
         ("--lora targets=all-linear+q_proj", "targets are all-linear, or names as q_proj+v_proj, not both"),
+        ("--lora r=1.5", "r is a whole number, alpha and dropout are numbers"),
+        ("--data ,weight=2", "--data needs a file, a folder or a data set of the hub"),
         ("--lora r=8,targets=q_proj,v_proj", "(several targets: q_proj+v_proj)"),
         ("--data nowhere.jsonl,split", "--data nowhere.jsonl,split: no such file or folder"),
     ],
