@@ -50,7 +50,7 @@ def test_what_is_written_is_what_is_meant(text: str, lora: Lora) -> None:
         ("rank=8", "'rank=8' is not one of r, alpha, targets, dropout=VALUE"),
         ("r=0", "r and alpha must be above 0"),
         ("r=8,alpha=nan", "r and alpha must be above 0"),
-        ("r=eight", "invalid literal for int"),
+        ("r=eight", "r is a whole number"),
         ("dropout=1", "dropout at least 0 and below 1"),
     ],
 )
