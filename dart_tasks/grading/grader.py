@@ -18,7 +18,7 @@ from dart_tasks.grading.compare.evaluate import Budget, UndefinedError, self_che
 from dart_tasks.grading.compare.shapes import noncommuting_names
 from dart_tasks.grading.compare.undecided import is_undecided
 from dart_tasks.grading.extract.unwrap import clean
-from dart_tasks.grading.parse.notation import bare
+from dart_tasks.grading.parse.notation import bare, closed
 from dart_tasks.grading.parse.phrases import (
     choice_letter,
     choice_letters,
@@ -270,7 +270,7 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
     wanted, chosen_letter = choice_letter(expected.text), choice_letter(answer)
     if rules.choices and (letter := expected.text.strip()) in _SMALL_CHOICES:
         wanted = letter.upper()
-    if wanted and len(answer) == 1 and answer.islower():
+    if wanted and answer in _SMALL_CHOICES:
         chosen_letter = answer.upper()  # a lone small letter is a variable, but not beside a choice
     if wanted is not None and chosen_letter is not None:
         return chosen_letter == wanted, f"{'same' if chosen_letter == wanted else 'other'} choice"
@@ -282,7 +282,7 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
         equal_letters = wanted_letters == given_letters
         equal_letters |= not rules.ordered and sorted(wanted_letters) == sorted(given_letters)
         return equal_letters, "same choices" if equal_letters else "other choices"
-    given_reading = read(answer)
+    given_reading = read(closed(answer))
     budget = Budget()
     for left, right in product(expected.nodes, given_reading.nodes):
         if same(left, right, rules, budget):
@@ -296,7 +296,8 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
             return True, "equal in value"
     numeral = bare(answer).replace(" ", "").upper()
     if any(
-        isinstance(node, Based) and numeral in (node.numeral, f"{_PREFIXES.get(node.base)}{node.numeral}")
+        isinstance(node, Based)
+        and numeral in (node.numeral, f"{_PREFIXES.get(node.base)}{node.numeral}", f"{node.numeral}_{node.base}")
         for node in expected.nodes
     ):
         return True, "same numeral, base left out"
@@ -312,7 +313,7 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
 
 def _same_predicate(reference: str, answer: str) -> bool:
     """Whether a sentence and a word, or two sentences, say the same of their subject: "The lines are parallel"."""
-    if _FORMULA.search(reference) or _FORMULA.search(answer.replace("\\text", "")):
+    if any(_FORMULA.search(text.replace("\\text", "")) for text in (reference, answer)):
         return False
     first, second = predicate_key(reference) or text_key(reference), predicate_key(answer) or text_key(answer)
     return first == second

@@ -77,6 +77,7 @@ HOSTILE = {
     "names": ", a" * 1_300,
     "names in": "a," * 1_900 + " in ",
     "text": r"\text{" * 10_000 + "a" + "}" * 10_000,
+    "text after a power": r"^\circ}\text{Every differentiable function on the reals is continuous. True or false?",
     "words": "one two three " * 10_000,
     "quotes": "'" * 50_000,
     "subscripts": "x_" * 20_000 + "1",

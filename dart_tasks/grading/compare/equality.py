@@ -41,6 +41,7 @@ from dart_tasks.grading.compare.shapes import (
     items_of,
     kind_of_name,
     noncommuting_names,
+    numbered,
     renamings,
     rows_of,
     same_name,
@@ -347,6 +348,7 @@ class _Comparison:
     ) -> bool:
         if is_half_open(left) != is_half_open(right):
             return False
+        left_items, right_items = numbered(left_items, right), numbered(right_items, left)
         named = assignments(left_items), assignments(right_items)
         if named[0] or named[1]:
             return self._same_assignments(left_items or (), right_items or (), *named)
@@ -356,6 +358,10 @@ class _Comparison:
         )
         if left_name is not None and right_name is not None and not same_name(left_name, right_name):
             return False
+        if (left_name is None) != (right_name is None) and any(
+            isinstance(item, Relation) for item in (a if left_name is None else b)
+        ):  # y = 1 - x beside x + y = 1
+            a, b = list(left_items or (left,)), list(right_items or (right,))
         if max(len(a), len(b)) > MAX_ITEMS:
             return False
         kinds = {bracket_of(left), bracket_of(right)}
@@ -367,6 +373,13 @@ class _Comparison:
             return len(a) == len(b) == 1 and kinds <= {"value", "bare", "{", "["} and self.same(a[0], b[0])
         if kinds == {"{", "("} and 1 in (len(a), len(b)):  # a set of one point
             return self._in_order(a if bracket_of(left) == "{" else [left], b if bracket_of(right) == "{" else [right])
+        if _is_set_of_sets(left_items) != _is_set_of_sets(right_items):
+            return False
+        if kinds == {"bare", "("} and any(
+            name is not None and sum(isinstance(item, Relation) for item in items) > 1
+            for name, items in ((left_name, left_items), (right_name, right_items))
+        ):
+            return False  # x = 0 or x = 3 beside (0, 3)
         if kinds in ({"bare"}, {"bare", "{"}, {"{"}):
             if self.rules.ordered and "bare" in kinds:
                 return self._in_order(a, b)
@@ -449,13 +462,17 @@ class _Comparison:
             return _same_based(left, right, self.rules.bases)
         (a, left_unit), (b, right_unit) = value_and_unit(left), value_and_unit(right)
         if "%" in (left_unit, right_unit) and left_unit != right_unit:
+            if left_unit and right_unit and contradict(left_unit, right_unit):
+                return False
             if self.rules.percent and self._same_value(a, b):
                 return True
             a = Quotient(a, Number(Fraction(100))) if left_unit == "%" else a
             b = Quotient(b, Number(Fraction(100))) if right_unit == "%" else b
             return self._same_value(a, b)
-        if left_unit.startswith("mod ") and not right_unit and (residue := self._residue(b, left_unit)) is not None:
-            b = residue
+        if left_unit.startswith("mod ") and not right_unit:
+            b = self._residue(b, left_unit) or b
+        if right_unit.startswith("mod ") and not left_unit:
+            a = self._residue(a, right_unit) or a
         if (congruent := _congruent(exact(a), left_unit, exact(b), right_unit)) is not None:
             return congruent
         if self.rules.unit and not left_unit and (size := conversion(right_unit, self.rules.unit)) is not None:
@@ -554,6 +571,10 @@ def _is_condition(node: Node) -> bool:
     """Whether an entry says where a value of a definition by cases holds."""
     parts = node.items if isinstance(node, Sequence) else (node,)
     return node == OTHERWISE or all(isinstance(part, Relation) for part in parts)
+
+
+def _is_set_of_sets(items: tuple[Node, ...]) -> bool:
+    return any(isinstance(item, Group) and item.opening == "{" for item in items)
 
 
 def _literal(node: Node) -> Number | None:

@@ -417,6 +417,9 @@ class Evaluation:
                 return self.opaque(function, [self.value(node) for node in rest])
             case (("and" | "or"), _):  # in any order
                 return self.context.fsum([self.opaque(name, [self.value(node)]) for node in nodes])
+            case (("Re" | "Im"), (only,)):
+                inner = self.value(only)
+                return self.opaque(name, [inner]) if free_symbols(only) else inner.real if name == "Re" else inner.imag
             case "conjugate", (only,):
                 inner = self.value(only)
                 return self.opaque("bar", [inner]) if free_symbols(only) else self.context.conj(inner)

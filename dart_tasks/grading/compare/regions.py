@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from dart_tasks.grading.compare.evaluate import Budget, UndefinedError, Value, evaluate
-from dart_tasks.grading.compare.shapes import is_infinite, without_unit
+from dart_tasks.grading.compare.shapes import is_infinite, variable_of, without_unit
 from dart_tasks.grading.parse.tree import (
     Builder,
     Group,
@@ -62,11 +62,15 @@ def intervals(node: Node) -> tuple[Interval, ...] | None:
             return intervals(condition)
         case Relation(operators=("in",), operands=(_, region)):
             return intervals(region)
+        case Relation(operators=("not in",), operands=(_, Group(opening="{", items=items))):
+            return _without(items)
         case Relation(operands=operands, operators=operators):
             return _inequality(operands, operators)
         case Sequence(items=items):
             if isinstance(items[0], Relation) and items[0].operators == ("!=",):  # x \ne 2, 3
                 return _without(tuple(item.operands[1] if isinstance(item, Relation) else item for item in items))
+            if len({str(variable_of(item)).lower() for item in items if variable_of(item)}) > 1:
+                return None  # x > 0, y > 0
             parts = [intervals(item) for item in items]
             parts = [part for part in parts if part != _REALS] or parts  # x \in R, x > 2
             if len(parts) > 1 and any(isinstance(item, Relation) and item.operators == ("!=",) for item in items):

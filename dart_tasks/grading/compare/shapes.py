@@ -7,7 +7,8 @@ constants, the integer in a family of angles) are replaced: ``c_1 e^x + c_2 e^{-
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from itertools import permutations
 
@@ -53,6 +54,7 @@ __all__ = [
     "items_of",
     "kind_of_name",
     "noncommuting_names",
+    "numbered",
     "renamings",
     "rows_of",
     "same_name",
@@ -67,10 +69,12 @@ __all__ = [
 
 _DERIVED = re.compile(r"(.+?)(?:'+|\^-1|\^)")  # f', f^-1, f^: of f
 _DERIVATIVE = re.compile(r"d(\d)([^/]+)/d.+")
+COORDINATES: frozenset[Node] = frozenset((Symbol("x"), Symbol("y"), Symbol("z")))
 UNIT_VECTORS: tuple[Node, ...] = (Constant("i"), Symbol("j"), Symbol("k"))
 _CONSTANTS = re.compile(r"[cC](?:_\w+)?")
 _OTHER_CONSTANTS = re.compile(r"[cCkKABD](?:_\w+)?")
 _INTEGERS = frozenset("knmlj")
+_IMAGINARY = frozenset("jI")
 _VARIABLES = frozenset(("x", "y", "z", "t", "u", "v", "n", "r", "s", "theta"))
 MAX_CONSTANTS = 3
 
@@ -81,8 +85,11 @@ def unwrapped(node: Node) -> Node:
         node = node.items[0]
     if isinstance(node, Relation) and len(node.operands) == 2 and is_label(node.operands[0]):
         value = node.operands[1]
-        if node.operators == ("in",) or (node.operators == ("=",) and isinstance(value, Group | PlusMinus | Matrix)):
-            node = unwrapped(value)
+        if node.operators == ("in",) or (
+            node.operators == ("=",)
+            and (isinstance(value, Group | Matrix) or any(isinstance(part, PlusMinus) for part in walk(value)))
+        ):
+            node = unwrapped(_in_order_of(node.operands[0], value))
     elif (  # A^{-1} = M
         isinstance(node, Relation)
         and node.operators == ("=",)
@@ -96,6 +103,15 @@ def unwrapped(node: Node) -> Node:
         return node
     signs = both_signs(node)
     return node if len(signs) == 1 else Sequence(signs)
+
+
+def _in_order_of(names: Node, values: Node) -> Node:
+    """``(y, x) = (1, 2)`` as the point (2, 1)."""
+    if not isinstance(names, Group) or not isinstance(values, Group) or not COORDINATES.issuperset(names.items):
+        return values
+    order = sorted(range(len(names.items)), key=lambda index: repr(names.items[index]))
+    in_order = order == [*range(len(order))] or len(values.items) != len(order)
+    return values if in_order else replace(values, items=tuple(values.items[index] for index in order))
 
 
 def _in_points(node: Sequence) -> Sequence:
@@ -153,7 +169,7 @@ def as_vector(node: Node, other: Node) -> Node:
     return Group("<", tuple(components), ">")
 
 
-def _substituted(node: Node, values: dict[Node, Number]) -> Node:
+def _substituted(node: Node, values: Mapping[Node, Node]) -> Node:
     return values[node] if node in values else rebuilt(node, lambda part: _substituted(part, values))
 
 
@@ -292,6 +308,16 @@ def assignments(items: tuple[Node, ...] | None) -> dict[Node, Node] | None:
     return named if len(named) == len(items) else None
 
 
+def numbered(items: tuple[Node, ...] | None, other: Node) -> tuple[Node, ...] | None:
+    """``x_1 = 2, x_2 = 3`` as ``x = 2, x = 3``, beside a list or set that numbers nothing: roots, in any order."""
+    named = assignments(items)
+    if not named or bracket_of(other) not in ("bare", "{") or assignments(items_of(other)):
+        return items
+    bases = {name.name.partition("_")[0] if isinstance(name, Symbol) and "_" in name.name else None for name in named}
+    base = bases.pop()
+    return items if bases or not base else tuple(Relation((Symbol(base), value), ("=",)) for value in named.values())
+
+
 def both_signs(node: Node) -> tuple[Node, ...]:
     if isinstance(node, Number | Symbol):
         return (node,)
@@ -365,6 +391,8 @@ def is_region(node: Node) -> bool:
             mixed = (opening, closing) in (("(", "]"), ("[", ")"))
             return mixed or any(is_infinite(item) for item in items)
         case Relation(operators=operators, operands=operands):
+            if operators == ("not in",):
+                return True
             if operators == ("in",):
                 return is_region(operands[1]) or (isinstance(operands[1], Group) and operands[1].opening in "([")
             if ":" in operators:
@@ -380,6 +408,9 @@ def is_region(node: Node) -> bool:
 def renamings(reference: Node, answer: Node) -> Iterator[Node]:
     """``answer`` under each choice of names that would leave it the same answer, ``answer`` itself not among them."""
     first, second = free_symbols(reference), free_symbols(answer)
+    for name in _IMAGINARY & second - first:  # 3 + 4j, where no other i is
+        if isinstance(answer, Sum) and Constant("i") in walk(reference) and Constant("i") not in walk(answer):
+            yield _substituted(answer, {Symbol(name): Constant("i")})
     if first != second and all(len({name.lower() for name in names}) == len(names) for names in (first, second)):
         spelling = {name.lower(): name for name in first}
         yield renamed(answer, {name: spelling.get(name.lower(), name) for name in second})

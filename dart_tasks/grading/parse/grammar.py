@@ -41,6 +41,7 @@ from dart_tasks.grading.parse.tree import (
     Relation,
     Sequence,
     SetOperation,
+    Sum,
     Symbol,
     UnreadableError,
     applied,
@@ -72,8 +73,8 @@ _MARKS = {
 _COMMANDS = {
     "eq": "=", "equiv": "=", "lt": "<", "gt": ">", "le": "<=", "leq": "<=", "leqslant": "<=", "leqq": "<=", "ge": ">=",
     "geq": ">=", "geqslant": ">=", "geqq": ">=", "ne": "!=", "neq": "!=", "approx": "~", "simeq": "~", "sim": "~",
-    "cong": "~", "doteq": "~", "in": "in", "to": "->", "rightarrow": "->", "mapsto": "->", "implies": "->",
-    "Rightarrow": "->", "colon": ":",
+    "cong": "~", "doteq": "~", "in": "in", "notin": "not in", "to": "->", "rightarrow": "->", "mapsto": "->",
+    "implies": "->", "Rightarrow": "->", "colon": ":",
 }  # fmt: skip
 _CONNECTIVES = {"land": "and", "wedge": "and", "lor": "or", "vee": "or"}
 _SET_OPERATORS: dict[str, Literal["union", "intersection", "minus"]] = {
@@ -81,7 +82,7 @@ _SET_OPERATORS: dict[str, Literal["union", "intersection", "minus"]] = {
 }  # fmt: skip
 _CLOSERS = {")": ")", "]": "]", "rangle": ">", "}": "}"}
 _CLOSING_BARS = (*BARS, "rvert", "rVert")
-_ANGLE_MARKS = frozenset(("circ", "degree", "degrees"))
+_ANGLE_MARKS = frozenset(("circ", "degree", "degrees", "deg"))
 _UNIT_FUNCTIONS = ("min", "sec")  # also minutes and seconds
 _MATRICES = frozenset("matrix pmatrix bmatrix Bmatrix smallmatrix vmatrix array cases".split())
 _ENDS_ARGUMENT = FUNCTIONS | {"(", "[", "langle", "lfloor", "lceil", "lvert", "lVert", "vert", "Vert", "|"} | _MATRICES
@@ -91,6 +92,7 @@ _APPLIED = (  # before a bracket with a name or a number
 )
 _APPLIED_TO_VARIABLES = frozenset("h G H P p q T sigma tau".split())  # h(x+1), but h(a+b) is a product
 _OF_EVENTS = frozenset(("E", "P", "V", "mathbb E", "mathbb P"))  # P(A + B), E[X^2]
+_ORDERS = frozenset("O o Theta Omega".split())  # of growth
 _VARIABLES = frozenset("x y z t n".split())
 _ARROWS = frozenset(("vec", "overrightarrow", "mathbf", "boldsymbol", "bm"))
 _VECTORS = frozenset("uvw")
@@ -161,9 +163,9 @@ class Grammar(Cursor):
 
     def _operator(self) -> str | None:
         token = self.peek()
-        if token.kind == "command" and token.text == "not" and self.peek(1).text in ("=", "eq"):
+        if token.kind == "command" and token.text == "not" and self.peek(1).text in ("=", "eq", "in"):
             self.position += 2
-            return "!="
+            return "not in" if self.tokens[self.position - 1].text == "in" else "!="
         operator = {"symbol": _MARKS, "command": _COMMANDS}.get(token.kind, {}).get(token.text)
         if operator is not None and not (operator == ":" and self.bars):
             self.position += 1
@@ -446,7 +448,7 @@ class Grammar(Cursor):
         self.next()
         if braced:
             self.expect("}")
-        if self.peek().kind == "letters" and self.peek().text in ("C", "F") and self.peek(1) is END:
+        if self.peek().kind in ("letters", "word") and self.peek().text in ("C", "F") and self.peek(1) is END:
             return Quantity(base, f"degree {self.next().text}")
         parts = [base]
         for size in (60, 3600):
@@ -481,7 +483,7 @@ class Grammar(Cursor):
                 value = Call("mod", (value, self.primary()))
             elif token.kind == "command" and token.text in ("pmod", "mod"):
                 self.position += 1
-                modulus = self.argument()
+                modulus = literal(self.next().text) if self.peek().kind == "number" else self.argument()
                 if not isinstance(modulus, Number) or not is_integer(modulus):
                     raise UnreadableError("an odd modulus")
                 value = Quantity(value, f"mod {int(modulus.value)}")
@@ -539,6 +541,9 @@ class Grammar(Cursor):
         inner = self.deeper(self.sum)
         self.bars -= 1
         self.expect(*_CLOSING_BARS)
+        if isinstance(inner, Group) and inner.opening in "(<":  # the length of a vector
+            two = Number(Fraction(2))
+            return Call("root", (Sum(tuple(Power(item, two) for item in inner.items)), two))
         return Call("abs", (inner,))
 
     def symbol(self, name: str) -> Node:
@@ -586,6 +591,8 @@ class Grammar(Cursor):
         letter = name.rstrip("'").partition("_")[0]
         if letter in _FUNCTION_NAMES and (self.at_mark("(") or self.at_mark("[")):
             return True
+        if letter in _ORDERS and self.at_mark("(") and self._holds_one_item():  # O(n \\log n), but O(0, 0)
+            return True
         if letter in _OF_EVENTS and (self.at_mark("(") or self.at_mark("[")) and self.peek(1).text.isupper():
             return True
         if letter not in _APPLIED or not self.at_mark("(") or self.peek().spaced:
@@ -601,6 +608,17 @@ class Grammar(Cursor):
             ahead += 1
         has_decimal = any("." in self.peek(index).text for index in range(1, ahead))
         return ahead in (2, 3, 4, 6) and self.peek(ahead).text == ")" and not has_decimal
+
+    def _holds_one_item(self) -> bool:
+        """``(n^2 + 1)``: a bracket without a comma."""
+        ahead, level = 1, 1
+        while level:
+            token = self.peek(ahead)
+            if token is END or token.text == ",":
+                return False
+            level += (token.text == "(") - (token.text == ")")
+            ahead += 1
+        return True
 
     def _holds_variables(self) -> bool:
         """``(x + 1)``, ``(f(x))``: a bracket with no other letters than variables and functions."""
@@ -619,7 +637,11 @@ class Grammar(Cursor):
         return found
 
     def application(self, name: str, *before: Node) -> Node:
-        """A function's name with the bracket after it; ``diag(2, 3)`` is a matrix."""
+        """A function's name with the bracket after it; ``diag(2, 3)`` and ``Matrix([[1, 2], [3, 4]])`` are matrices."""
+        if name == "Matrix":
+            return self.group(self.next().text)
+        if name in ("Re", "Im"):
+            return Call(name, self._bracketed())
         if name == "diag":
             entries = self._bracketed()
             zero = Number(Fraction(0))

@@ -57,7 +57,7 @@ _ALIASES = {
     "lg": "log", "asin": "arcsin", "acos": "arccos", "atan": "arctan", "arsinh": "arcsinh", "asinh": "arcsinh",
     "arcosh": "arccosh", "acosh": "arccosh", "artanh": "arctanh", "atanh": "arctanh",
 }  # fmt: skip
-_FRACTIONS = ("frac", "dfrac", "tfrac", "cfrac")
+_FRACTIONS = ("frac", "dfrac", "tfrac", "cfrac", "sfrac", "nicefrac")
 _CURRENCIES = {"$": "$", "pounds": "£", "euro": "€"}
 
 
@@ -137,7 +137,8 @@ def _series(grammar: Grammar, name: str) -> Node:
 def _summed(grammar: Grammar, name: str) -> Node:
     grammar.expect("_")
     grammar.expect("{")
-    index = grammar.symbol(grammar.next().text)
+    name_of_index = grammar.next().text
+    index = Symbol("i") if name_of_index == "i" else grammar.symbol(name_of_index)
     grammar.expect("=")
     low = grammar.sum()
     grammar.expect("}")
@@ -150,7 +151,9 @@ def _summed(grammar: Grammar, name: str) -> Node:
 
 
 def _indexed(body: Node, index: str) -> Node:
-    """``a_k`` and ``a_{k+1}`` under a sum over k: no constants, but values for each k."""
+    """``a_k`` and ``a_{k+1}`` under a sum over k: no constants, but values for each k; an i that counts is a name."""
+    if index == "i" and body == Constant("i"):
+        return Symbol("i")
     if not isinstance(body, Symbol):
         return rebuilt(body, lambda part: _indexed(part, index))
     name, _, subscript = body.name.partition("_")
@@ -306,6 +309,7 @@ FACTORS = _table(
     (("int",), _integral),
     (("lim",), _limit),
     (("det", "tr"), _of_matrix),
+    (("Re", "Im"), lambda grammar, name: Call(name, grammar.arguments())),
     (("neg", "lnot"), _negation),
     (("imath", "jmath"), lambda grammar, name: grammar.symbol(name[0])),
     (_ACCENTS, _accented),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["MACRO", "bare", "rewritten", "variants", "with_grids"]
+__all__ = ["MACRO", "bare", "closed", "rewritten", "variants", "with_grids"]
 
 _STYLE = r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{"
 MACRO = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|operatorname|textnormal|emph)\s*\{")
@@ -27,7 +27,7 @@ _UNIT_FRACTION = re.compile(
 )
 _UNIT_INSIDE = re.compile(
     r"(?<=[\d\s)}~,:;])\\(?:mathrm|text|rm|operatorname)\s*"
-    r"\{((?:[A-Za-z]{1,4}|\\[,;:! ]|[~\s/.]|\\cdot(?![a-z])|\^(?:-?\d|\{-?\d\})){2,20})\}"
+    r"\{(?=[^}][^}])((?:[A-Za-z]{1,12}(?![A-Za-z])|\\[,;:! ]|[~\s/.]|\\cdot(?![a-z])|\^(?:-?\d|\{-?\d\})){1,20})\}"
 )
 _UNIT_PARTS = re.compile(r"\\cdot|([A-Za-z]+)|(\^\{?-?\d\}?)|(/)")
 _QUOTED = re.compile(r"(?<=[\[, ])(['\"])([^'\"\[\]]{1,60})\1(?=\s*[,\]])")
@@ -35,18 +35,28 @@ _GRID_HINT = re.compile(r"\n-?\d{1,9} -?\d")
 _GRID = re.compile(r"(?:^|(?<=\n))-?\d{1,9}(?: -?\d{1,9}){1,40}(?:\n-?\d{1,9}(?: -?\d{1,9}){1,40}){1,40}(?=\n|$)")
 _COLON = re.compile(r"\{:\}|\\(?:text|mathrm)\s*\{\s*:\s*\}|(?<=\d)\\colon(?=\s?\d)")
 _CHOOSE = re.compile(
-    r"(?:\{\})?(?:[_^]\s*\{?\s*(\d{1,4}|n)\s*\}?|(?<![\w.])(\d{1,4}))\s*([CP])\s*_?\s*\{?\s*(\d{1,4}|[kr])\s*\}?$"
+    r"(?:\{\})?(?:[_^]\s*\{?\s*(\d{1,4}|\d?n)\s*\}?|(?<![\w.])(\d{1,4}))\s*([CP])\s*_?\s*\{?\s*(\d{1,4}|[nkr])\s*\}?$"
 )
-_CHOOSE_CALL = re.compile(r"^([CP])\s*\(\s*(\d{1,4}|n)\s*,\s*(\d{1,4}|[kr])\s*\)$")
+_CHOOSE_CALL = re.compile(r"^([CP])\s*\(\s*(\d{1,4}|\d?n)\s*,\s*(\d{1,4}|[nkr])\s*\)$")
 _SUCH_THAT = re.compile(r"(\{\s*[A-Za-z]\s*(?:(?:\\in|∈)\s*(?:\\mathbb\s*\{?\s*R\s*\}?|ℝ)\s*)?)\|")
 _REALS_MINUS = re.compile(r"(\\mathbb\s*\{?\s*R\s*\}?|ℝ)\s*[-−\\]\s*(?=\\\{)")
 _ELEMENT_OF = re.compile(r"(?<=[a-z]) in (?=[(\[])")
 _BOLD = re.compile(r"\\(?:mathbf|boldsymbol|bm)\s*\{\s*(\w)\s*\}")  # a vector, where its style is no matter of type
 _TURNED = re.compile(r"([\[\]])([^\[\]();,]{1,80}[;,][^\[\]();,]{1,80})([\[\]])")  # ]0, 1[ is (0, 1)
 _TURN, _TURN_BACK = {"]": "("}, {"[": ")"}
+_TIMES_TEN = re.compile(r"(?<=\d)[xX]10(?=\^|\*\*)")  # 3x10^8
+_DEGREES = re.compile(r"\^\s*(?:\{\s*)?\\(?:text|mathrm)\s*\{\s*o\s*\}(?:\s*\})?|(?<=\d)\^(?:o(?![a-z])|\{o\})")
+_CONSTANT = re.compile(r"\\(?:text|mathrm)\s*\{\s*[Cc]onst(?:ant)?\.?\s*\}")
+_UNSPELT = re.compile(r"(?<![A-Za-z\\])(?=[dt]?frac\s*\{)")  # frac{1}{2}
+_NAMED_POINTS = re.compile(  # P(1,2), which is also a number of permutations; A(0,0), B(2,4)
+    r"(?:^|(?<=[,;]\s)|(?<=and\s))[A-Z](?:'|_\d)?\s*(?=\([^()]{1,60},[^()]{1,60}\)(?:$|,|;|\s+and\s))"
+)
 _CODE_LOG = re.compile(r"(?<![A-Za-z\\])log_?(2|10)\s*\(")
 _ANGLES = re.compile(r"^<([^<>=]{1,200},[^<>=]{1,200})>$")
-_MODULUS = re.compile(rf"\(\s*(?:{_STYLE})?\s*\\?mod\b\s*\}}?\s*(\d{{1,12}})\s*\)|(?<=\d) mod (\d{{1,12}})$")
+_MODULUS = re.compile(
+    rf"(?:{_STYLE}\s*(?=\(mod\s*\}}))?\(\s*(?:{_STYLE})?\s*\\?mod\b\s*\}}?\s*(\d{{1,12}})\s*\)"
+    r"|(?<=\d) mod (\d{1,12})$"
+)
 _CODE = re.compile(rf"^(?:USD|US(?=\s?\\?\$)|Rs\.?|INR)\s*(?={_NUMERAL}|\\?\$)")
 _CURRENCY_LAST = re.compile(rf"^({_NUMERAL})\s*(\\\$|[$€£¥₹])$")
 _CURRENCY = re.compile(r"[¥₹](?=\s?\d)")
@@ -73,7 +83,6 @@ _LABEL = re.compile(
     r"|^[A-EMOPQ](?:'|_\d)?\s*(?=\(\s*[^(),]{1,30},[^()]{1,60}\)$)",
     re.IGNORECASE,
 )
-_NAMED_POINT = re.compile(r"^[A-Z](?:'|_\d)?\s*(\([^()]{1,60},[^()]{1,60}\))$")  # P(1,2), also a number of permutations
 _MEASURE_OF = re.compile(r"(?<![A-Za-z\\])m\s*\\(?:measured)?angle\b")
 _TENDS = re.compile(
     r"^(?:it )?(?:diverges|tends|goes|approaches) to\s+(?=\$?[-+−]?\s*(?:\\infty|∞|\w* ?infinity))", re.IGNORECASE
@@ -105,6 +114,8 @@ def rewritten(text: str) -> str:
         text = _TURNED.sub(lambda ends: f"{_TURN.get(ends[1], '[')}{ends[2]}{_TURN_BACK.get(ends[3], ']')}", text)
     if text.startswith("<"):
         text = _ANGLES.sub(r"\\langle \1\\rangle ", text)
+    if "x10" in text:
+        text = _TIMES_TEN.sub(r"\\times 10", text)
     if " in " in text:
         text = _ELEMENT_OF.sub(r" \\in ", text)
     if " mod " in text:
@@ -145,6 +156,10 @@ def _in_latex(text: str) -> str:
         text = _UNIT_INSIDE.sub(_unit_apart, text)
     if "angle" in text:
         text = _MEASURE_OF.sub(r"\\angle", text)
+    if "^" in text:
+        text = _DEGREES.sub(r"^\\circ ", text)
+    if "onst" in text:
+        text = _CONSTANT.sub("C", text)
     if "color" in text:
         text = _COLOUR.sub("", text)
     if "\\begin" in text:
@@ -156,7 +171,7 @@ def _in_latex(text: str) -> str:
     if "\\times" in text:
         text = _BOLD.sub(r"\\vec{\1}", text)
     if "frac" in text:
-        text = _UNIT_FRACTION.sub(r"\\text{ \1}/\\text{\2}\3", text)
+        text = _UNSPELT.sub(r"\\", _UNIT_FRACTION.sub(r"\\text{ \1}/\\text{\2}\3", text))
     if "R" in text or "ℝ" in text:
         text = _REALS_MINUS.sub(r"\1\\setminus ", text)
     if "\\$" in text:
@@ -190,9 +205,14 @@ def variants(text: str) -> list[str]:
         found.append(option[2])
     if text.endswith(")") and (again := _AGAIN.match(text)) is not None:
         found.append(f"{again[1]} or {again[2] or again[3]}")
-    if (named := _NAMED_POINT.match(text)) is not None:
-        found.append(named[1])
+    if text.endswith(")") and (points := _NAMED_POINTS.sub("", text)) != text:
+        found.append(points)
     return found
+
+
+def closed(text: str) -> str:
+    """The text with the braces that are missing at its end: ``\\frac{7}{20``."""
+    return text + "}" * (text.count("{") - text.count("}") - text.count("\\{") + text.count("\\}"))
 
 
 def bare(text: str) -> str:

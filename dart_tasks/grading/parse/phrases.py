@@ -175,7 +175,7 @@ def calendar_date(text: str) -> tuple[int, int, str] | None:
     """(month, day, year or nothing) of "March 15", "15 March", "the 15th of March", "March 15th, 2024"."""
     if (
         not 4 < len(text) < 60
-        or not text[0].isalnum()
+        or not (text[0].isalnum() or text.startswith("\\text"))
         or text.isdigit()
         or (match := _DATE.fullmatch(bare(text).lower().strip(" ."))) is None
     ):
@@ -272,7 +272,7 @@ def text_key(text: str, is_formula: bool = False) -> str:
     else:
         text = text.lower()
     text = text.replace("}", " ").replace("{", " ")
-    text = " ".join(text.split())  # no pattern may meet a long run of spaces
+    text = " ".join(text.replace("\\mid", "|").split())  # no pattern may meet a long run of spaces
     text = re.sub(r" ?, ?", ",", re.sub(r"\\[dtc]frac(?![a-z])", r"\\frac", text))
     text = re.sub(r"(?<=[a-z])\.(?=[a-z]\b)", "", text)
     text = (_FORMULA_PUNCTUATION if is_formula else _PUNCTUATION).sub(" ", text)

@@ -116,6 +116,7 @@ _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}/\d{1,2}/(?:19|20)\d\d")
 _DENIES = re.compile(r"(?:\\(?:not|n?[lg]e?|sim)|[<>≠!~])\s*$")
 _CLOCK = re.compile(r"(0?)\d{1,2}(?::[0-5]\d){1,2}")
 _RATIO = re.compile(r"(\d{1,30}) (?:to|out of|in) (\d{1,30})")
+_RATIO_OF_THREE = re.compile(r"\d{1,30}(?: to \d{1,30}){2,5}")
 _INFINITE = re.compile(
     r"(?:there are )?(?:infinit(?:e|ely)(?: many)?|(?:an )?infinite number of)(?: solutions?)?|(?:positive )?infinity"
 )
@@ -127,9 +128,10 @@ _YES = re.compile(r"\s*(?:\\text\s*\{\s*)?(?:yes|no)\s*[.,:;]\s*\}?\s*", re.IGNO
 _ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
 _HOUR = re.compile(r"(\d{1,2}) ?[ap]\.?m\.?")
 _DOLLARS_AND_CENTS = re.compile(r"(\d{1,9}) dollars? (?:and )?(\d{1,2}) cents?")
+_BRACED_POWER = re.compile(r"\^\{(-?\d)\}")
 _MEASURED = re.compile(
     r"(-?\d{1,30}(?:\.\d{1,30})?(?: *(?:\\times|\\cdot|\*) *10 *\^ *\{? *-?\d{1,4} *\}?)?) +"
-    r"([A-Za-z]{1,12}(?:\^[23])?(?:(?: ?[/*·] ?| ?\\cdot ?| )[A-Za-z]{1,12}(?:\^[23])?){0,2})"
+    r"([A-Za-z]{1,12}(?:\^-?[123])?(?:(?: ?[/*·] ?| ?\\cdot ?| )[A-Za-z]{1,12}(?:\^-?[123])?){0,2})"
 )
 _REALS = re.compile(
     r"(?:(?:the )?set of )?(?:all|any|every) (?:real numbers?|reals|real values)(?: of)?(?: [a-z])?|all x"
@@ -260,17 +262,19 @@ def _phrase(text: str) -> Node | None:
         return Group("{", (), "}")
     if _INFINITE.fullmatch(words):
         return Constant("infinity")
-    if words in ("negative infinity", "minus infinity"):
+    if words in ("negative infinity", "minus infinity", "- infinity"):
         return Negative(Constant("infinity"))
     if ratio := _RATIO.fullmatch(words):
         return Quotient(_literal(ratio[1]), _literal(ratio[2]))
+    if _RATIO_OF_THREE.fullmatch(words):
+        return _around_colon(cast(Relation, parse(tokenize(words.replace(" to ", ":")))))[0]
     if ordinal := re.fullmatch(r"(\d+)(?:st|nd|rd|th)", words):
         return _literal(ordinal[1])
     if words in _ORDINALS:
         return _literal(str(_ORDINALS.index(words) + 1))
-    if measured := _MEASURED.fullmatch(text):
-        names = re.findall(r"[A-Za-z]+|\^\d|/", measured[2].replace("\\cdot", ""))
-        if all(name in "/^2^3" or is_unit(name, one_letter=True) for name in names):
+    if measured := _MEASURED.fullmatch(_BRACED_POWER.sub(r"^\1", text)):
+        names = re.findall(r"[A-Za-z]+|\^-?\d|/", measured[2].replace("\\cdot", ""))
+        if all(name[0] in "/^" or is_unit(name, one_letter=True) for name in names):
             return Quantity(
                 _tree_or_nothing(measured[1])[0], canonical_unit(["per" if name == "/" else name for name in names])
             )
@@ -280,6 +284,9 @@ def _phrase(text: str) -> Node | None:
         return Quantity(_literal(f"{money[1]}.{int(money[2]):02}"), "$")
     if (fraction := spelt_fraction(words)) is not None:
         return Quotient(Number(Fraction(fraction.numerator)), Number(Fraction(fraction.denominator)))
+    amount, _, unit = words.rpartition(" ")
+    if is_unit(unit) and (fraction := spelt_fraction(amount)) is not None:  # two and a half hours
+        return Quantity(Number(fraction), canonical_unit([unit]))
     sign = -1 if words.startswith(("negative ", "minus ")) else 1
     unsigned = words.partition(" ")[2] if sign < 0 else words
     if sign < 0 and re.fullmatch(r"\d{1,30}(?:\.\d{1,30})?", unsigned):

@@ -47,6 +47,7 @@ _UNICODE = {
     "⇒": r"\to ", "∧": r"\land ", "∨": r"\lor ", "¬": r"\neg ", "∣": "|", "∖": r"\setminus ", "∘": r"\circ ",
     "或": " or ", "和": " and ", "且": " and ", "、": ", ",
     "％": "%", "，": ",", "（": "(", "）": ")", "＝": "=", "＋": "+", "：": ":", "；": ";", "．": ".", "。": ".",
+    "≡": r"\equiv ", "∶": ":", "¢": r"\text{ cents}", "△": r"\triangle ", "∠": r"\angle ", "∉": r"\notin ",
     "［": "[", "］": "]", "｛": r"\{", "｝": r"\}", "＜": "<", "＞": ">", "＄": "$", "！": "!", "／": "/", "＊": "*",
     "\u00a0": " ", "\u2009": " ", "\u200a": " ", "\u2002": " ", "\u2003": " ", "\u202f": " ", "\u2005": " ",
     "\u2006": " ", "\u2007": " ", "\u2008": " ", "\u3000": " ", "\u200b": "", "\u200c": "", "\u200d": "",
@@ -88,8 +89,8 @@ _SPACES = re.compile(rf"\\(?:{_SPACING})(?![A-Za-z])|\\[hv]space\*?\{{[^{{}}]*\}
 _DIGIT_GROUPS = re.compile(r"(?<=\d)(?:\{,\}|(?<!\\)\\[,!;: ]|,\\!|\{\\,\}|(?<!\\)~)\s*(?=\d{3}(?!\d))")
 _DELIMITERS = re.compile(r"(?<!\\)\${1,2}|\\[()\]]|\\\[(?!\d+(?:pt|em|ex|mm)\])")
 _GREEK_NUMBERED = re.compile(r"([α-ω])(\d)")  # λ1
-_SPELT = {"\\lbrace": r"\{", "\\rbrace": r"\}", "\\Bbb": r"\mathbb", "+/-": r"\pm "}
-_SPELLINGS = re.compile(r"(\\[lr]brace(?![A-Za-z])|\\Bbb(?![A-Za-z])|\+/-)")
+_SPELT = {"\\lbrace": r"\{", "\\rbrace": r"\}", "\\lbrack": "[", "\\rbrack": "]", "\\Bbb": r"\mathbb", "+/-": r"\pm "}
+_SPELLINGS = re.compile(r"(\\[lr]brac[ek](?![A-Za-z])|\\Bbb(?![A-Za-z])|\+/-)")
 _CROSS = re.compile(r"(?<=\d) {1,2}[xX] {1,2}(?=[\d\\$])")
 _MONEY = re.compile(r"(?<!\\)\$(?=\s*-?[\d.])")
 _ESCAPED_COMMAND = re.compile(r"\\\\(?=[A-Za-z(\[{}])")
@@ -112,7 +113,9 @@ _FUNCTION = re.compile(  # before a bracket
 )
 _IS_NAME = re.compile(r"\s*[=<>\\^+-]")  # "1 or a = 2": no article, and no unit
 _REPEATING = re.compile(r"(?<![\d.])(\d{0,40})\.(\d{0,40})\\(?:overline|bar|dot)\s*\{?(\d{1,40})\}?")
-_GOING_ON = re.compile(r"(?<![\d.])(\d{0,12})\.(\d{0,6}?)(\d{1,6}?)\3{2,8}(?:\.\.\.|\\l?dots|\\cdots|…)")
+_GOING_ON = re.compile(  # 0.1666..., 0.2727...
+    r"(?<![\d.])(\d{0,12})\.(?:(\d{0,6}?)(\d{1,6}?)\3{2,8}|()(\d{2,6})\5)(?:\.\.\.|\\l?dots|\\cdots|…)"
+)
 _KNOWN_NAME = re.compile("|".join(sorted(FUNCTIONS | {"pi"}, key=len, reverse=True)))
 
 
@@ -125,7 +128,7 @@ def plain(text: str) -> str:
     text = _IGNORED.sub("", _DIGIT_GROUPS.sub("", text))
     if text.count("$") - text.count(r"\$") == 1:  # no pair, so it is not mathematics between dollars
         text = _MONEY.sub(r"\$", text)
-    if "lbrace" in text or "Bbb" in text or "+/-" in text:
+    if "brac" in text or "Bbb" in text or "+/-" in text:
         text = _SPELLINGS.sub(lambda match: _SPELT[match[1]], text)
     text = _DELIMITERS.sub(" ", text)
     text = _CROSS.sub(r" \\times ", text)
@@ -136,7 +139,7 @@ def plain(text: str) -> str:
 
 def _repeating(match: re.Match[str]) -> str:
     """``0.1\\overline{6}`` as the fraction it is: 15/90."""
-    whole, fixed, period = match[1], match[2], match[3]
+    whole, fixed, period = (group for group in match.groups() if group is not None)
     nines = (10 ** len(period) - 1) * 10 ** len(fixed)
     return f"\\frac{{{int(whole + fixed + period) - int(whole + fixed or '0')}}}{{{nines}}}"
 

@@ -427,8 +427,11 @@ def counted(base: Node, upper: Node) -> Node | None:
         if letter in ("A", "P"):
             return Quotient(Call("factorial", (n,)), Call("factorial", (Sum((n, Negative(upper))),)))
         return Call("binomial", (n, upper)) if letter == "C" else None
-    is_general = letter == "C" and lower in ("n", "m", "N") and isinstance(upper, Symbol) and upper.name in "kmr"
-    return Call("binomial", (Symbol(lower), upper)) if is_general else None
+    name = lower.removeprefix("2")
+    if letter != "C" or name not in ("n", "m", "N") or not isinstance(upper, Symbol) or upper.name not in "kmrn":
+        return None
+    n = Symbol(name) if name == lower else Product((literal("2"), Symbol(name)))
+    return Call("binomial", (n, upper))
 
 
 def transposed(node: Group | Matrix) -> Node:
