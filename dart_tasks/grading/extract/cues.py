@@ -36,6 +36,7 @@ from dart_tasks.grading.extract.prose import (
     is_opposite,
     last_list,
     lists_names,
+    named_values,
     read_clause,
     read_marked,
     stated_answer,
@@ -143,6 +144,7 @@ _OR_AFTER = re.compile(
 _OR_BEFORE = re.compile(
     rf"(?<![\w.,/^{{])({_GUESS})[\s$*,]+or\s+(?:maybe |perhaps |possibly |[$(\\]*[a-z] ?= ?)?[$\\(*]*$"
 )
+_PART = re.compile(r"\W*(?:part |question )?\(?(?:[a-h]|i{1,3}|iv|[1-9])\)", re.IGNORECASE)  # (a), (ii), 2)
 _MINUS_BEFORE = re.compile(r"[$=(\[]\s*[-−]\s*$")
 
 
@@ -173,6 +175,8 @@ def _boxed(document: Document) -> _Mark | None:
             joined[-1] += rf" \text{{ or }} {other[1]}"
         found = read_marked(", ".join(joined), "boxed", document)
         if found is not None:
+            if len(boxes) > 1 and all(_PART.match(text[: box.start].rpartition("\n")[2]) for box in boxes):
+                found = replace(found, sentence=", ".join(_signed(text, box) for box in boxes))
             return _Mark(start, last.end, found)
         boxes.pop()
     return None
@@ -311,7 +315,7 @@ def _in_tag(content: str, document: Document) -> Extraction | None:
 
 MAX_STATEMENTS = 32  # looked at, from the end
 _STATED = re.compile(
-    r"""(?:\b(?:answer|ans|solution)s?\b
+    r"""(?:\b(?:answer|ans|solution(?:\ set)?)s?\b
       |(?<=correct\ )(?:option|choice)\b|(?<=right\ )(?:option|choice)\b)[*_\s`]{0,6}
     (?:\([^()\n]{1,40}\)[*_\s]{0,4})?
     (?:(?:to|for|of)\ (?:the|this|our|your)\ [^.\n:$]{1,60}?[*_\ ]{1,4}(?=is\b|are\b)
@@ -323,11 +327,12 @@ _STATED = re.compile(
     |(?m:^)[ \t]*(?:\#{1,6}[ \t]*|\*\*)(?:\d+[.)]\s*)?(?:final\ |the\ )?answers?[*_: ]{0,6}(?=\n)
     |\b(?:roots|zeros)(?:\ of\ [^.:\n]{1,40})?\ are[*_ ]{0,4}[:：][*_ \t]*(?=\n)
     |[【\[]\s*(?:最终)?答案\s*[】\]][*_:： \t]*|(?:最终)?(?:答案|答)\s*(?:应该|应)?(?:是|为|选|：|:)+[*_ \t]*[：:]?
-    |故选\s*[：:]?|因此选\s*[：:]?|应选\s*[：:]?""",
+    |(?:(?<=[故此以应该确，,。；\s])|(?<!.))选(?:择|项(?=[为是：:]))?[为是]?\s*[：:]?(?=[\s*$\\({（]*[A-J])""",
     re.IGNORECASE | re.VERBOSE,
 )
 _NOT_STATED = re.compile(
-    r"\b(?:intermediate|partial|previous|incorrect|wrong|that|(?:check|verify) (?:the|our|your|this|my)"
+    r"\b(?:intermediate|partial|previous|first|second|third|fourth|incorrect|wrong|that"
+    r"|(?:check|verify) (?:the|our|your|this|my)"
     r"|student'?s?)\s*$",
     re.IGNORECASE,
 )
@@ -366,9 +371,7 @@ _WORDS = (
     "roots",
     "zeros",
     "答",
-    "故选",
-    "因此选",
-    "应选",
+    "选",
     "\na",
 )  # one is in each statement
 
@@ -442,10 +445,13 @@ _CONNECTIVE = re.compile(
     r"^(?:so|thus|hence|therefore|then|finally)\b[, ]+(?:we (?:have|get|find)(?: that)? )?", re.IGNORECASE
 )
 _NO_CONCLUSION = re.compile(
-    r"\W*(?:check|verif|note\b|let me know|let us know|i hope|hope this|feel free|if you|please|would you|do you"
+    r"\W*(?:check|verif|note\b|let me know|let us know|i hope|hope this|feel free|please|would you|do you"
+    r"|if you(?: (?:have|need|want|would|are|wish|like)|['’]d)\b"
     r"|remember"
     r"|is there|to (?:verify|check|confirm)\b|(?:we|you) can (?:check|verify|confirm)|double-check|indeed\b"
     r"|alternatively"
+    r"|(?:this|it|which) (?:follows (?:from|by)|makes sense|agrees|matches"
+    r"|is (?:a |the )?(?:standard|well[- ]known|classic|known|famous))"
     r"|\((?=[^()]*[a-z]{3})[^()]{4,}\)\W*$)",
     re.IGNORECASE,
 )
@@ -456,8 +462,8 @@ _INTENTION = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _AFTERTHOUGHT = re.compile(
-    r"\n[ \t]*(?:(?:#{1,6}[ \t]*|\*\*|\()"
-    r"(?:Explanation|Verif\w+|Check\w*|Notes?|Reasoning|Why|Alternative|Additional|Remark)\b"
+    r"\n[ \t]*(?:(?:#{1,6}[ \t]*|\*{1,2}|\()"
+    r"(?:Explanation|Breakdown|Verif\w+|Check\w*|Notes?|Reasoning|Why|Alternative|Additional|Remark)\b"
     r"|(?:Explanation|Comment|Verif\w+|Check\w*|Notes?|Reasoning|Remark|验证|检验|注)\s*[:：])",
     re.IGNORECASE,
 )
@@ -465,7 +471,8 @@ _SENTENCES = re.compile(
     r"(?<=[.!?])(?<!Mr\.)(?<!Mrs\.)(?<!Ms\.)(?<!Dr\.)(?<!St\.)[*_]{0,2}\s+(?=[A-Z*_#\"“(\[$\\✅])|[。！？\n]"
 )
 _UNABLE = re.compile(
-    r"\bcan(?:not|'t| not) be (?:solved|determined|answered|found)|\b(?:not enough|insufficient) information"
+    r"\bcan(?:not|'t| not) be (?:solved|determined|answered|found)|\b(?:I|we) can(?:not|['’]t) (?:solve|answer|help) "
+    r"(?:with )?(?:this|that|your)|\b(?:not enough|insufficient) information"
     r"|\bunable to",
     re.IGNORECASE,
 )
@@ -482,7 +489,10 @@ _SAYS = re.compile(
 
 _LABEL = re.compile(r"^[A-Za-z][A-Za-z' ]{1,60}:\s+(?=[^\s:=]+$|[A-Za-z ]+$)")  # Ben: 60
 _IS_CALLED = re.compile(r"\d+ = ([A-Z]{2,})")  # 2024 = MMXXIV
-_TOTALS = re.compile(r"[,;]\s+(?:and )?(?:together|total|altogether|in all|sum)\b", re.IGNORECASE)  # Ann: 5, Ben: 7
+_PROSE = re.compile(r"[$)\]],? [a-z]+ [a-z]+")
+_TOTALS = re.compile(
+    r"\b(?:almost|nearly)\b|[,;]\s+(?:and )?(?:together|total|altogether|in all|sum)\b", re.IGNORECASE
+)  # Ann: 5, Ben: 7
 
 
 def _whole(document: Document) -> Extraction | None:
@@ -503,9 +513,12 @@ def _whole(document: Document) -> Extraction | None:
         return None
     if is_opposite(line, asked_by(document.question)):
         return None
-    few = 8 if _DIGIT.search(answer) or ". " in answer else 24
-    if document.is_value(answer) or (len(answer.split()) <= few and not value_in(line, document)):
-        return Extraction(answer, "whole", False)
+    has_digits = _DIGIT.search(answer)
+    is_prose = has_digits and _PROSE.search(answer) and re.search(r"[A-Za-z]{3}", FORMULA.sub("", answer))
+    few = 8 if has_digits or ". " in answer else 24
+    if (document.is_value(answer) and not is_prose) or (len(answer.split()) <= few and not value_in(line, document)):
+        in_words = "" if has_digits else value_in(line, document, bounds=False)  # the logarithm equals four
+        return Extraction(answer, "whole", False, in_words)
     return None
 
 
@@ -553,7 +566,7 @@ def _concluded(document: Document) -> Extraction | None:
                 return Extraction(clean(sentence)[:MAX_ANSWER], "last_sentence", False)
             found = _in_last(sentence, document)
             if found is not None:
-                return found
+                return replace(found, sentence=named_values(tail, document) or found.sentence)
     return None
 
 
@@ -598,6 +611,9 @@ _CHOICE_BESIDE = re.compile(
 )
 
 
+_NUMERAL = re.compile(rf"[{MONEY}$]?\s*(-?\d[\d,]*)(?:\.0+)?(?: [a-z]+)?")
+
+
 def _marked(document: Document) -> Extraction | None:
     """The last of the marks, unless what follows takes it back; beside options, with the letter named after it."""
     mark = _last_mark(document)
@@ -607,6 +623,10 @@ def _marked(document: Document) -> Extraction | None:
     after = document.part(document.text[mark.end :])
     if _RETRACTED.search(after.text):
         return _stated(after) or replace(found, explicit=False)
+    if _NUMERAL.fullmatch(found.answer) and "answer" in after.text and (later := _stated(after)) is not None:
+        number, other = (_NUMERAL.fullmatch(text) for text in (found.answer, later.answer))
+        if number and other and not later.sentence and number[1].replace(",", "") != other[1].replace(",", ""):
+            return later  # \boxed{4}. So the answer is 5.
     if hints(document.question).choices and choice_letter(found.answer) is None and not choice_letters(found.answer):
         named = _stated(after)
         beside = _CHOICE_BESIDE.match(after.text)
@@ -682,16 +702,28 @@ def _is_bare(document: Document) -> bool:
 
 
 _CONCLUDES = re.compile(
-    r"(?:so|thus|hence|therefore|in total|altogether|this means|that means)\b.*\d.*|.*=\s*[-$£€]?\d[\d,.]*[^=]{0,40}",
+    r"(?:so|thus|hence|therefore|in total|altogether|this means|that means)\b.*\d.*"
+    r"|.*=\s*[-$＄£€]?\d[\d,.]*[^=]{0,40}",
     re.IGNORECASE,
 )
 
 
-def _concludes(document: Document) -> bool:
-    """Whether a text's last line says what comes out: "So 14 boxes are filled.", "... 5 + 2 = 7 apples."."""
-    line = document.text.rstrip().rpartition("\n")[2]
+_POSED = re.compile(r"\s*(?:(?:Q|Question|Problem|User|Human)\s*[:：]|[A-Z][^\n]*\.\s[^\n]*\?\s*\n)")
+
+
+def _concludes(document: Document, at: int) -> bool:
+    """Whether the line before a next problem says what comes out: "So 14 boxes are filled.", "5 + 2 = 7 apples.".
+
+    Before a problem that is posed, and is not the question once more, any sentence with a value does.
+    """
+    line = document.text[:at].rstrip().rpartition("\n")[2]
     last = _sentences(line)[-1].strip() if line.strip() else ""
-    return last.endswith((".", "!")) and _CONCLUDES.fullmatch(last) is not None
+    if last.endswith((".", "!")) and _CONCLUDES.fullmatch(last) is not None:
+        return True
+    if document.question is None or not last.endswith((".", "!")) or not _POSED.match(document.text, at):
+        return False
+    own, posed = ("".join(filter(str.isalnum, text)) for text in (document.question[:60], document.text[at : at + 200]))
+    return own[:24] not in posed and not _INTENTION.fullmatch(last) and _in_last(last, document) is not None
 
 
 def _own(document: Document) -> Document:
@@ -702,7 +734,7 @@ def _own(document: Document) -> Document:
         if cut is None:
             return document
         before = document.part(text[: cut.start()])
-        if _is_stated(before) or _is_bare(before) or _concludes(before):
+        if _is_stated(before) or _is_bare(before) or _concludes(document, cut.start()):
             return before
         cut = _RUN_ON.search(text, cut.end())
     return document

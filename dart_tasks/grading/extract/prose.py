@@ -29,6 +29,7 @@ __all__ = [
     "is_opposite",
     "last_list",
     "lists_names",
+    "named_values",
     "read_clause",
     "read_marked",
     "stated_answer",
@@ -37,10 +38,10 @@ __all__ = [
 ]
 
 _CURRENCY = f"[{MONEY}$€£¥₹]"
-_NUMERAL = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
+_NUMERAL = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?![-\d])|\d+)(?:\.\d+)?|\.\d+)"
 _NUMBER = re.compile(
     rf"(?<![A-Za-z\d_.^/\\{{])[-−]?\\?{_CURRENCY}?[-−]?{_NUMERAL}(?: \d+/\d+|/\d+(?![\d/])|(?::\d+)+)?"
-    rf"(?:\\?%|\ per\s?cent\b|\ ?[aApP]\.?[mM]\b\.?|{_CURRENCY}|(?:e|π|√\d+)(?![A-Za-z\d]))?(?![A-Za-z]*\d|_|\}})"
+    rf"(?:\\?%|\ per\s?cent\b|\ ?[aApP]\.?[mM]\b\.?|{_CURRENCY}|(?:e|π|\ ?pi|√\d+)(?![A-Za-z\d]))?(?![A-Za-z]*\d|_|\}})"
 )
 _BARE_TEX = re.compile(r"(?<![-\d.])[-\d.]*\\(?:[dt]?frac|sqrt|pi|binom|infty)(?![A-Za-z])(?:[^\s,;。，]|,(?=\d))*")
 _SPELT = "|".join(sorted(NUMBER_WORDS.keys() - {"zero", "one"}, key=len, reverse=True))
@@ -50,7 +51,10 @@ _WORDED = re.compile(
     r"(?: and (?:a|one|three) (?:half|quarters?|thirds?))?)",
     re.IGNORECASE,
 )
-_SCALE = re.compile(r"\s+(?:(?:and\s+)?a\s+half|hundred|thousand|million|billion|trillion)s?\b", re.IGNORECASE)
+_SCALE = re.compile(
+    r"(?<=\d)[kK]\b|\s+(?:(?:and\s+)?a\s+half|hundred|thousand|million|billion|trillion)s?\b", re.IGNORECASE
+)
+_UNIT = re.compile(r" ?(?!second [a-z])([A-Za-z]{1,12})\b(?:(?:/| per )([A-Za-z]{1,8})\b)?")  # 4 second graders
 MAX_LISTED = 300  # characters of a list in a sentence; what goes on is no answer
 _OF_TWO_UNITS = re.compile(
     r"(\d+ ?(?:hours?|hrs?|h))(?:,? and |, | )(\d+ ?(?:minutes?|mins?|m)\b)"
@@ -61,13 +65,15 @@ _OPERATOR_AFTER = re.compile(r"\s*(?:\w{1,15}\s*)?(?:[*×÷+=]|(?<=\s)[-/x–−
 _SPACED_THOUSANDS = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
 _SIDES = re.compile(r"(?<![<>!:\\])=|\\(?:approx|equiv)(?![a-z])")
 _DECIMAL = re.compile(r"-?\d*\.\d+\W{0,3}")
-_EXACT = re.compile(r"\\(?:[dt]?frac|sqrt|pi)(?![a-z])|[√π]")
+_EXACT = re.compile(r"\\(?:[dt]?frac|sqrt|pi)(?![a-z])|[√π]|^\d+/\d+$")
 _APPROX_LAST = re.compile(r"\\approx(?![a-z])[^=]*$")
 _ABOUT = re.compile(r"\s*(?:≈|,? (?:or|which is) (?:about|approximately|roughly) )\s*\$?")
+_PERCENT_OF = re.compile(r"(?:.*(?:\\approx|≈) ?)?(0?\.\d+) or (\d[\d.]*)%")  # 0.6 or 60%
 _NAMES_APART = re.compile(r"(?:[,;，；]|\\q?quad|\\text\s*\{\s*(?:and|or)\s*\})(?:\\[ ,;]|\\q?quad|\s)*")
 _LETTER = re.compile(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z]*\})")
 _BETWEEN = re.compile(
     r"[\s*]*(?:[,;、，；]|[,，]?[\s*]*(?:and|or|和|或|,? ?(?:or )?(?:maybe|perhaps|possibly))[\s*]*)[\s*]*"
+    r"(?:[a-z] ?= ?)?"
 )
 _NAMED = re.compile(r"(?:\\?[A-Za-z]+|[α-ω])\d?(?:_\w|_\{\w+\})?(?:\(\w\))?\s*=")
 
@@ -139,9 +145,13 @@ def _numbers(sentence: str, start: int, end: int, asked: Asked, is_value: IsValu
         if _OPERATOR_AFTER.match(sentence, position, end):
             continue  # an operand: the value is what comes out
         text = _SPACED_THOUSANDS.sub("", sentence[match.start() : position])
-        unit = re.match(r" ?(?!second [a-z])([A-Za-z]{1,12})\b", sentence[position : position + 24])  # 4 second graders
-        if unit and unit[1] != "in" and is_unit(unit[1]):
-            text += unit[0]
+        if text[-1] in "kK":
+            text = f"{text[:-1]} thousand"  # $70k
+        unit = _UNIT.match(sentence[position : position + 32])
+        if unit and unit[2] and is_unit(unit[1], True) and is_unit(unit[2], True):
+            text += f" {unit[0].strip()}"
+        elif unit and unit[1] != "in" and is_unit(unit[1]):
+            text += unit[0][: unit.end(1)]
         found.append(_Value(match.start(), position, text.replace("−", "-")))
     return found
 
@@ -171,7 +181,10 @@ def _listed(sentence: str, values: list[_Value]) -> list[_Value]:
                 joined[-1] = _Value(previous.start, value.end, previous.text)
                 continue
             glue = " or " if re.search("or|may|poss", between) else ", "
-            joined[-1] = _Value(previous.start, value.end, f"{previous.text}{glue}{value.text}")
+            text = f"{previous.text}{glue}{value.text}"
+            if (share := _PERCENT_OF.fullmatch(text)) and abs(float(share[1]) * 100 - float(share[2])) < 1e-9:
+                text = previous.text if "≈" in share[0] or "\\approx" in share[0] else value.text
+            joined[-1] = _Value(previous.start, value.end, text)
         else:
             joined.append(value)
     return joined
@@ -202,9 +215,10 @@ _TAIL = re.compile(
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
 )
 _REASON = re.compile(
-    r"(?<!\bso)(?<!\band)(?<!\bbut)[,;]?\s+\(?(?:because|since|(?<=, )as (?:we|the|it|required)|given that|rather than"
-    r"|instead of|(?<=[\d$)}%]\s)when\b|(?:and |which )?(?:we |you )?(?:can )?(?:be )?(?:verify|verified|checked"
-    r"|check))\b.*",
+    r"(?<!\bso)(?<!\band)(?<!\bbut)[,;]?\s+\(?(?:because|since|(?<=, )as (?:we|the|it|required)|given that"
+    r"|(?:rather than|instead of)\b(?!.*=)|with the (?:restriction|condition|constraint)|provided that|as long as"
+    r"|(?<=[\d$)}%]\s)when\b(?!.*\d\s*=)|which (?:adds?|sums?|multiply|satisf\w+|agrees?|match(?:es)?)"
+    r"|(?:and|which|we|you) (?:we |you )?(?:can )?(?:be )?(?:verify|verified|checked|check)(?! (?:in|out)\b))\b.*",
     re.I | re.S,
 )
 # where or in comparison with what: of the value that stands before
@@ -220,11 +234,13 @@ _COMPARED = re.compile(
     re.I | re.S,
 )
 _THUS = re.compile(
-    r".*[,;.]\s+(?:and\s+)?(?:so|thus|hence|therefore),?\s+"
-    r"((?:the|there|her|his|their|its|our)\s.{0,80}?\b(?:is|are|was|equals)\s.*)",
+    r".*[,;.]\s+(?:and\s+)?(?:(?:so|thus|hence|therefore),?\s+(?=(?:the|there|her|his|their|its|our)\s)|meaning\s+)"
+    r"(\w+\s.{0,80}?\b(?:is|are|was|equals|will|needs?)\s.*)",
     re.I | re.S,
 )
-_CONTRAST = re.compile(r",?\s+(?:while|whereas)\s+|;\s+|,?\s+(?:and|but)\s+(?=[A-Z][a-z]+\s)")
+_CONTRAST = re.compile(
+    r",?\s+(?:while|whereas)\s+|;\s+|,?\s+(?:and|but)\s+(?=[A-Z][a-z]+\s|[$\\]*\d[\d.]*[\\%$]*\s(?:is|are|was|were)\s)"
+)
 _SUMS_UP = re.compile(r"\b(?:so|thus|hence|therefore|total|together|altogether|in all|left)\b|=", re.IGNORECASE)
 _LEAST, _MOST = (
     re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
@@ -251,11 +267,14 @@ _OPERAND_AFTER = re.compile(
     rf"|(?:more|less|fewer|greater|smaller) than {_CURRENCY}?\d)",
     re.IGNORECASE,
 )
+_ATTRIBUTE = re.compile(r"-[a-z]{3,}")  # a 6-foot rope
+_OF_AMOUNT_AFTER = re.compile(r"\s+of\s+\W?\d")  # 20 is 25% of 80
 _OPERAND_BEFORE = re.compile(
     rf"\d\s+{_OPERATION}\s+$|\d\s*\.\.\s*$|\b(?:line|page|step|part|problem|question|equation|figure)\s+\(?$"
     r"|\b(?:(?:half|thirds?|quarters?|squares?|cubes?|roots?|reciprocal|inverse|opposite|negative|log(?:arithm)?"
     r"|multiples?|factors?|divisors?|powers?|percent)\s+of|twice|double|triple|divisible by|close to"
-    r"|numbers?\s+(?:before|after|with|below|above))\s+(?:the\s+)?(?:number\s+)?$|%\s+of\s+$",
+    r"|numbers?\s+(?:before|after|with|below|above))\s+(?:the\s+)?(?:number\s+)?$|%\s+of\s+$"
+    r"|\bto (?:reach|meet) (?:the |her |his |their )?$",
     re.IGNORECASE,
 )
 _OF_AMOUNT = (  # "a total of 5" gives its value, "a book of 250 pages" does not
@@ -266,7 +285,7 @@ _OF_AMOUNT = (  # "a total of 5" gives its value, "a book of 250 pages" does not
     r"|term)s? "
 )
 _CIRCUMSTANCE = re.compile(
-    r"\b(?:in|after|per|every|each|within|than|out of|if|when|from|during|over|until|at"
+    r"\b(?:in|after|per|every|each|within|than|out of|if|when|from(?: \d[\d:]* ?[ap]\.?m\.? to)?|during|over|until|at"
     r"|after (?:paying|spending|giving|buying|selling|using|losing|eating|subtracting|deducting|removing))"
     r"(?:\s+(?:the|those|these|this|all|only|her|his|their|its|first|last|next|other|a|total|of|remaining)){0,3}\s+$"
     r"|\bfor"
@@ -276,10 +295,12 @@ _CIRCUMSTANCE = re.compile(
 _BOUND = re.compile(
     r"(?:\b(?:(?:more|less|fewer|greater|larger|smaller|higher|lower|rather|other)\s+than|at least|at most|over|under"
     r"|above"
-    r"|below|between|either|exceeds?)\s+(?:\w+\s+)?|(?<![=-])[<>≤≥]=?\s*)$",
+    r"|below|between|either|exceeds?)\s+(?:\w+\s+)?|(?<![=-])[<>≤≥]=?\s*|\b(?:almost|nearly)\s+)$",
     re.IGNORECASE,
 )
-_LIMIT = re.compile(r"\b(?:at least|at most|(?:no )?(?:more|less|fewer|greater) than)\s+[*$\\(]*$", re.IGNORECASE)
+_LIMIT = re.compile(
+    r"\b(?:almost|nearly|at least|at most|(?:no )?(?:more|less|fewer|greater) than)\s+[*$\\(]*$", re.IGNORECASE
+)
 _DENIED = re.compile(
     r"(?:\b(?:not|never|neither|nor|far from|(?:different|distinct) from|unequal to|anything[*_]* but"
     r"|except(?: for)?|other than|apart from|rather than|instead of"
@@ -287,7 +308,10 @@ _DENIED = re.compile(
     r"[$\\(*_ ]*$|(?:不是|并非|不等于|不为|≠|(?<!\S)!)\W*$",
     re.IGNORECASE,
 )
-_DENIED_AFTER = re.compile(r"\W{0,3}\s*(?:is|are|was|would be)(?:n't| (?:not|wrong|incorrect))\b", re.IGNORECASE)
+_DENIED_AFTER = re.compile(
+    r"\W{0,3}\s*(?:is|are|was|would be)(?:n't| (?:not|wrong|incorrect))\b|\s+[a-z]+ (?:is|are) not (?:what|the)\b",
+    re.IGNORECASE,
+)
 _HEDGE = re.compile(
     r"\b(?:or|unless|else|otherwise|maybe|perhaps|possibly|(?:could|may|might) be|(?:not|n't) (?:be )?sure)\b"
     r"|\bone of:? \$?\d|\d\$?\s*[|&]\s*\$?\d",
@@ -312,7 +336,8 @@ _TRUTH = re.compile(
     r"(?:therefore |thus |indeed |hence |also |always |actually |in fact |necessarily )?"
     r"[*_\"'`(]{0,4}(?:\\text\w*\{)?[*_]{0,2}(?P<no>not |un)?(?P<ends>true|false)"
     r"(?=\W*$|[*_}]*[,;]?\s+(?:as|since|because|by|which|and)\b)"
-    r"|\b(?:statement|claim|assertion|proposition|conjecture)\s+is\s+(?P<not>not |in)?(?:correct|valid)\W*$"
+    r"|\b(?:statement|claim|assertion|proposition|conjecture)\s+(?:is\s+(?P<not>not |in)?(?:correct|valid)"
+    r"|holds|(?P<fails>does(?: not|n['’]t) hold|fails))\W*$"
     r"|\b(?:so|thus|hence|therefore)[,:]?\s+[*_\"']{0,3}(?P<so>true|false)\W*$"
     r"|\bit is (?P<that>true|false) that\b|\banswer\W+(?:is|:)\W+(?P<said>yes|no)\b",
     re.IGNORECASE,
@@ -361,13 +386,15 @@ def value_in(sentence: str, document: Document, bounds: bool = True) -> str:
     if (
         (conclusion := _THUS.match(told)) is not None
         and re.search(r"\d", conclusion[1])
-        and (not asked.nouns or any(stem(word) in asked.nouns for word in conclusion[1].lower().split()))
+        and (not asked.nouns or any(stem(word) in asked.nouns for word in re.findall(r"\w+", conclusion[1].lower())))
         and ("=" in conclusion[1] or _shared(conclusion[1], asked) >= _shared(told[: conclusion.start(1)], asked))
     ):
         told = conclusion[1]
     if is_opposite(told, asked):
         return ""
     told = _RATE.sub("", _REASON.sub("", told))
+    if asked.nouns:
+        told = told.partition(", namely")[0]
     if not asked.place:
         told = (_EXTREME_AT if asked.extreme else _ATTAINED).sub("", told)
     if not asked.more:
@@ -419,7 +446,7 @@ def _truth(sentence: str) -> str:
         (found[name] for name in ("whole", "opens", "ends", "so", "that", "said") if found[name]), "true"
     ).lower()
     holds = word in ("true", "yes")
-    return "True" if holds is not bool(found["no"] or found["not"]) else "False"
+    return "True" if holds is not bool(found["no"] or found["not"] or found["fails"]) else "False"
 
 
 def _letters(sentence: str, last: bool) -> str:
@@ -472,6 +499,12 @@ def _best(sentence: str, document: Document, bounds: bool) -> str:
         for value in values
         if not (
             _OPERAND_AFTER.match(sentence, value.end)
+            or (not asked.percent and value.text[-1] == "%" and _OF_AMOUNT_AFTER.match(sentence, value.end))
+            or (
+                sentence[value.end : value.end + 1] == "-"
+                and _ATTRIBUTE.match(sentence, value.end)
+                and not _computed(sentence, [value])
+            )
             or _OPERAND_BEFORE.search(sentence, max(0, value.start - 30), value.start)
         )
     ] or (values if bounds else [])
@@ -682,7 +715,7 @@ def read_clause(text: str, document: Document, colon: bool) -> tuple[str, str, b
     second = _SECOND_GUESS.search(whole, len(clause))
     if (second and second[1].rstrip(".,") not in clause) or _OR_ELSE.match(stripped, len(whole)):
         return clean(whole), "", False, stop
-    answer = clean(clause)
+    answer = clean(clause).removesuffix("选项")
     words = len(re.findall(r"[A-Za-z]{2,}", FORMULA.sub(" ", clause)))
     if document.is_value(answer) and (words <= 3 or "$" not in clause):
         return answer, "", True, stop
@@ -703,7 +736,9 @@ def count_before_list(text: str, document: Document) -> str | None:
 
 
 _LIST_END = re.compile(
-    r"(?:^|\n)[^\n]*[:：][*_ ]{0,4}\n\s*((?:[ \t]*(?:[-*+•–]|\(?\d{1,2}[.)])[ \t]+[^\n]{1,120}(?:\n\s*|$)){2,12})\s*$"
+    r"(?:^|\n)(?:#{1,6} [^\n]*|[^\n]*[:：][*_ ]{0,4})\n\s*"
+    r"((?:[ \t]*(?:[-*+•–]|\(?\d{1,2}[.)])[ \t]+[^\n]{1,120}(?:\n\s*|$)){2,12})\s*"
+    r"(?:(?:Both|All|Each|These)\b[^\n]*\s*)?$"
 )
 
 
@@ -716,6 +751,25 @@ def last_list(text: str, document: Document) -> str | None:
     names = {item.partition("=")[0].strip() for item in items}
     is_list = len(names) == 1 or not any("=" in item for item in items)
     return ", ".join(items) if is_list and len(items) > 1 and all(map(document.is_value, items)) else None
+
+
+_NAMES_VALUE = re.compile(
+    r"(?:\d[.)])?[\s*$]*(?:the )?([A-Za-z][A-Za-z ]{0,30}?)[*$\s]*(?:[:=]|\bis\b)(.+)", re.IGNORECASE
+)
+
+
+def named_values(text: str, document: Document) -> str:
+    """The values of the names with which a text ends, a line each: "x = 3", "y = 2"; "Perimeter: 26 cm", "Area: 40"."""
+    *lines, last = text[-400:].rstrip().split("\n")
+    named: dict[str, str] = {}
+    for line in reversed((*lines, *last.split(", "))):
+        found = _NAMES_VALUE.fullmatch(line.strip(" -*•+$.\\()"))
+        if found is None or found[1] in named or not (value := value_in(found[2], document)):
+            break
+        if len(found[1]) > 1 and not _shared(found[1], asked_by(document.question)):
+            break
+        named[found[1]] = f"{found[1]} = {value}" if len(found[1]) == 1 else value
+    return ", ".join(reversed(named.values())) if len(named) > 1 else ""
 
 
 def _items(text: str, document: Document) -> tuple[str, int]:
