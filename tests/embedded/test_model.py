@@ -48,7 +48,6 @@ def test_tokenizer_keeps_any_text() -> None:
 
 def _greedy_accuracy(folder: Path, per_level: int) -> list[float]:
     """Share of held-out problems of each level answered correctly by greedy decoding."""
-    torch.set_num_threads(1)
     model, tokenizer = _load(folder)
     tokenizer.padding_side = "left"
     problems = [json.loads(line) for line in HELDOUT_PROBLEMS.read_text(encoding="utf-8").splitlines()]

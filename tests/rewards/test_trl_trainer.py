@@ -34,7 +34,6 @@ async def asynchronous(*args, **kwargs):
     called_in["asynchronous"] = threading.current_thread() is threading.main_thread()
     return await async_accuracy_reward(*args, **kwargs)
 
-torch.set_num_threads(1)
 problems = [json.loads(line) for line in TRAIN_PROBLEMS.read_text().splitlines()][:16]
 method, column, conversational = sys.argv[3], sys.argv[4], sys.argv[5] == "turns"
 rows = [

@@ -109,7 +109,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import SFTConfig, SFTTrainer
 from dart_tasks.embedded import MODEL_DIR
 
-torch.set_num_threads(1)
 tokenizer = AutoTokenizer.from_pretrained(MODEL_DIR)
 # As the templates of today's reasoning models: a thought in its own field comes before the content.
 tokenizer.chat_template = (

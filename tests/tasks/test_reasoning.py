@@ -23,7 +23,6 @@ def vllm_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": "1",
     }.items():
         monkeypatch.setenv(name, value)
 

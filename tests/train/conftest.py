@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +145,8 @@ def build_tokenizer() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def sft(tiny_llama: Path, sums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
-    """Runs ``train/sft.py`` to ``tmp_path / name``; its exit code, and what it said of errors (``sft.out``: the rest).
-
-    With one thread: two that spin take ten times as long on busy cores.
-    """
+def sft(tiny_llama: Path, sums: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs ``train/sft.py`` to ``tmp_path / name``; its exit code, what it said of errors (``sft.out``: the rest)."""
 
     def run(name: str, *flags: str, model: Path = tiny_llama, data: Path = sums) -> tuple[int, str]:
         paths = ["--recipe", "demo", "--model", str(model), "--data", str(data), "--output_dir", str(tmp_path / name)]
@@ -158,11 +155,6 @@ def sft(tiny_llama: Path, sums: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         run.out = said.out
         return code, said.err
 
-    import torch
-
     from train.sft import main
 
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield run
-    torch.set_num_threads(n_threads)
+    return run

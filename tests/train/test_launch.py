@@ -117,7 +117,7 @@ def test_accuracy_is_the_mean_over_tasks(tmp_path: Path) -> None:
 
 
 def sft(arguments: list[str], repo: Path, *start: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(
         [*start, *arguments],
         cwd=repo,

@@ -44,7 +44,7 @@ def command(processes: int, model: Path, data: Path, output_dir: Path) -> list[s
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
 
 
 def start(arguments: list[str], repo: Path, log: Path) -> subprocess.Popen[bytes]:

@@ -101,7 +101,6 @@ def serve(model: Path, log: Path, *flags: str) -> Iterator[str]:
         "VLLM_CPU_KVCACHE_SPACE": "1",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "VLLM_NO_USAGE_STATS": "1",
-        "OMP_NUM_THREADS": "1",
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -242,7 +241,7 @@ def test_conversations_of_dart_synth_are_trained_and_served_token_for_token(tmp_
     data = [word for source in sources for word in ("--data", source)]
     training = ["--max_steps", "2", "--save_strategy", "no", "--report_to", "none", "--output_dir", str(folder)]
     command = [sys.executable, "-m", "train.sft", "--recipe", "demo", *data, "--chat-template", "alpaca", *training]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "(conversations, alpaca chat template)" in done.stdout and "example (next prompt: no loss)" in done.stdout

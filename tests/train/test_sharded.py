@@ -248,7 +248,6 @@ def test_what_the_first_rank_finds_wrong_ends_the_others_without_a_traceback(
     start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m", "train.sft"]
     flags = f"--recipe demo --model {model} --data {sums} --output_dir {tmp_path / 'out'} --report_to none"
     environment = {
-        "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
         "ACCELERATE_USE_FSDP": "true",
         "FSDP_VERSION": "2",
@@ -278,7 +277,7 @@ def test_two_ranks_in_bf16_by_the_launch_configuration(
     done = subprocess.run(
         [*start, *flags.split()],
         cwd=repo,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         timeout=240,
