@@ -146,7 +146,7 @@ def pair(
 @click.option(
     "--verdicts", type=click.Path(dir_okay=False, path_type=Path), help="Write each verdict here, as JSON Lines."
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [default: one per core].")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Worker processes [default: one per core].")
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds per case."
 )
@@ -209,7 +209,7 @@ def file(
 @click.option(
     "--hedge-penalty", type=click.FloatRange(min=0), default=0.0, help="For several answers where one is asked."
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Worker processes [default: one per core, at most 4].")
+@click.option("--workers", type=click.IntRange(1, 1024), help="Worker processes [default: one per core, at most 4].")
 @click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds per case."
 )

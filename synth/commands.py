@@ -58,7 +58,7 @@ def status(run_dir: Path, as_json: bool) -> None:
 @click.command(epilog="Example: dart-synth regrade runs/demo   (then again with --apply)")
 @click.argument("run_dir", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--apply", is_flag=True, help="Take the new verdicts. Without it, only say what would change.")
-@click.option("--grade-workers", type=click.IntRange(1), help="Grader processes.")
+@click.option("--grade-workers", type=click.IntRange(1, 1024), help="Grader processes.")
 @click.option("--grade-timeout", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True,
               help="Seconds for grading one response.")  # fmt: skip
 def regrade(run_dir: Path, apply: bool, grade_workers: int | None, grade_timeout: float) -> None:

@@ -382,7 +382,7 @@ class RunConfig:
     price_out: tuple[float, ...] = setting(
         (), "The same of response tokens.", str, metavar="PRICE", parse=_parse_price, engine="openai", identity=False,
     )  # fmt: skip
-    grade_workers: int | None = setting(None, "Grader processes.", click.IntRange(1), identity=False)
+    grade_workers: int | None = setting(None, "Grader processes.", click.IntRange(1, 1024), identity=False)
     dataset_format: Literal["parquet", "jsonl", "messages"] = setting(
         "parquet", "Of the data set; messages: conversations instead of query and response, as Parquet.",
         click.Choice(["parquet", "jsonl", "messages"]), flags=("--format",), identity=False,

@@ -68,6 +68,7 @@ _SERVED = ["--engine", "openai", "--endpoint", "http://x/v1", "--dry-run"]
         (["--strategy", "nope"], "unknown strategy 'nope'"),
         (["--preset", "nope"], "'nope' is not one of"),
         (["--max-trials", "0"], "--max-trials must be at least 1 (got 0)"),
+        (["--grade-workers", "99999999"], "is not in the range 1<=x<=1024"),
         (["--strategy", "prop2diff", "--probe", "0"], "needs a probe"),
         (["--probe", "99", "--max-trials", "9"], "--probe 99 exceeds --max-trials 9"),
         (["--query-column", "q"], "need --dataset"),
