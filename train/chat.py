@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,9 @@ OWN = "own"
 _ROLES = {"human": "user", "gpt": "assistant", "user": "user", "assistant": "assistant", "system": "system"}
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 _TOOL_KEYS = ("tool_calls", "function_call", "tool_call_id")
+_WEIGHTS = ("weight", "train", "training", "loss")
+"""Keys of a message that say whether it trains: OpenAI's, Axolotl's, ms-swift's."""
+_PARTS_THAT_TRAIN = ("train_detail", "training_detail")
 _THOUGHT = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 _THOUGHT_MARK = re.compile(r"think|thought|reason", re.IGNORECASE)
 _RENDERED_THOUGHTS = (
@@ -55,6 +58,7 @@ _RENDERED_THOUGHTS = (
 )
 
 
+_CHATML_END = "<|im_end|>"
 _LONGEST_MARK = 40
 _OTHER = ": name another with --chat-template"
 
@@ -106,7 +110,7 @@ def _chatml(bos: bool) -> str:
         ("{{ bos_token }}" if bos else "")
         + "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}"
         + _RENDERED_THOUGHTS
-        + "{{ message['content'] + '<|im_end|>\\n' }}{% endfor %}"
+        + f"{{{{ message['content'] + '{_CHATML_END}\\n' }}}}{{% endfor %}}"
         + "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
     )
 
@@ -135,13 +139,16 @@ def spelling(tokenizer: Any, thoughts: bool = False) -> Callable[[str], Any]:
     return re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True)))).search
 
 
-def conversation(messages: Any) -> Messages:
+def conversation(messages: Any) -> tuple[Messages, frozenset[int]]:
     """Messages in the layout of ``role``/``content`` or ``from``/``value``, or their JSON, as templates take them.
 
-    Thoughts may be in ``content`` or under ``reasoning_content``. What follows the last assistant turn is left out.
+    Thoughts may be in ``content`` or under ``reasoning_content``. What follows the last turn that trains is left out.
+
+    Returns:
+        The messages, and which of them train: the assistant's, but those with a ``weight`` (or ``train``) of 0.
 
     Raises:
-        ConversationError: it has no assistant turn, or parts that are not supported.
+        ConversationError: it has no assistant turn that trains, or parts that are not supported.
     """
     if isinstance(messages, str):
         with contextlib.suppress(ValueError):
@@ -149,6 +156,7 @@ def conversation(messages: Any) -> Messages:
     if not isinstance(messages, list):
         raise ConversationError("it has no list of messages")
     made: Messages = []
+    trained: list[int] = []
     for message in messages:
         if not isinstance(message, Mapping):
             raise ConversationError(f"a message is {type(message).__name__}, not an object with role and content")
@@ -161,13 +169,27 @@ def conversation(messages: Any) -> Messages:
         made.append({"role": role, "content": _text(content)})
         if thoughts := next(filter(None, map(message.get, _THOUGHTS)), None):
             made[-1]["reasoning_content"] = str(thoughts)
-    while made and made[-1]["role"] != "assistant":
-        made.pop()
-    if not made:
-        raise ConversationError("it has no assistant turn")
+        if _trains(message, role):
+            trained.append(len(made) - 1)
+    if not trained:
+        without = any(message["role"] == "assistant" for message in made)
+        raise ConversationError(f"it has no assistant turn{' that trains: each has the weight 0' * without}")
     if made[0]["role"] == "assistant":
         raise ConversationError("it begins with the assistant")
-    return made
+    return made[: trained[-1] + 1], frozenset(trained)
+
+
+def _trains(message: Mapping[str, Any], role: str) -> bool:
+    """Whether the tokens of a message are targets."""
+    if any(map(message.get, _PARTS_THAT_TRAIN)):
+        raise ConversationError("parts of a message are to train (train_detail): only whole messages can")
+    weights = {key: message[key] for key in _WEIGHTS if message.get(key) is not None}
+    for key, weight in weights.items():
+        if weight not in (0, 1):
+            raise ConversationError(f"a message has the {key} {weight!r}: only 0 and 1, false and true are supported")
+        if weight and role != "assistant":
+            raise ConversationError(f"a message of the {role} is to train ({key} {weight}): only the assistant's do")
+    return role == "assistant" and all(weights.values())
 
 
 def _text(content: Any) -> str:
@@ -202,8 +224,8 @@ class ChatTemplate:
         if name == OWN:
             if not tokenizer.chat_template:
                 raise UserError(
-                    "the model's tokenizer has no chat template of its own: name one with --chat-template (chatml, "
-                    f"{', '.join(TEMPLATES)}, or a Jinja file)"
+                    "the model's tokenizer has no chat template of its own: name one with --chat-template "
+                    f"({'chatml, ' * (_CHATML_END in self._ends)}{', '.join(TEMPLATES)}, or a Jinja file)"
                 )
             self.text: str = tokenizer.get_chat_template()
         elif name == "chatml":
@@ -226,18 +248,23 @@ class ChatTemplate:
         try:
             rendered: str = self._tokenizer.apply_chat_template(messages, **options)
         except (TemplateError, TypeError, ValueError, LookupError, ArithmeticError) as error:
-            raise ConversationError(f"the chat template refuses it: {first_line(error)}") from None
+            reason = f"the chat template refuses it: {first_line(error)}"
+            if messages[0]["role"] == "system":
+                with contextlib.suppress(ConversationError):
+                    self._render(messages[1:], generation)
+                    reason += ", but not without its system message: put that text before the first user message"
+            raise ConversationError(reason) from None
         return rendered
 
-    def turns(self, messages: Messages) -> Iterator[Turn]:
-        """The assistant turns of a conversation.
+    def turns(self, messages: Messages, trained: Collection[int]) -> Iterator[Turn]:
+        """The turns of a conversation that train, as :func:`conversation` tells them.
 
         Raises:
             ConversationError: the template refuses or drops a message, or does not render a turn after its prompt.
         """
         messages = [self._with_thoughts(message) for message in messages]
         for index, message in enumerate(messages):
-            if message["role"] != "assistant":
+            if index not in trained:
                 continue
             prompt = self._render(messages[:index], True)
             rendered = self._render(messages[: index + 1], False)
@@ -254,9 +281,12 @@ class ChatTemplate:
                 self._check_mask(messages[: index + 1], len(prompt), len(whole))
             yield Turn(prompt, whole)
         asked = _squashed(prompt)
-        for message in messages:
-            if message["role"] != "assistant" and _squashed(message["content"]) not in asked:
-                raise ConversationError(f"the chat template drops the text of a {message['role']} message")
+        for index, message in enumerate(messages):
+            content = message["content"]
+            if message["role"] == "assistant":  # a thought may go, as it does in inference
+                content = content.rpartition("</think>")[2]
+            if index not in trained and _squashed(content) not in asked:
+                raise ConversationError(f"the chat template drops the text of the {message['role']}'s message")
 
     def _with_thoughts(self, message: dict[str, str]) -> dict[str, str]:
         """Thoughts under the key where the template looks for them, or else in the content, in think tags."""
@@ -284,7 +314,7 @@ class ChatTemplate:
         if found <= start:
             raise ConversationError(
                 "the chat template does not end an assistant turn with a special token of the tokenizer: the model "
-                "would never stop"
+                "would never stop. --chat-template alpaca ends them with EOS"
             )
         return found
 

@@ -17,6 +17,7 @@ The result is cached by content (columns, template, tokenizer, version of this c
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import os
 import shutil
@@ -37,13 +38,27 @@ from train.chat import OWN, ChatTemplate, adds_bos, chat_template
 from train.encoding import Arrays, encode_conversations, encode_pairs
 from train.errors import UserError
 
-__all__ = ["Encoded", "TrainingSet", "default_cache_dir", "encode", "load_columns"]
+__all__ = [
+    "Encoded",
+    "TrainingSet",
+    "can_only_be_a_path",
+    "default_cache_dir",
+    "encode",
+    "load_columns",
+    "similar",
+]
 
 CODE_VERSION = 1
 """Part of the cache key: goes up with any change of what a sample's tokens are."""
 
+CONVERSATIONS_VERSION = 2
+"""The same for conversations alone."""
+
 _MESSAGES = ("messages", "conversations")
 """Columns that hold conversations where no others are named."""
+
+_FILE_SUFFIXES = (".json", ".jsonl", ".csv", ".parquet", ".arrow", ".gz", ".txt")
+_SHOWN_REASON = 300  # characters
 
 
 @dataclass(frozen=True)
@@ -154,33 +169,32 @@ def load_columns(training_set: TrainingSet, cache_dir: Path) -> list[Any]:
         cache_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write to --cache-dir {cache_dir}: {error.strerror}") from error
-    own = str(cache_dir / "files" / _files_key(path)) if path.exists() else None
     try:
         with _quiet_datasets():
-            if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
-                table = _saved_split(datasets.load_from_disk(str(path)), training_set.split)
-            elif path.is_file():
-                kind = {".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}.get(path.suffix, "json")
-                table = datasets.load_dataset(kind, data_files=str(path), split=training_set.split, cache_dir=own)
-            else:
-                table = datasets.load_dataset(training_set.source, split=training_set.split, cache_dir=own)
+            table = _table(training_set, cache_dir)
+            names = _column_names(training_set, table)
+            if mixed := "Json(" in str(table.features[names[0]]):
+                # Texts of mixed columns are kept as JSON unless they read as such already: take the messages whole.
+                whole = datasets.Features({**table.features, names[0]: datasets.Json()})
+                table = _table(training_set, cache_dir, whole)
+    except UserError:
+        raise
     except Exception as error:  # datasets raises a dozen kinds, its own and fsspec's
         source = f"--data {training_set.source} (split {training_set.split})"
-        reason = first_line(_root(error))
+        reason = " ".join(str(_root(error)).split())[:_SHOWN_REASON] or type(_root(error)).__name__
         if "corresponds to no data" in reason:  # nothing but blank lines
             raise UserError(f"--data {training_set.source} has no rows") from error
-        raise UserError(f"cannot load {source}: {reason}") from error
-    names = _column_names(training_set, table)
+        absent = "" if path.exists() else f"no such file or folder{similar(path)}, and of the hub: "
+        raise UserError(f"cannot load {source}: {absent}{reason}") from error
     if not len(table):
         raise UserError(f"--data {training_set.source} has no rows")
-    pieces = "Json(" in str(table.features[names[0]])
+    if mixed:
+        texts = [json.dumps(messages) for messages in table[names[0]]]
+        return [pyarrow.chunked_array([pyarrow.array(texts, pyarrow.large_string())])]
     table = table.with_format("arrow")
     if table._indices is not None:
         table = table.flatten_indices()
     columns = table.data.table.select(names)
-    if pieces:
-        texts = [json.dumps(_messages(row)) for row in columns.column(0).to_pylist()]
-        return [pyarrow.chunked_array([pyarrow.array(texts, pyarrow.large_string())])]
     try:
         columns.validate(full=True)  # datasets reads JSON in any encoding as if it were UTF-8
     except pyarrow.ArrowInvalid as error:
@@ -188,6 +202,20 @@ def load_columns(training_set: TrainingSet, cache_dir: Path) -> list[Any]:
     if nulls := columns.column(0).null_count:  # an empty response is counted by the preflight; a query it cannot see
         raise UserError(f"--data {training_set.source}: {nulls:,} rows have no {names[0]!r}: leave them out")
     return list(columns.columns)
+
+
+def _table(training_set: TrainingSet, cache_dir: Path, features: Any = None) -> Any:
+    """The rows as ``datasets`` reads them; those of ``save_to_disk`` have their own ``features``."""
+    import datasets
+
+    path, split = Path(training_set.source), training_set.split
+    own = str(cache_dir / "files" / _files_key(path)) if path.exists() else None
+    if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
+        return _saved_split(datasets.load_from_disk(str(path)), split)
+    if path.is_file():
+        kind = {".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}.get(path.suffix, "json")
+        return datasets.load_dataset(kind, data_files=str(path), split=split, cache_dir=own, features=features)
+    return datasets.load_dataset(training_set.source, split=split, cache_dir=own, features=features)
 
 
 def _column_names(training_set: TrainingSet, table: Any) -> list[str]:
@@ -209,8 +237,9 @@ def _column_names(training_set: TrainingSet, table: Any) -> list[str]:
                 )
         if "system" in names and any(table["system"]):
             raise UserError(
-                f"--data {source}: its column 'system' would be left out: make it each conversation's first message, "
-                "of the role system, or remove the column"
+                f"--data {source}: its column 'system' would be left out: put its text into each conversation, as the "
+                "first message (role system) or, if the chat template has no such role, before the first user's; or "
+                "remove the column"
             )
         return [column]
     for column in pair:
@@ -224,28 +253,18 @@ def _column_names(training_set: TrainingSet, table: Any) -> list[str]:
     return pair
 
 
-def _messages(pieces: Any) -> Any:
-    """Messages that datasets keeps as JSON: each whole where their keys differ, or its content where the kinds do."""
-    if not isinstance(pieces, list):
-        return json.loads(pieces) if pieces else pieces
-    messages = [json.loads(piece) if isinstance(piece, str) else piece for piece in pieces]
-    if pieces != messages:
-        return messages
-    contents = {"content", "value"}
-    return [
-        piece and {key: _content(value) if key in contents else value for key, value in piece.items()}
-        for piece in pieces
-    ]
+def can_only_be_a_path(name: str) -> bool:
+    """Whether a name, of data or of a model, is none that the hub has: NAME or OWNER/NAME."""
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or Path(name).suffix in _FILE_SUFFIXES
 
 
-def _content(text: str | None) -> Any:
-    """A text, or a list of parts. A text that happens to be JSON (``2``, ``[1, 2]``) has been kept as it is."""
-    try:
-        value = json.loads(text or "")
-    except ValueError:
-        return text
-    is_parts = isinstance(value, list) and value and all(isinstance(part, dict) for part in value)
-    return value if is_parts or isinstance(value, str) else text
+def similar(path: Path) -> str:
+    """A hint at an existing path with a name like the first part of ``path`` that does not exist, or nothing."""
+    known = next(parent for parent in (*path.parents, Path()) if parent.exists())
+    wrong, *rest = path.relative_to(known).parts
+    close = difflib.get_close_matches(wrong, [entry.name for entry in known.iterdir()] if known.is_dir() else [], 1)
+    meant = Path(known, *close, *rest)
+    return f" (did you mean {meant}?)" if close and meant.exists() else ""
 
 
 def _root(error: BaseException) -> BaseException:
@@ -299,7 +318,7 @@ def _encode_set(training_set: TrainingSet, tokenizer: Any, cache_dir: Path) -> t
         chat = ChatTemplate(name, tokenizer)
         form, text, rendered = (
             f"{form}, {name} chat template{', split by turn' * split}",
-            f"{split} {chat.text}",
+            f"{CONVERSATIONS_VERSION} {split} {chat.text}",
             chat.text,
         )
         make = partial(encode_conversations, training_set.source, columns, chat, split, tokenizer)

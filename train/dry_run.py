@@ -125,7 +125,7 @@ def dry_run(options: Options, model_name: str) -> int:
     half = bool(training.get("bf16")) or bool(training.get("fp16"))
     micro_tokens = spread.micro_batch * options.max_length
     rows = [
-        ("recipe", f"{options.recipe.name}: {options.recipe.description}"),
+        ("recipe", options.recipe.title),
         ("model", f"{options.model}: {size.parameters / 1e9:.3g} B parameters"),
         ("samples", f"{len(lengths.tokens):,} ({lengths.origin})"),
         ("tokens", f"{int(lengths.tokens.sum()):,} an epoch, targets {int(lengths.targets.sum()):,}"),

@@ -109,8 +109,8 @@ def encode_conversations(
         turns: dict[int, list[Turn] | int] = {}
         for row, values in enumerate(zip(*(c.slice(start, _BATCH).to_pylist() for c in columns), strict=True), start):
             try:
-                messages = conversation(values[0] if len(values) == 1 else _as_messages(*values))
-                turns[row] = fault_of(messages) or list(template.turns(messages))
+                messages, trained = conversation(values[0] if len(values) == 1 else _as_messages(*values))
+                turns[row] = fault_of(messages) or list(template.turns(messages, trained))
             except ConversationError as error:
                 refused.setdefault(str(error), []).append(row)
         made = [turn for found in turns.values() if isinstance(found, list) for turn in found]

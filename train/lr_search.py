@@ -102,9 +102,9 @@ def _plot(trials: Sequence[Trial], path: Path) -> None:
 def _write_recipe(name: str, rate: float, path: Path) -> None:
     recipe = asdict(load_recipe(name))
     del recipe["name"]
-    recipe["description"] += f"; learning rate from train.lr_search on {name}"
+    recipe["description"] = f"{recipe['description'] or name}; learning rate from train.lr_search on {name}"
     recipe["training"] = {**recipe["training"], "learning_rate": rate}
-    path.write_text(yaml.safe_dump({k: v for k, v in recipe.items() if v}, sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.safe_dump({k: v for k, v in recipe.items() if v or v == 0}, sort_keys=False), encoding="utf-8")
 
 
 def search_parser() -> argparse.ArgumentParser:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 from dart_tasks.console import first_line
 from train.arguments import Options
-from train.errors import UserError
+from train.data import can_only_be_a_path, similar
+from train.errors import UsageError, UserError
 
 __all__ = ["load_config", "load_model", "load_tokenizer", "missing", "resolve_model", "set_attention"]
 
@@ -23,28 +23,28 @@ def resolve_model(name: str) -> str:
 
 
 def missing(options: Options, model: str) -> str:
-    """What keeps this run from starting without a download, on a machine without an accelerator; empty if nothing."""
+    """What keeps this run from starting without a download, on a machine without an accelerator; empty if nothing.
+
+    Raises:
+        UsageError: a flag names a file or folder that does not exist, and that the hub cannot have.
+    """
     import torch
 
+    named = [("--model", model), *(("--data", training_set.source) for training_set in options.data)]
+    named += [("--eval-data", training_set.source) for training_set in options.eval_data]
+    for flag, name in named:
+        of_recipe = name in (options.recipe.model, options.recipe.data)
+        if not of_recipe and can_only_be_a_path(name) and not Path(name).exists():
+            raise UsageError(f"{flag} {name}: no such file or folder{similar(Path(name))}")
     if torch.cuda.is_available() or options.dry_run or options.export_checkpoint:
         return ""
-    absent = [("--model", model)] if not Path(model).is_dir() else []
-    absent += [("--data", s.source) for s in options.data if not Path(s.source).exists()]
-    if not absent:
-        return ""
-    flag, name = absent[0]
-    if Path(name).exists():
-        return f"{flag} {name} is no folder, and without a GPU nothing is downloaded"
-    hint = f" (did you mean {close}?)" if (close := _similar(Path(name))) else ""
-    return f"{flag} {name}: no such file or folder{hint}, and without a GPU nothing is downloaded"
-
-
-def _similar(path: Path) -> str:
-    """An existing path with a name like the first part of ``path`` that does not exist; empty if there is none."""
-    known = next(parent for parent in (*path.parents, Path()) if parent.exists())
-    wrong, *rest = path.relative_to(known).parts
-    close = difflib.get_close_matches(wrong, [entry.name for entry in known.iterdir()] if known.is_dir() else [], 1)
-    return str(Path(known, close[0], *rest)) if close and Path(known, close[0], *rest).exists() else ""
+    for flag, name in named:
+        if flag == "--model" and Path(name).is_file():
+            return f"{flag} {name} is no folder, and without a GPU nothing is downloaded"
+        if not Path(name).exists():
+            hint = similar(Path(name))
+            return f"{flag} {name}: no such file or folder{hint}, and without a GPU nothing is downloaded"
+    return ""
 
 
 def load_tokenizer(model: str) -> Any:

@@ -16,7 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +37,24 @@ class Recipe:
     """A named configuration. ``global_batch`` counts packs per optimizer step, ``max_length`` tokens per pack."""
 
     name: str
-    description: str
     model: str
     data: str
     global_batch: int
     max_length: int
     gpus: int
     """Processes of the published run: what ``--dry-run`` assumes."""
+    description: str = ""
     prompt_template: str = "alpaca"
     save_minutes: float = 15
     """A checkpoint at least this often; 0: only as ``training`` says."""
     training: Mapping[str, Any] = field(default_factory=dict)
     estimate: Mapping[str, Any] = field(default_factory=dict)
     """Architecture and data statistics for ``--dry-run`` without a network."""
+
+    @property
+    def title(self) -> str:
+        """Name and description."""
+        return f"{self.name}: {self.description}" if self.description else self.name
 
 
 _KINDS: Mapping[str, type] = {
@@ -96,10 +101,10 @@ def load_recipe(name_or_path: str) -> Recipe:
             given[name] = kind(value if kind is dict else str(value))  # YAML takes 1e3 and "64" for texts
         except (TypeError, ValueError):
             raise UsageError(f"recipe {path.name}: {name} is {value!r}, not {_NAMES[kind]}") from None
-    try:
-        return Recipe(name=path.stem, **given)
-    except TypeError as error:
-        raise UsageError(f"recipe {path.name}: {str(error).removeprefix('Recipe.__init__() ')}") from None
+    needed = [f.name for f in fields(Recipe) if f.default is MISSING and f.default_factory is MISSING]
+    if absent := [name for name in needed if name not in {"name", *given}]:
+        raise UsageError(f"recipe {path.name}: it has no {', '.join(absent)}")
+    return Recipe(name=path.stem, **given)
 
 
 @dataclass(frozen=True)

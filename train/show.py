@@ -49,7 +49,7 @@ def table(title: str, rows: list[tuple[str, str]]) -> None:
 def _recipe_rows(options: Options) -> list[tuple[str, str]]:
     data = "; ".join(f"{s.source} ({s.query} -> {s.response}, {s.template} prompt)" for s in options.data)
     return [
-        ("recipe", f"{options.recipe.name}: {options.recipe.description}"),
+        ("recipe", options.recipe.title),
         ("model", options.model),
         ("data", data),
         ("packs", f"{' to '.join(_ends(options.pack_sizes))} tokens, {options.global_batch} per optimizer step"),
@@ -80,7 +80,7 @@ def plan(
     table(
         "plan",
         [
-            ("recipe", f"{options.recipe.name}: {options.recipe.description}"),
+            ("recipe", options.recipe.title),
             ("model", model),
             *(
                 ("data", f"{source} ({form})")

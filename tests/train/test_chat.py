@@ -64,6 +64,9 @@ def chat(*turns: tuple[str, ...]) -> list[dict[str, str]]:
     return [dict(zip(("role", "content", "reasoning_content"), turn, strict=False)) for turn in turns]
 
 
+SINGLE_CHAT: Any = chat(*SINGLE)
+
+
 def write(path: Path, *conversations: Any) -> Path:
     path.write_text("".join(json.dumps({"messages": messages}) + "\n" for messages in conversations), encoding="utf-8")
     return path
@@ -205,8 +208,25 @@ def test_a_conversation_is_held_out_with_all_its_turns(encoded: Callable[..., An
 @pytest.mark.parametrize(
     ("template", "messages", "reason"),
     [
-        (NO_SYSTEM, chat(*SYSTEM), "the chat template refuses it: no system"),
-        (DROPS_SYSTEM, chat(*SYSTEM), "drops the text of a system message"),
+        (NO_SYSTEM, chat(*SYSTEM), "refuses it: no system, but not without its system message: put that text before"),
+        (NO_SYSTEM + "{{ 1 // 0 }}", chat(*SYSTEM), r"the chat template refuses it: no system(?!,)"),
+        (
+            PLAIN,
+            [SINGLE_CHAT[0], {**SINGLE_CHAT[1], "weight": 0}],
+            "no assistant turn that trains: each has the weight",
+        ),
+        (
+            PLAIN,
+            [SINGLE_CHAT[0], {**SINGLE_CHAT[1], "weight": 0.5}],
+            "has the weight 0.5: only 0 and 1, false and true",
+        ),
+        (
+            PLAIN,
+            [{**SINGLE_CHAT[0], "train": True}, SINGLE_CHAT[1]],
+            r"a message of the user is to train \(train True\)",
+        ),
+        (PLAIN, [SINGLE_CHAT[0], {**SINGLE_CHAT[1], "train_detail": [{"begin_offset": 0}]}], "only whole messages can"),
+        (DROPS_SYSTEM, chat(*SYSTEM), "drops the text of the system's message"),
         (NO_END, chat(*SINGLE), "does not end an assistant turn with a special token"),
         (PLAIN.replace("m['content']", "m['content'][:4]"), chat(*SINGLE), "drops text of an assistant turn"),
         (
@@ -239,7 +259,7 @@ def test_what_cannot_train_is_refused_in_words(
 
 def test_a_text_that_is_json_stays_a_text_beside_contents_in_parts(encoded: Callable[..., Any], tokenizer: Any) -> None:
     """``2`` was refused as a number, ``[1, 2]`` trained as 12, ``null`` was an empty turn."""
-    answers = ["2", "[1, 2]", "null", '{"a": 1}', "plain"]
+    answers = ["2", "[1, 2]", "null", '{"a": 1}', '"quoted"', '""', "plain"]
     parts: Any = [{"type": "text", "text": "1+"}, {"type": "text", "text": "1?"}]
     for first in (parts, "1+1?"):
         data = encoded(
@@ -252,6 +272,34 @@ def test_a_text_that_is_json_stays_a_text_beside_contents_in_parts(encoded: Call
         assert said == "0<|im_end|>"
         assert [[text for _, text in turns] for turns in found] == [[f"{answer}<|im_end|>"] for answer in answers]
         assert "1+1?" in tokenizer.decode(data.sample(0)[0])
+
+
+@pytest.mark.parametrize(("key", "off"), [("weight", 0), ("weight", 0.0), ("train", False), ("training", 0)])
+@pytest.mark.parametrize("template", [PLAIN, MARKED])
+def test_an_assistant_message_of_weight_0_is_read_but_no_target(
+    template: str, key: str, off: Any, encoded: Callable[..., Any], tokenizer: Any
+) -> None:
+    """The key was ignored, and what was not to train did."""
+    messages: Any = chat(*SINGLE, ("user", "2+2?"), ("assistant", "4."), ("user", "3+3?"), ("assistant", "7."))
+    (wanted,) = expected(messages[:4], template, "<|im_end|>", tokenizer)[1:]
+    messages[1][key] = messages[5][key] = off
+    messages[3][key] = type(off)(1)
+    for split in (False, True):
+        made = encoded(template, chat(*SINGLE), messages, split_turns=split)
+        assert len(made) == 2 and turns_of(made.sample(1), tokenizer) == [wanted]
+
+
+def test_thoughts_that_the_template_drops_need_no_split_where_they_do_not_train(
+    encoded: Callable[..., Any], tokenizer: Any
+) -> None:
+    messages: Any = chat(*THINKING)
+    messages[1]["weight"] = 0
+    ((prompt, said),) = turns_of(encoded(DROPS_THOUGHTS, messages).sample(0), tokenizer)
+    assert said == "<think>two</think>4<|im_end|>" and "one and" not in tokenizer.decode(prompt)
+    dropped = DROPS_THOUGHTS.replace("m['content']", "(m['content'] if m['role'] == 'user' or loop.last else '')")
+    messages[1]["content"] = "Two."
+    with pytest.raises(UserError, match="drops the text of the assistant's message"):
+        encoded(dropped, messages)
 
 
 def test_a_template_that_is_not_utf_8_is_named(encoded: Callable[..., Any], tmp_path: Path) -> None:
@@ -272,7 +320,7 @@ def test_columns_of_tools_and_images_are_refused(column: str, tmp_path: Path, to
 
 def test_a_column_of_system_messages_is_not_left_out_in_silence(tmp_path: Path, tokenizer: Any) -> None:
     (tmp_path / "d.jsonl").write_text(json.dumps({"messages": chat(*SINGLE), "system": "Be brief."}) + "\n")
-    with pytest.raises(UserError, match="column 'system' would be left out: make it each conversation's first message"):
+    with pytest.raises(UserError, match="column 'system' would be left out: put its text into each conversation"):
         encode([TrainingSet(str(tmp_path / "d.jsonl"))], tokenizer, tmp_path / "cache")
 
 
@@ -311,7 +359,7 @@ def test_flags_that_contradict_each_other() -> None:
 
 def test_a_tokenizer_without_a_template_asks_for_one(tmp_path: Path, build_tokenizer: Callable[..., Any]) -> None:
     data = write(tmp_path / "d.jsonl", chat(*SINGLE))
-    with pytest.raises(UserError, match=r"no chat template of its own: name one with --chat-template \(chatml, alpaca"):
+    with pytest.raises(UserError, match=r"no chat template of its own: name one with --chat-template \(alpaca, "):
         encode([TrainingSet(str(data))], build_tokenizer(tmp_path / "t"), tmp_path / "cache")
 
 
@@ -361,6 +409,9 @@ def test_a_dry_run_shows_a_conversation_with_its_targets(sft: Any, tmp_path: Pat
     data = conversations(tmp_path / "chats.jsonl", 3)
     assert sft("out", "--dry-run", "--global-batch", "1", model=chat_model, data=data) == (0, "")
     assert "example (response and EOS: targets)\n2<|im_end|>" in sft.out
+    data.write_text(data.read_text().replace('"content": "2"', '"content": "2", "weight": 0'))
+    assert sft("out", "--dry-run", "--global-batch", "1", model=chat_model, data=data) == (0, "")
+    assert "<|im_start|>assistant\n2<|im_end|>" in sft.out and "targets)\nThat is 0.<|im_end|>" in sft.out
 
 
 def test_a_run_that_is_refused_says_so_in_one_line(sft: Any, tmp_path: Path, tiny_llama: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -72,7 +73,8 @@ def test_a_flag_that_makes_no_sense_is_wrong_usage(
         (RECIPE + "training: 3\n", "recipe mine.yaml: training is 3, not names and values"),
         (RECIPE.replace("1024", "long"), "recipe mine.yaml: max_length is 'long', not a whole number"),
         (RECIPE.replace("1024", "10.5"), "recipe mine.yaml: max_length is 10.5, not a whole number"),
-        (RECIPE.replace("model: embedded\n", ""), "recipe mine.yaml: missing 1 required positional argument: 'model'"),
+        (RECIPE.replace("model: embedded\n", ""), "recipe mine.yaml: it has no model"),
+        ("model: embedded\n", "recipe mine.yaml: it has no data, global_batch, max_length, gpus"),
         (RECIPE + "training: {a: [}\n", "recipe mine.yaml is not YAML in UTF-8: "),
         ("", "recipe mine.yaml has no keys"),
         ("- a\n", "recipe mine.yaml has no keys"),
@@ -87,6 +89,13 @@ def test_a_malformed_recipe_is_wrong_usage(
     path.write_text(text, encoding="latin-1")
     assert main(["--recipe", str(path)]) == 2
     assert message in one_line(capsys.readouterr().err)
+
+
+def test_a_recipe_needs_no_description(sft: Any, tmp_path: Path) -> None:
+    """It said: missing 1 required positional argument."""
+    (tmp_path / "mine.yaml").write_text(RECIPE.replace("description: mine\n", ""))
+    assert sft("out", "--recipe", str(tmp_path / "mine.yaml"), "--dry-run") == (0, "")
+    assert re.search("recipe +mine *\n", sft.out)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +167,21 @@ def test_a_mistyped_folder_is_named_with_the_one_that_is_there(
     assert main(["--recipe", "demo", "--model", str(tiny_llama), "--data", str(mistyped)]) == 2
     error = one_line(capsys.readouterr().err)
     assert f"--data {mistyped}: no such file or folder (did you mean {sums}?)" in error
+
+
+@pytest.mark.parametrize("flag", ["--data", "--eval-data", "--model"])
+@pytest.mark.parametrize("name", ["./nowhere", "no/such/folder", "nowhere.jsonl", "/nowhere"])
+def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(flag: str, name: str, sft: Any) -> None:
+    """A dry run said: couldn't reach it on the Hub, after half a minute."""
+    code, error = sft("out", flag, name, "--dry-run")
+    assert (code, one_line(error)) == (2, f"train/sft.py: {flag} {name}: no such file or folder\n")
+
+
+def test_a_name_that_may_be_of_the_hub_is_said_to_be_neither(sft: Any, sums: Path, tmp_path: Path) -> None:
+    code, error = sft("out", "--data", "nowhere/sums", "--dry-run")
+    assert (
+        code == 1 and "cannot load --data nowhere/sums (split train): no such file or folder, and of the hub: " in error
+    )
 
 
 @pytest.mark.parametrize(
