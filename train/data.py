@@ -235,12 +235,7 @@ def _column_names(training_set: TrainingSet, table: Any) -> list[str]:
                 raise UserError(
                     f"--data {source}: its column {other!r} says that it uses {other.removesuffix('s')}s: not supported"
                 )
-        if "system" in names and any(table["system"]):
-            raise UserError(
-                f"--data {source}: its column 'system' would be left out: put its text into each conversation, as the "
-                "first message (role system) or, if the chat template has no such role, before the first user's; or "
-                "remove the column"
-            )
+        _refuse_unread(source, table, [column])
         return [column]
     for column in pair:
         if column not in names:
@@ -250,7 +245,24 @@ def _column_names(training_set: TrainingSet, table: Any) -> list[str]:
             )
         if getattr(table.features[column], "dtype", None) not in ("string", "large_string"):
             raise UserError(f"--data {source}: column {column!r} holds {table.features[column]}, not text")
+    _refuse_unread(source, table, pair)
     return pair
+
+
+def _refuse_unread(source: str, table: Any, read: Sequence[str]) -> None:
+    """Refuse data of which a part that belongs to the prompt is in a column beside those that are ``read``.
+
+    Raises:
+        UserError: it is; of Alpaca's and Dolly's columns too, where only one is named.
+    """
+    parts = {"system", "history"} | ({"instruction", "input", "context"} if "instruction" in read else set())
+    for other in sorted(parts - set(read)):
+        if other in table.column_names and any(table[other]):
+            raise UserError(
+                f"--data {source}: its column {other!r} would be left out: put its text into each query or "
+                "conversation (as the first message, of the role system, or before the first user's if the chat "
+                "template has no such role), or remove the column"
+            )
 
 
 def can_only_be_a_path(name: str) -> bool:

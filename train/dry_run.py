@@ -48,6 +48,8 @@ class _Lengths:
     sizes: dict[int, int]
     """How many packs have which size."""
     origin: str
+    left_out: str = ""
+    """Samples that do not train, in words."""
 
 
 def _measured(options: Options, model_name: str, config: Any) -> _Lengths:
@@ -57,7 +59,8 @@ def _measured(options: Options, model_name: str, config: Any) -> _Lengths:
     prepared = prepare(options, tokenizer, config, epochs, max_steps)
     show.example(prepared, tokenizer)
     sizes = prepared.packs_by_size(options.pack_sizes)
-    return _Lengths(prepared.lengths, prepared.targets, prepared.packs, sizes, "counted")
+    left_out = f"; left out: {prepared.report.reasons}" if prepared.report.left_out else ""
+    return _Lengths(prepared.lengths, prepared.targets, prepared.packs, sizes, "counted", left_out)
 
 
 def _assumed(options: Options) -> _Lengths:
@@ -127,7 +130,7 @@ def dry_run(options: Options, model_name: str) -> int:
     rows = [
         ("recipe", options.recipe.title),
         ("model", f"{options.model}: {size.parameters / 1e9:.3g} B parameters"),
-        ("samples", f"{len(lengths.tokens):,} ({lengths.origin})"),
+        ("samples", f"{len(lengths.tokens):,} ({lengths.origin}{lengths.left_out})"),
         ("tokens", f"{int(lengths.tokens.sum()):,} an epoch, targets {int(lengths.targets.sum()):,}"),
         (
             "packs",

@@ -318,10 +318,29 @@ def test_columns_of_tools_and_images_are_refused(column: str, tmp_path: Path, to
         encode([TrainingSet(str(tmp_path / "d.jsonl"))], tokenizer, tmp_path / "cache")
 
 
-def test_a_column_of_system_messages_is_not_left_out_in_silence(tmp_path: Path, tokenizer: Any) -> None:
-    (tmp_path / "d.jsonl").write_text(json.dumps({"messages": chat(*SINGLE), "system": "Be brief."}) + "\n")
-    with pytest.raises(UserError, match="column 'system' would be left out: put its text into each conversation"):
-        encode([TrainingSet(str(tmp_path / "d.jsonl"))], tokenizer, tmp_path / "cache")
+@pytest.mark.parametrize(
+    ("row", "columns", "unread"),
+    [
+        ({"messages": chat(*SINGLE), "system": "Be brief."}, {}, "system"),
+        ({"query": "1+1?", "response": "2", "system": "Be brief."}, {}, "system"),
+        ({"query": "1+1?", "response": "2", "history": [["Hi", "Hello"]]}, {}, "history"),
+        (
+            {"instruction": "Add.", "input": "1+1", "output": "2"},
+            {"query": "instruction", "response": "output"},
+            "input",
+        ),
+    ],
+)
+def test_a_column_that_belongs_to_the_prompt_is_not_left_out_in_silence(
+    row: Any, columns: dict[str, str], unread: str, tmp_path: Path, tokenizer: Any
+) -> None:
+    def load(row: Any) -> Any:
+        (tmp_path / "d.jsonl").write_text(json.dumps(row) + "\n")
+        return encode([TrainingSet(str(tmp_path / "d.jsonl"), **columns)], tokenizer, tmp_path / "cache")
+
+    with pytest.raises(UserError, match=f"column '{unread}' would be left out: put its text into each query or conv"):
+        load(row)
+    assert len(load({**row, unread: [] if isinstance(row[unread], list) else ""})) == 1
 
 
 def test_empty_turns_and_spelt_special_tokens_are_left_out_and_counted(encoded: Callable[..., Any]) -> None:

@@ -110,7 +110,8 @@ def test_a_split_holds_out_whole_queries_whatever_their_order(
         ("--eval-split 0.1 --eval-data x", 2, "give --eval-data or --eval-split, not both"),
         ("--keep-best", 2, "--keep-best needs --eval-data or --eval-split"),
         ("--eval-split 1e-9", 1, "--eval-split 1e-09 leaves no sample to measure the held-out loss on"),
-        ("--eval-data nowhere.jsonl", 1, "cannot load --eval-data nowhere.jsonl"),
+        ("--eval-data nowhere.jsonl", 2, "--eval-data nowhere.jsonl: no such file or folder"),
+        ("--eval-data nowhere", 2, "--eval-data nowhere: no such file or folder, and without a GPU nothing"),
     ],
 )
 def test_what_cannot_be_held_out_is_one_line(flags: str, code: int, message: str, sft: Any) -> None:

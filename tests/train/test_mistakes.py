@@ -225,6 +225,8 @@ def test_special_tokens_in_the_text_of_data_are_left_out_and_counted(sft: Any, t
     (tmp_path / "d.jsonl").write_text("".join(lines * 3))
     assert sft("out", "--max_steps", "1", data=tmp_path / "d.jsonl") == (0, "")
     assert "3 (left out: 6 that spell a special token)" in sft.out
+    assert sft("out", "--dry-run", "--global-batch", "1", data=tmp_path / "d.jsonl") == (0, "")
+    assert "3 (counted; left out: 6 that spell a special token)" in sft.out
 
 
 @pytest.mark.slow
