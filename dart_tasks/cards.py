@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from huggingface_hub import CardData, DatasetCardData, EvalResult, ModelCardData
 
-from dart_tasks.console import printable
+from dart_tasks.console import counted, printable
 from dart_tasks.licences import Licence, Source, chosen_licence, licence_label, licence_metadata
 
 __all__ = ["Result", "dataset_card", "markdown_text", "model_card"]
@@ -131,8 +131,8 @@ def dataset_card(
     )
     sections = [
         f"# {markdown_text(name)}",
-        f"{n_rows:,} responses to mathematical queries, each checked against its query's reference answer, made by "
-        "difficulty-aware rejection sampling ([DART-Math](https://arxiv.org/abs/2407.13690)).",
+        f"{counted(n_rows, 'response')} to mathematical queries, each checked against its query's reference answer, "
+        "made by difficulty-aware rejection sampling ([DART-Math](https://arxiv.org/abs/2407.13690)).",
         notes.strip(),
         _table("Columns", ("column", "meaning"), list(columns.items())),
         _table("How it was made", ("setting", "value"), list(settings.items())),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dart_tasks.console import printable, run
+from dart_tasks.console import counted, printable, run
 from dart_tasks.files import replacing
 from dart_tasks.problems.benchmarks import NAMES
 
@@ -323,7 +323,8 @@ class _Summary:
             rows += ["", *(f"{title + ' ' + printable(key):60}{count:>10,}" for key, count in counter.most_common())][
                 : 16 if counter else 0
             ]
-        rows.append(f"\n{self.total:,} responses in {seconds:.1f} s ({self.total / max(seconds, 1e-9):,.0f}/s)")
+        speed = self.total / max(seconds, 1e-9)
+        rows.append(f"\n{counted(self.total, 'response')} in {seconds:.1f} s ({speed:,.0f}/s)")
         return "\n".join(rows)
 
 

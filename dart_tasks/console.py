@@ -13,7 +13,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["first_line", "printable", "progress", "run", "stdout_console"]
+__all__ = ["counted", "first_line", "printable", "progress", "run", "stdout_console"]
 
 Step = TypeVar("Step")
 
@@ -48,6 +48,17 @@ def progress(steps: Iterable[Step], what: str, total: int) -> Iterator[Step]:
 
     errors = Console(stderr=True)
     yield from track(steps, what, total, console=errors, disable=not errors.is_terminal, transient=True)
+
+
+def counted(number: int, noun: str) -> str:
+    """How many there are of something, as people write it.
+
+    >>> counted(1, "query"), counted(1200, "query"), counted(0, "row")
+    ('1 query', '1,200 queries', '0 rows')
+    """
+    if number != 1:
+        noun = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
+    return f"{number:,} {noun}"
 
 
 def first_line(error: BaseException) -> str:

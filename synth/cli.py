@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dart_tasks.console import first_line, printable, run, stdout_console
+from dart_tasks.console import counted, first_line, printable, run, stdout_console
 from dart_tasks.files import DataError
 from synth import commands
 from synth.config import RunConfig, rows
@@ -208,15 +208,15 @@ def _synthesise(config: RunConfig, run_dir: Path) -> int:
     for line in usage_lines(report.usage):
         click.echo(line)
     if report.exported is None:
-        click.echo(f"stopped: {report.progress.n_trials:,} trials of this attempt are recorded in {run_dir}; "
+        click.echo(f"stopped: this attempt recorded {counted(report.progress.n_trials, 'trial')} in {run_dir}; "
                    "give the same command again to go on")  # fmt: skip
         return 130
     click.echo(
-        f"{report.exported.n_responses:,} responses to {report.exported.n_queries:,} queries, "
-        f"from {report.exported.n_trials:,} trials, are in {run_dir / 'dataset'}"
+        f"{counted(report.exported.n_responses, 'response')} to {counted(report.exported.n_queries, 'query')}, "
+        f"from {counted(report.exported.n_trials, 'trial')}, written to {run_dir / 'dataset'}"
     )
     if report.exported.n_thoughts and not config.keep_thinking:
-        click.echo(f"thoughts of {report.exported.n_thoughts:,} trials are in the pool's column `reasoning`; "
+        click.echo(f"thoughts of {counted(report.exported.n_thoughts, 'trial')} are in the pool's column `reasoning`; "
                    "--keep-thinking would write them into the responses")  # fmt: skip
     return EXIT_SET_ASIDE if report.progress.set_aside else 0
 
@@ -225,10 +225,6 @@ def _check_queries(config: RunConfig, queries: Sequence[Problem]) -> None:
     """Refuse what can be told once the queries are known."""
     from synth.prompting import prompt_maker
 
-    names = {query.dataset for query in queries}
-    for name, _ in (*config.dataset_k, *config.dataset_max_trials):
-        if name not in names:
-            raise click.UsageError(f"no data set is called {name} here, but {', '.join(sorted(names))}")
     try:
         prompt_maker(config, {query.benchmark for query in queries})
     except ValueError as error:

@@ -4,17 +4,42 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from dart_tasks.console import first_line, printable, stdout_console
+from dart_tasks.console import counted, first_line, printable, stdout_console
 from dart_tasks.files import DataError, write_atomically
-from synth.options import EXIT_SET_ASIDE, config_from_options, run_options
+from synth.options import EXIT_SET_ASIDE, OPTIONS_OF_QUERIES, config_from_options, run_options
 
 __all__ = ["curate", "plan", "regrade", "repair", "report", "status", "temperature"]
+
+Number = TypeVar("Number", int, float)
+
+
+def _take_only(
+    context: click.Context, names: Collection[str | None], instead: Mapping[str, str], why: str = ""
+) -> None:
+    """Refuse an option that would change nothing, rather than pass it over; ``instead`` or ``why`` says the reason."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE and name not in names:
+            raise click.UsageError(f"{parameter.opts[-1]} cannot be given here: {instead.get(name, why)}")
+
+
+def _numbers(option: str, text: str, kind: Callable[[str], Number], least: int) -> list[Number]:
+    """The numbers of a list such as 512,2048."""
+    try:
+        values = [kind(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if not values or not all(least <= value < math.inf for value in values):
+        raise click.UsageError(f"{option} takes numbers from {least}, with commas between them (got {text!r})")
+    return values
 
 
 # ---------------------------------------------------------------------- status
@@ -49,9 +74,8 @@ def status(run_dir: Path, as_json: bool) -> None:
     set_aside = set_aside_lines(opened.set_aside, opened.plan.queries)
     for line in (*opened.all_lengths.lines(), *usage_lines(opened.usage), *set_aside):
         click.echo(line)
-    word = "done" if opened.plan.scheduler.done else f"about {left:,.0f} trials left"
-    click.echo(f"{word}; {len(opened.attempts)} attempt{'s' if len(opened.attempts) != 1 else ''}, "
-               f"{opened.n_trials:,} trials recorded")  # fmt: skip
+    word = "done" if opened.plan.scheduler.done else f"about {counted(round(left), 'trial')} left"
+    click.echo(f"{word}; {counted(len(opened.attempts), 'attempt')}, {counted(opened.n_trials, 'trial')} recorded")
 
 
 # ---------------------------------------------------------------------- regrade
@@ -70,14 +94,15 @@ def regrade(run_dir: Path, apply: bool, grade_workers: int | None, grade_timeout
     try:
         with GradingPool(grade_workers, timeout_s=grade_timeout) as grader:
             changes = judge_again(
-                run_dir, grader, GRADER_VERSION, apply=apply, progress=lambda n: click.echo(f"{n:,} trials judged")
-            )
+                run_dir, grader, GRADER_VERSION, apply=apply,
+                progress=lambda n: click.echo(f"{counted(n, 'trial')} judged"),
+            )  # fmt: skip
     except LedgerError as error:
         raise click.ClickException(str(error)) from error
     n_changed = changes.n_lost + changes.n_gained
     click.echo(
-        f"grader {changes.old_version} -> {GRADER_VERSION}: {n_changed:,} of {changes.n_trials:,} trials count "
-        f"otherwise ({changes.n_lost:,} right -> wrong, {changes.n_gained:,} wrong -> right)"
+        f"grader {changes.old_version} -> {GRADER_VERSION}: {n_changed:,} of {counted(changes.n_trials, 'trial')} "
+        f"count otherwise ({changes.n_lost:,} right -> wrong, {changes.n_gained:,} wrong -> right)"
     )
     for what, names in (("open again", changes.reopened), ("settled now", changes.settled)):
         shown = ", ".join(map(printable, names[:10])) + (", ..." if len(names) > 10 else "")
@@ -86,24 +111,45 @@ def regrade(run_dir: Path, apply: bool, grade_workers: int | None, grade_timeout
 
 
 # ---------------------------------------------------------------------- repair
-@click.command(epilog="Example: dart-synth repair runs/demo")
+@click.command(
+    epilog="""\b
+Examples:
+  dart-synth repair runs/demo
+  dart-synth repair runs/mine --strategy uniform -k 8 --dataset problems.jsonl --model ./model   (manifest.json is lost)
+"""
+)
 @click.argument("run_dir", metavar="RUN", type=click.Path(path_type=Path))
-def repair(run_dir: Path) -> None:
-    """Keep every sound row of a damaged ledger, so that the run can go on; the damaged one is kept beside it."""
+@run_options
+@click.pass_context
+def repair(context: click.Context, /, run_dir: Path, preset: str, **options: Any) -> None:
+    """Keep every sound row of a damaged ledger, so that the run can go on; the damaged one is kept beside it.
+
+    Options, those of the run, are for one whose manifest.json is lost.
+    """
     from synth.ledger import LedgerError
     from synth.repair import repair as save_what_is_sound
+    from synth.repair import repair_manifest
 
     try:
+        if any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ("preset", *options)):
+            n_trials = repair_manifest(run_dir, config_from_options(preset, options))
+            click.echo(f"manifest.json is made anew, of the options given, for {counted(n_trials, 'trial')}; now "
+                       f"`dart-synth regrade {run_dir} --apply`, as nothing tells which grader judged them, and then "
+                       "the run's own command")  # fmt: skip
+            return
         saved = save_what_is_sound(run_dir)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     except LedgerError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise _cannot_write(run_dir, error, "copy the run to where there is room") from error
     if not saved.was_damaged:
-        click.echo(f"nothing is damaged: {saved.n_kept:,} trials, each as it was recorded; nothing was changed")
+        kept = counted(saved.n_kept, "trial")
+        click.echo(f"nothing is damaged: {kept}, each as it was recorded; nothing was changed")
         return
-    click.echo(f"{saved.n_kept:,} trials are sound and kept, at least {saved.n_lost:,} are lost and sampled again; "
-               f"queries are from {saved.queries_from}")  # fmt: skip
+    click.echo(f"sound and kept: {counted(saved.n_kept, 'trial')}; lost, to be sampled again: at least "
+               f"{saved.n_lost:,}; queries are from {saved.queries_from}")  # fmt: skip
     click.echo(f"the damaged ledger is {run_dir / 'ledger.sqlite.damaged'}; the run's own command goes on from here")
 
 
@@ -130,7 +176,10 @@ class _Kept:
 @click.option("--temperatures", default="0.8,1.0,1.2,1.4,1.6", show_default=True)
 @click.option("--trials", type=click.IntRange(1), default=8, show_default=True, help="Of every query.")
 @run_options
-def temperature(output: Path, temperatures: str, trials: int, preset: str, **options: Any) -> int:
+@click.pass_context
+def temperature(
+    context: click.Context, /, output: Path, temperatures: str, trials: int, preset: str, **options: Any
+) -> int:
     """Compare sampling temperatures on some queries: pass rate, duplicates, coverage at equal tokens."""
     from rich.table import Table
 
@@ -144,14 +193,16 @@ def temperature(output: Path, temperatures: str, trials: int, preset: str, **opt
     from synth.run import load_run_queries, synthesise
     from synth.temperature import compare
 
-    try:
-        values = [float(text) for text in temperatures.split(",")]
-    except ValueError as error:
-        raise click.UsageError(f"--temperatures takes numbers (got {temperatures!r})") from error
+    instead = {"strategy": "each query has --trials", "k": "--trials says that",
+               "temperature": "--temperatures says that"}  # fmt: skip
+    _take_only(context, {parameter.name for parameter in context.command.params} - set(instead), instead)
+    values = _numbers("--temperatures", temperatures, float, 0)
     base = config_from_options(preset, {**options, "strategy": "vanilla", "k": trials})
     shared: list[Any] = []
 
     def engine(config: Any, seed: int) -> Any:
+        if config.engine != "vllm":  # servers and replicas are told with each run
+            return quiet_maker(output, click.echo)(config, seed)
         if not shared:
             shared.append(quiet_maker(output, click.echo, make_vllm_engine)(config, seed))
         shared[0].use(sampling_settings(config))
@@ -324,9 +375,10 @@ def curate(
         raise _cannot_write(output, error) from error
     short = sum(len(kept) < quota for kept, quota in zip(selection.kept, selection.quotas, strict=True))
     click.echo(
-        f"{count:,} responses to {len(selection.queries):,} queries ({strategy.name}, k = {selection.k}; "
-        f"{short:,} queries short of their quota; {selection.n_duplicates:,} duplicates left out), "
-        f"from {selection.n_trials:,} trials, are in {output}"
+        f"{counted(count, 'response')} to {counted(len(selection.queries), 'query')} ({strategy.name}, "
+        f"k = {selection.k}; {counted(short, 'query')} short of quota; "
+        f"{counted(selection.n_duplicates, 'duplicate')} left out), "
+        f"from {counted(selection.n_trials, 'trial')}, written to {output}"
     )
     if push_to_hub:
         _push(output, push_to_hub)
@@ -352,7 +404,9 @@ def _curate_problems(
 ) -> None:
     from synth.rl import problem_rows, write_problems
 
-    rows = problem_rows(pools, lenient, leave_out, *between)
+    rows, n_unknown = problem_rows(pools, lenient, leave_out, *between)
+    if n_unknown:
+        click.echo(f"left out, their pass rate unknown: {counted(n_unknown, 'problem')} without a graded trial")
     if not rows:
         raise click.ClickException(f"no problem has a pass rate between {between[0]:g} and {between[1]:g}")
     try:
@@ -360,8 +414,8 @@ def _curate_problems(
     except OSError as error:
         raise _cannot_write(output, error) from error
     n_queries = len({query.id for pool in pools for query in pool.queries()})
-    click.echo(f"{len(rows):,} of {n_queries:,} problems, with pass rates from {between[0]:g} to {between[1]:g}, "
-               f"are in {output / 'data' / 'train.parquet'}")  # fmt: skip
+    click.echo(f"{len(rows):,} of {counted(n_queries, 'problem')}, with pass rates from {between[0]:g} to "
+               f"{between[1]:g}, written to {output / 'data' / 'train.parquet'}")  # fmt: skip
 
 
 def _sources(pools: Sequence[Path]) -> list[tuple[str, str]]:
@@ -401,9 +455,13 @@ Example: probe first, then ask what a cap would cost
 )
 @click.option("--run", "run_dir", type=click.Path(path_type=Path), help="A run whose trials are the probe.")
 @click.option("--caps", default="512,2048,8192", show_default=True, help="Trial caps to compare.")
-@click.option("--samples-per-hour", type=float, default=35_000, show_default=True, help="Of one GPU (an A100: 35,000).")
+@click.option("--samples-per-hour", type=click.FloatRange(0, min_open=True), default=35_000, show_default=True,
+              help="Of one GPU (an A100: 35,000).")  # fmt: skip
 @run_options
-def plan(run_dir: Path | None, caps: str, samples_per_hour: float, preset: str, **options: Any) -> None:
+@click.pass_context
+def plan(
+    context: click.Context, /, run_dir: Path | None, caps: str, samples_per_hour: float, preset: str, **options: Any
+) -> None:
     """Forecast samples, tokens, GPU hours and coverage for several trial caps, with 95% intervals."""
     from rich.table import Table
 
@@ -411,10 +469,11 @@ def plan(run_dir: Path | None, caps: str, samples_per_hour: float, preset: str, 
     from synth.ledger import LedgerError
     from synth.run import probes_of_queries, probes_of_run
 
-    try:
-        values = [int(cap) for cap in caps.split(",")]
-    except ValueError as error:
-        raise click.UsageError(f"--caps takes numbers (got {caps!r})") from error
+    planned = {"run_dir", "caps", "samples_per_hour", "preset", "strategy", "k", "probe", "dataset_k"}
+    planned |= {"lenient_extraction"} if run_dir else OPTIONS_OF_QUERIES
+    whose = f"queries and trials are those of {run_dir}" if run_dir else "a forecast does not depend on it"
+    _take_only(context, planned, {"max_trials": "--caps says that", "dataset_max_trials": "--caps says that"}, whose)
+    values = _numbers("--caps", caps, int, 1)
     config = config_from_options(preset, {**options, "max_trials": max(values)})
     try:
         known = probes_of_run(run_dir, config) if run_dir else probes_of_queries(config)
@@ -433,7 +492,7 @@ def plan(run_dir: Path | None, caps: str, samples_per_hour: float, preset: str, 
             _range(dataclasses.astuple(row.responses)),
             f"{row.coverage.mean:.1%} ({row.coverage.low:.1%} to {row.coverage.high:.1%})",
         )
-    click.echo(f"{config.strategy}, k = {config.k}, {len(known.probes):,} queries; mean (95% interval)")
+    click.echo(f"{config.strategy}, k = {config.k}, {counted(len(known.probes), 'query')}; mean (95% interval)")
     stdout_console().print(table)
 
 

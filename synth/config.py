@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from dart_tasks.console import counted
 from dart_tasks.prompts import PromptTemplate, get_template
 from synth.data import KNOWN_DATASETS, DatasetSpec
 from synth.strategy import get_strategy
@@ -72,7 +73,7 @@ def _strategy(config: RunConfig) -> str:
 
 
 def _probe(config: RunConfig) -> str:
-    return f"{config.probe} trials estimate each fail rate" if config.probe else "none"
+    return f"{counted(config.probe, 'trial')} to estimate each fail rate" if config.probe else "none"
 
 
 def _futility(config: RunConfig) -> str:
@@ -90,7 +91,7 @@ def _datasets(config: RunConfig) -> str:
 
 
 def _limit(config: RunConfig) -> str:
-    return f"{config.limit:,} queries of each data set" if config.limit else ""
+    return f"{counted(config.limit, 'query')} of each data set" if config.limit else ""
 
 
 def _where(config: RunConfig) -> str:
@@ -116,14 +117,14 @@ def _address(url: str) -> str:
 def _place(config: RunConfig) -> str:
     if config.engine == "ray":
         cluster = config.ray_address or "a Ray cluster started here"
-        return f"{config.replicas:,} vLLM replicas on {cluster}, {config.n_slots} slots each"
+        return f"{counted(config.replicas, 'vLLM replica')} on {cluster}, {counted(config.n_slots, 'slot')} each"
     if config.engine == "openai":
-        limits = [f"{config.n_slots} requests at a time"]
-        for limit, unit in ((config.requests_per_minute, "requests"), (config.tokens_per_minute, "tokens")):
-            limits += [f"{limit:,} {unit} a minute"] if limit else []
+        limits = [f"{counted(config.n_slots, 'request')} at a time"]
+        for limit, unit in ((config.requests_per_minute, "request"), (config.tokens_per_minute, "token")):
+            limits += [f"{counted(limit, unit)} a minute"] if limit else []
         limits += [f"price {i:g} in, {o:g} out" for i, o in zip(config.price_in, config.price_out, strict=False)]
         return f"servers at {', '.join(map(_address, config.endpoints))}, {', '.join(limits)} each"
-    return f"vLLM in this process, {config.n_slots} slots"
+    return f"vLLM in this process, {counted(config.n_slots, 'slot')}"
 
 
 # ---------------------------------------------------------------------- parsers of repeatable options
@@ -198,7 +199,7 @@ class RunConfig:
     )
     max_trials: int = setting(
         0, "Trials a query may use at most, as 2048.", int, least=1,
-        row="cap", show=lambda c: f"{c.max_trials:,} trials of a query",
+        row="cap", show=lambda c: f"{counted(c.max_trials, 'trial')} of a query",
     )  # fmt: skip
     dataset_k: tuple[tuple[str, int], ...] = setting(
         (), "k of one data set, as gsm8k-fix=8, instead of -k; repeatable.", str, metavar="NAME=K",
@@ -298,7 +299,7 @@ class RunConfig:
     )  # fmt: skip
     max_new_tokens: int = setting(
         2048, "Tokens a response may have.", int, least=1,
-        row="sampling", show=lambda c: f"at most {c.max_new_tokens:,} tokens",
+        row="sampling", show=lambda c: f"at most {counted(c.max_new_tokens, 'token')}",
     )  # fmt: skip
     stop: tuple[str, ...] = setting(
         (), "A string that ends a response, besides the template's; repeatable.", str, parse=str,
@@ -544,8 +545,15 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
         if value is not None and name in _REQUEST_FIELDS:
             option = _REQUEST_FIELDS[name]
             raise ValueError(f"--engine-arg {name}: {flag_of(option) if option else 'the run itself'} says that")
-    if config.engine == "openai" and not config.endpoints:
-        raise ValueError("--engine openai needs --endpoint URL, as http://localhost:8000/v1")
+    if config.engine == "openai":
+        from synth.engines.endpoints import api_root, header_value
+
+        if not config.endpoints:
+            raise ValueError("--engine openai needs --endpoint URL, as http://localhost:8000/v1")
+        for url in config.endpoints:
+            api_root(url)
+        for name, text in config.headers:
+            header_value(name, text)
     if strategy.fixed_trials and config.dataset_max_trials:
         raise ValueError(f"--dataset-max-trials: the trials of --strategy {strategy.name} are its k: use --dataset-k")
     caps = ("--max-trials", config.max_trials), *(("--dataset-max-trials", cap) for _, cap in config.dataset_max_trials)

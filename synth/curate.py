@@ -299,6 +299,11 @@ class _Trials:
     keys: set[int] | None = None
 
     @property
+    def is_known(self) -> bool:
+        """Whether anything tells how hard the query is."""
+        return self.known_fail_rate is not None or self.told_graded > 0
+
+    @property
     def fail_rate(self) -> float:
         """Estimated as ``synth.difficulty`` says, or known beforehand; 1.0 where nothing could be graded."""
         if self.known_fail_rate is not None:

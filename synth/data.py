@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dart_tasks.console import counted
 from dart_tasks.files import DataError
 from dart_tasks.problems.benchmarks import BENCHMARKS, SUITE
 from dart_tasks.problems.record import GENERIC, HubSource, Problem
@@ -28,7 +29,7 @@ from dart_tasks.problems.references import reference_of
 from dart_tasks.problems.sources import hub_rows, local_rows
 from synth.records import normalise
 
-__all__ = ["KNOWN_DATASETS", "DatasetSpec", "dataset_fingerprint", "is_at_hand", "load_queries"]
+__all__ = ["KNOWN_DATASETS", "DatasetSpec", "dataset_fingerprint", "dataset_name", "is_at_hand", "load_queries"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +120,13 @@ def load_queries(
             if not where or _matches(where, query, row):
                 found.append(query)
         if n_bad:
-            say(f"{n_bad:,} rows of {spec.path} have no text or no reference answer and are left out")
+            say(f"left out of {spec.path}: {counted(n_bad, 'row')} without text or without a reference answer")
         queries.extend(_balanced(found, limit) if balance_levels else found)
     if not queries:
         raise DataError("no query is left after --where and --limit")
     texts = Counter(normalise(query.query) for query in queries)
     if n_repeated := sum(count - 1 for count in texts.values()):
-        say(f"{n_repeated:,} queries repeat the text of another: each gets a quota of its own")
+        say(f"texts that occur again: {counted(n_repeated, 'query')}, each with a quota of its own")
     seen: set[str] = set()
     for query in queries:
         if query.id in seen:
@@ -151,6 +152,12 @@ def dataset_fingerprint(queries: Iterable[Problem]) -> str:
         fields = [q.id, q.query, q.reference, q.benchmark, q.dataset, q.level, q.domain, q.fail_rate]
         digest.update(json.dumps(fields).encode() + b"\n")
     return digest.hexdigest()
+
+
+def dataset_name(spec: DatasetSpec) -> str:
+    """What a source is called: a file by its name without its ending."""
+    path = Path(spec.path)
+    return spec.name or re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem if path.exists() else spec.path)
 
 
 def is_at_hand(spec: DatasetSpec) -> bool:
@@ -230,9 +237,7 @@ def _with_columns(spec: DatasetSpec, row: Mapping[str, Any]) -> DatasetSpec:
         found[field] = wanted
     if spec.fail_rate_column is not None and spec.fail_rate_column not in row:
         raise DataError(f"{spec.path} has no column {spec.fail_rate_column!r} (columns: {', '.join(row)})")
-    name = spec.name or re.sub(
-        r"[^A-Za-z0-9._-]+", "-", Path(spec.path).stem if Path(spec.path).exists() else spec.path
-    )
+    name = dataset_name(spec)
     benchmark = spec.benchmark or next(
         (b for b in sorted(SUITE, key=len, reverse=True) if b in name.lower().replace("-", "_")), GENERIC
     )

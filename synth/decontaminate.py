@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dart_tasks.console import printable
+from dart_tasks.console import counted, printable
 from dart_tasks.problems.benchmarks import SUITE
 from dart_tasks.problems.record import Problem
 from synth.records import normalise, text_key
@@ -78,7 +78,7 @@ def decontaminate(queries: Sequence[Problem], drop: bool, say: Callable[[str], N
         return frozenset(), unchecked
     overlaps = find_overlaps(queries, tests)
     exact = sum(overlap.exact for overlap in overlaps)
-    found = f"{len(overlaps):,} of {len(queries):,} queries overlap with test problems ({exact:,} are the same)"
+    found = f"{len(overlaps):,} of {counted(len(queries), 'query')} overlap with test problems ({exact:,} are the same)"
     fate = "left out" if drop else "kept"
     say(f"{found}: {fate}{'' if drop else ' (--decontaminate drop leaves them out)'}")
     for overlap in overlaps[:10]:

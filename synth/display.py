@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dart_tasks.console import printable, stdout_console
+from dart_tasks.console import counted, printable, stdout_console
 from dart_tasks.problems.record import Problem
 from synth.scheduler import Scheduler, Status
 
@@ -48,10 +48,10 @@ class Group:
     n_distinct: int = 0
     n_ungraded: int = 0
 
-    @property
-    def pass_rate(self) -> float:
-        """Share of trials that are correct."""
-        return self.n_correct / self.n_trials if self.n_trials else float("nan")
+    def pass_rate(self, n_decimals: int = 1) -> str:
+        """Share of the trials that could be graded which are correct, in percent; "-" where there is none."""
+        n_graded = self.n_trials - self.n_ungraded
+        return f"{self.n_correct / n_graded:.{n_decimals}%}" if n_graded else "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,11 @@ def snapshot(scheduler: Scheduler, queries: Sequence[Problem]) -> Snapshot:
     total = Group()
     for index, query in enumerate(queries):
         state = scheduler.state(index)
+        is_filled = state.status is Status.FILLED or (scheduler.fixed_trials and state.status is Status.EXHAUSTED)
         for group in (groups[group_name(query)], total):
             group.n_queries += 1
             group.n_settled += not scheduler.is_open(index)
-            group.n_filled += state.status is Status.FILLED
+            group.n_filled += is_filled
             group.n_kept += state.n_kept
             group.quota += state.quota or 0
             group.n_trials += state.n_finished
@@ -136,7 +137,7 @@ class Display:
         parts = [
             f"{progress.n_tokens / elapsed:,.0f} tokens/s",
             f"{progress.n_trials / elapsed:,.1f} trials/s",
-            f"correct {total.pass_rate:.0%}" if total.n_trials else "correct -",
+            f"correct {total.pass_rate(0)}",
             f"duplicates {total.n_correct - total.n_distinct:,}",
             f"grader time-outs {total.n_ungraded:,}",
         ]
@@ -160,8 +161,8 @@ class PlainDisplay(Display):
         """Print one line."""
         total = state.total
         elapsed = duration(time.monotonic() - self._started_s)
-        settled = f"{total.n_settled:,}/{total.n_queries:,} queries settled"
-        kept = f"{total.n_kept:,} of {total.quota:,} responses"
+        settled = f"{total.n_settled:,}/{counted(total.n_queries, 'query')} settled"
+        kept = f"{total.n_kept:,} of {counted(total.quota, 'response')}"
         print(f"[{elapsed}] {settled}, {kept}, {self.speed(progress, state, trials_left)}", flush=True)
 
     def __enter__(self) -> PlainDisplay:
@@ -234,7 +235,7 @@ def state_table(state: Snapshot, width: int) -> Table:
         table.add_row(
             Text(name),
             f"{group.n_queries:,}", f"{group.n_settled:,}", f"{group.n_filled:,}", f"{group.n_kept:,}",
-            f"{group.quota:,}", f"{group.n_trials:,}", f"{group.pass_rate:.1%}" if group.n_trials else "-",
+            f"{group.quota:,}", f"{group.n_trials:,}", group.pass_rate(),
             f"{group.n_correct - group.n_distinct:,}", f"{group.n_ungraded:,}", *((bar,) if has_bar else ()),
             style="bold" if name == "all" else "",
         )  # fmt: skip

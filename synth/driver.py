@@ -104,10 +104,12 @@ class Driver:
         self._keep_thinking = keep_thinking
         self._observer = observer
         self._say = say
-        self._alike: dict[int, tuple[int, int] | None] | None = {}  # query -> text key of all its responses, how many
+        # query -> text key of all its responses, how many, how many were cut while thinking
+        self._alike: dict[int, tuple[int, int, int] | None] | None = {}
         self._running: dict[TrialId, int | None] = {}  # -> seed
         self._grading: set[TrialId] = set()
-        self._verdicts: queue.SimpleQueue[tuple[Completion, int | None, Verdict]] = queue.SimpleQueue()
+        # Not a SimpleQueue: its get(timeout) never ends where a slow signal handler outlasts the timeout.
+        self._verdicts: queue.Queue[tuple[Completion, int | None, Verdict]] = queue.Queue()
         self.progress = Progress()
         self._answering_s = time.monotonic()
 
@@ -222,17 +224,21 @@ class Driver:
         if self._alike is None:
             return
         key, name = text_key(trial.response), self._queries[trial.id.query].id
-        alike = self._alike.setdefault(trial.id.query, (key, 0))
+        alike = self._alike.setdefault(trial.id.query, (key, 0, 0))
         if alike is None:
             return
         count = alike[1] + 1
-        self._alike[trial.id.query] = (key, count) if key == alike[0] else None
+        n_cut = alike[2] + (_UNFINISHED in trial.flags and trial.finish_reason == "length")
+        self._alike[trial.id.query] = (key, count, n_cut) if key == alike[0] else None
         if key == alike[0] and count == _ALIKE:
             self._alike = None
             what = "the same" if trial.response.strip() else "empty"
+            look_at = "temperature, prompt template and stop strings"
+            if n_cut == _ALIKE:
+                look_at = f"--max-new-tokens: each was cut while it was still thinking, the last at {trial.n_tokens:,}"
             self._say(
                 f"query {printable(name)}: its first {_ALIKE} responses are all {what}: more trials may be wasted; "
-                "look at temperature, prompt template and stop strings"
+                f"look at {look_at}"
             )
 
     def _abort(self, unwanted: Sequence[TrialId]) -> None:

@@ -8,13 +8,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from dart_tasks.console import first_line, printable
+from dart_tasks.console import counted, first_line, printable
 from dart_tasks.problems.record import Problem
 from synth.config import RunConfig
-from synth.data import is_at_hand
+from synth.data import dataset_name, is_at_hand
 from synth.engines.factory import sampling_settings
 from synth.prompting import prompt_ids, prompt_maker
-from synth.run import load_run_queries
+from synth.run import check_dataset_names, load_run_queries
 from synth.scheduler import TrialId
 
 __all__ = ["first_prompt"]
@@ -30,8 +30,10 @@ def first_prompt(config: RunConfig) -> list[str]:
             and ``prompt_ids``.
     """
     first = config.datasets[0]
+    check_dataset_names(config, map(dataset_name, config.datasets))
     if is_at_hand(first):
-        (query,) = load_run_queries(dataclasses.replace(config, datasets=(first,), limit=1, balance_levels=False))
+        alone = dataclasses.replace(config, datasets=(first,), limit=1, balance_levels=False, dataset_k=())
+        (query,) = load_run_queries(dataclasses.replace(alone, dataset_max_trials=()))
     else:
         query = Problem("?", "{query}", "", first.benchmark or "generic")
     request = prompt_maker(config, [query.benchmark]).request(TrialId(0, 0), query)
@@ -47,7 +49,7 @@ def first_prompt(config: RunConfig) -> list[str]:
         return [*lines, f"its tokens are not shown: no tokenizer of {config.model} at hand ({first_line(error)})"]
     ids, _ = prompt_ids(tokenizer, request, sampling_settings(config).template_kwargs)
     tokens = [f"{number} {printable(repr(tokenizer.decode([number])))}" for number in ids]
-    return [*lines, f"its {len(ids):,} tokens:", *_filled(tokens)]
+    return [*lines, f"its {counted(len(ids), 'token')}:", *_filled(tokens)]
 
 
 def _filled(tokens: list[str]) -> list[str]:

@@ -122,20 +122,20 @@ class ExportCounts:
     """Trials whose thought is recorded apart."""
 
 
-def pass_rate(n_trials: int, n_correct: int, stopped_at_quota: bool) -> tuple[float | None, float | None]:
+def pass_rate(n_graded: int, n_correct: int, stopped_at_quota: bool) -> tuple[float | None, float | None]:
     """Estimate and 95% upper bound of a pass rate.
 
     Where sampling stopped at the last correct response needed, (k - 1) / (n - 1) is the unbiased estimate and
     k / n is not (Haldane 1945). The bound, 1 - 0.05 ** (1 / n), is given where no
     response was correct.
     """
-    if n_trials == 0:
+    if n_graded == 0:
         return None, None
     if n_correct == 0:
-        return 0.0, 1.0 - 0.05 ** (1.0 / n_trials)
+        return 0.0, 1.0 - 0.05 ** (1.0 / n_graded)
     if stopped_at_quota:
-        return ((n_correct - 1) / (n_trials - 1) if n_trials > 1 else None), None
-    return n_correct / n_trials, None
+        return ((n_correct - 1) / (n_graded - 1) if n_graded > 1 else None), None
+    return n_correct / n_graded, None
 
 
 def export_run(
@@ -186,7 +186,7 @@ def export_run(
     def query_rows() -> Iterator[dict[str, Any]]:
         for index, query in enumerate(queries):
             state = scheduler.state(index)
-            rate, upper = pass_rate(state.n_decided, state.n_correct_decided, state.status.value == "filled")
+            rate, upper = pass_rate(state.n_graded_decided, state.n_correct_decided, state.status.value == "filled")
             yield {
                 "query_id": query.id, "query": query.query, "reference": references[index],
                 "dataset": query.dataset, "benchmark": query.benchmark, "level": query.level, "domain": query.domain,

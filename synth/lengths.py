@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from dart_tasks.console import counted
 from synth.ledger import StoredResult
 
 __all__ = ["Lengths", "spread"]
@@ -55,7 +56,8 @@ class Lengths:
         total = [thought + answer for thought, answer in zip(self.thoughts, self.answers, strict=True)]
         said = [f"tokens of a response: {spread(total)}; cut at the limit: {self.n_cut / len(self):.1%}"]
         if self.n_thinking:
-            said.append(f"of these, thought: {spread(self.thoughts)}; in {self.n_thinking:,} of {len(self):,} trials")
+            of_all = f"{self.n_thinking:,} of {counted(len(self), 'trial')}"
+            said.append(f"of these, thought: {spread(self.thoughts)}; in {of_all}")
             said.append(f"of these, answer: {spread(self.answers)}")
         return said
 

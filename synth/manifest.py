@@ -16,13 +16,21 @@ from synth.config import RunConfig, settings
 from synth.data import DatasetSpec, dataset_fingerprint
 from synth.ledger import LedgerError, damaged
 
-__all__ = ["Manifest", "ManifestMismatchError", "adapter_fingerprint", "config_of_manifest"]
+__all__ = ["Manifest", "ManifestMismatchError", "adapter_fingerprint", "config_of_manifest", "manifest_lost"]
 
 _MANIFEST = "manifest.json"
 
 
 class ManifestMismatchError(Exception):
     """The run directory belongs to another configuration."""
+
+
+def manifest_lost(what: str, run_dir: Path) -> str:
+    """The line that says so, and what helps."""
+    return (
+        f"{what}: restore it, or start in a new --output; `dart-synth repair {run_dir}`, followed by the run's own "
+        "options, makes it anew"
+    )
 
 
 def adapter_fingerprint(folder: str | None) -> str | None:
@@ -59,7 +67,7 @@ class Manifest:
             manifest = cls(**json.loads(path.read_text(encoding="utf-8")))
             config_of_manifest(manifest)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise LedgerError(f"{path} is damaged: restore it, or start in a new --output") from error
+            raise LedgerError(manifest_lost(f"{path} is damaged", run_dir)) from error
         return manifest
 
     def write(self, run_dir: Path) -> None:

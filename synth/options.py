@@ -11,7 +11,7 @@ import click
 from synth.config import PRESETS, RunConfig, Setting, flag_of, resolve, settings
 from synth.data import KNOWN_DATASETS, DatasetSpec
 
-__all__ = ["EXIT_SET_ASIDE", "config_from_options", "run_options"]
+__all__ = ["EXIT_SET_ASIDE", "OPTIONS_OF_QUERIES", "config_from_options", "run_options"]
 
 EXIT_SET_ASIDE = 3
 """Exit code of a run that finished without some of its queries."""
@@ -37,6 +37,8 @@ _OF_DATASETS = {
     "benchmark": "Grading policy (math, gsm8k, ..., generic)",
 }
 """Fields of a DatasetSpec that are options: given once for all data sets, or once for each."""
+OPTIONS_OF_QUERIES = {"dataset", "limit", "balance_levels", "where", "skip_bad_rows", *_OF_DATASETS}
+"""Options that decide which queries there are, as click names them."""
 
 
 def _option(name: str, said: Setting, default: Any) -> Callable[[Function], Function]:

@@ -12,20 +12,23 @@ import os
 import shutil
 import sqlite3
 import struct
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dart_tasks.console import counted
 from dart_tasks.files import DataError
 from dart_tasks.problems.record import Problem
+from synth.config import RunConfig
 from synth.data import dataset_fingerprint
 from synth.export import count_exported_trials
 from synth.ledger import Ledger, LedgerError, lock_run
-from synth.manifest import Manifest, config_of_manifest
-from synth.run import load_run_queries
+from synth.manifest import Manifest, config_of_manifest, manifest_lost
+from synth.prompting import prompt_maker
+from synth.run import load_run_queries, manifest_of
 
-__all__ = ["Repair", "repair"]
+__all__ = ["Repair", "repair", "repair_manifest"]
 
 _LEDGER, _DAMAGED = "ledger.sqlite", "ledger.sqlite.damaged"
 _LOG_HEADER, _FRAME_HEADER = struct.Struct(">8I"), struct.Struct(">6I")
@@ -56,7 +59,7 @@ def repair(run_dir: Path) -> Repair:
     """
     manifest = Manifest.read(run_dir)
     if manifest is None:
-        raise LedgerError(f"{run_dir} has no manifest.json, without which it is not known what the run was")
+        raise LedgerError(manifest_lost(f"{run_dir} has no manifest.json", run_dir))
     if not (run_dir / _LEDGER).is_file():
         raise LedgerError(f"{run_dir / _LEDGER} is missing: there is nothing to repair")
     config = config_of_manifest(manifest)
@@ -98,6 +101,38 @@ def repair(run_dir: Path) -> Repair:
             shutil.rmtree(run_dir / "dataset.before-repair", ignore_errors=True)
             (run_dir / "dataset").rename(run_dir / "dataset.before-repair")
     return Repair(n_kept, n_recorded - n_kept, queries_from, True)
+
+
+def repair_manifest(run_dir: Path, config: RunConfig) -> int:
+    """Make the lost manifest of a sound ledger anew, of settings given again; a damaged one stays beside it.
+
+    Nothing tells which grader judged the trials: it is "unknown", so that they are graded anew before the run goes on.
+    Returns the number of trials.
+
+    Raises:
+        LedgerError: the ledger is damaged, too, or contradicts the settings. DataError: the queries cannot be had.
+        ValueError: the manifest is there.
+    """
+    path = run_dir / "manifest.json"
+    with suppress(LedgerError):
+        if Manifest.read(run_dir) is not None:
+            raise ValueError(f"{path} is sound: `dart-synth repair {run_dir}` takes no other options")
+    with Ledger(run_dir, read_only=True) as ledger, ExitStack() as stack:
+        stack.callback(os.close, lock_run(run_dir))
+        queries = ledger.queries()
+        if dataset_fingerprint(queries) != dataset_fingerprint(load_run_queries(config)):
+            raise LedgerError(f"the ledger in {run_dir} has other queries than these options give")
+        last = [-1] * len(queries)
+        for row in ledger.results():
+            last[row.query] = row.trial
+        for query, number in zip(queries, last, strict=True):
+            if number >= (cap := max(config.probe, config.cap_of(query.dataset))):
+                raise LedgerError(f"query {query.id} has more than the {counted(cap, 'trial')} of these options")
+        prompts = prompt_maker(config, (query.benchmark for query in queries))
+        if path.exists():
+            path.replace(f"{path}.damaged")
+        manifest_of(config, queries, prompts, "unknown").write(run_dir)
+        return ledger.n_trials()
 
 
 def _n_sound(run_dir: Path, manifest: Manifest) -> int | None:

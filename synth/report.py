@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dart_tasks.console import printable
+from dart_tasks.console import counted, printable
 from synth.config import rows
 from synth.display import group_name, snapshot
 from synth.ledger import Ledger, PoolRow
@@ -104,7 +104,10 @@ def _state(run: OpenedRun, index: int) -> str:
     """A query's status as the page names it; what was set aside is open for the next attempt."""
     if index in {refused.query for refused in run.set_aside}:
         return "set aside"
-    status = run.plan.scheduler.state(index).status.value
+    scheduler = run.plan.scheduler
+    status = scheduler.state(index).status.value
+    if scheduler.fixed_trials and status == "exhausted":  # it has had its trials, which is all that was wanted
+        return "filled"
     return status if status in dict(_STATES) else "open"
 
 
@@ -112,11 +115,11 @@ def _summary(run: OpenedRun) -> str:
     total = snapshot(run.plan.scheduler, run.plan.queries).total
     states = Counter(_state(run, index) for index in range(len(run.plan.queries)))
     told = ", ".join(f"{states[name]:,} {name}" for name, _ in _STATES if states[name])
-    rate = f"{total.pass_rate:.1%} of them correct, " if total.n_trials else ""
+    rate = f"{total.pass_rate()} of them correct, " if total.n_trials else ""
     return (
-        f"{run.config.strategy}, k = {run.config.k}: {total.n_kept:,} of {total.quota:,} responses for "
-        f"{total.n_queries:,} queries ({told}), from {total.n_trials:,} trials; {rate}"
-        f"{total.n_correct - total.n_distinct:,} duplicates, {total.n_ungraded:,} grader time-outs."
+        f"{run.config.strategy}, k = {run.config.k}: {total.n_kept:,} of {counted(total.quota, 'response')} for "
+        f"{counted(total.n_queries, 'query')} ({told}), from {counted(total.n_trials, 'trial')}; {rate}"
+        f"{counted(total.n_correct - total.n_distinct, 'duplicate')}, {counted(total.n_ungraded, 'grader time-out')}."
     )
 
 
@@ -152,7 +155,7 @@ def _difficulty_table(run: OpenedRun) -> str:
         lengths = run.all_lengths if g is state.total else run.lengths.get(name, Lengths())
         mean, n = lengths.summary(), len(lengths)
         of_trials = (
-            f"{g.pass_rate:.1%}", f"{g.n_correct - g.n_distinct:,}", f"{g.n_ungraded:,}", f"{lengths.n_cut / n:.1%}",
+            g.pass_rate(), f"{g.n_correct - g.n_distinct:,}", f"{g.n_ungraded:,}", f"{lengths.n_cut / n:.1%}",
             f"{mean['mean_thought_tokens']:,.0f}", f"{mean['mean_answer_tokens']:,.0f}",
         ) if n else ("-",) * 6  # fmt: skip
         table.append((
@@ -173,9 +176,9 @@ def _hardest(run: OpenedRun) -> list[int]:
 
     def key(index: int) -> tuple[float, int]:
         state = run.plan.scheduler.state(index)
-        return state.n_correct / state.n_finished, -state.n_finished
+        return state.n_correct / state.n_graded, -state.n_graded
 
-    sampled = [i for i in range(len(run.plan.queries)) if run.plan.scheduler.state(i).n_finished]
+    sampled = [i for i in range(len(run.plan.queries)) if run.plan.scheduler.state(i).n_graded]
     return heapq.nsmallest(_N_HARDEST, sampled, key=key)
 
 
@@ -184,7 +187,7 @@ def _failures(ledger: Ledger, indexes: Sequence[int]) -> dict[int, _Failure]:
     samples: dict[tuple[int, str], PoolRow] = {}
     wanted = frozenset(indexes)
     for row in ledger.pool_where(lambda query, trial: query in wanted):
-        if not row.correct:
+        if row.graded and not row.correct:
             answers[row.query][row.answer] += 1
             samples.setdefault((row.query, row.answer), row)
     found = {}
@@ -197,12 +200,13 @@ def _failures(ledger: Ledger, indexes: Sequence[int]) -> dict[int, _Failure]:
 
 def _hard_query(run: OpenedRun, index: int, failure: _Failure | None) -> str:
     query, state = run.plan.queries[index], run.plan.scheduler.state(index)
-    bound = f", pass rate under {1 - 0.05 ** (1 / state.n_finished):.2%}" if not state.n_correct else ""
-    told = f"{group_name(query)}: {state.n_correct} of {state.n_finished} trials correct{bound}"
+    bound = f", pass rate under {1 - 0.05 ** (1 / state.n_graded):.2%}" if not state.n_correct else ""
+    ungraded = f", {state.n_ungraded:,} more could not be graded" if state.n_ungraded else ""
+    told = f"{group_name(query)}: {state.n_correct} of {counted(state.n_graded, 'trial')} correct{bound}{ungraded}"
     text = f"<details><summary>{_escape(query.id)} <span class=quiet>{_escape(told)}</span></summary>"
     text += f"<pre>{_escape(query.query)}</pre><p>Reference: {_escape(str(query.reference))}</p>"
     if failure is not None:
-        text += f"<p>Most common wrong answer, {failure.count} times: {_escape(failure.answer)}</p>"
+        text += f"<p>Most common wrong answer, {counted(failure.count, 'time')}: {_escape(failure.answer)}</p>"
         text += f"<pre>{_escape(failure.response)}</pre>"
     return text + "</details>"
 
@@ -230,7 +234,7 @@ def _fail_rates(run: OpenedRun) -> tuple[list[float], str]:
         probed = run.config.probe and "fail rate of the probe"
         return [math.nan if rate is None else rate for rate in run.plan.fail_rates], probed or "known fail rate"
     states = [run.plan.scheduler.state(index) for index in range(len(run.plan.queries))]
-    return [1 - s.n_correct / s.n_finished if s.n_finished else math.nan for s in states], "fail rate over all trials"
+    return [1 - s.n_correct / s.n_graded if s.n_graded else math.nan for s in states], "fail rate over all trials"
 
 
 def _plot_quotas(run: OpenedRun, rates: Sequence[float], whose: str) -> Any:
@@ -270,7 +274,8 @@ def _plot_lengths(lengths: Lengths) -> Any:
     figure, axes = _figure()
     parts = {"answer": lengths.answers, "thought": lengths.thoughts} if lengths.n_thinking else {"": lengths.answers}
     axes.hist(list(parts.values()), bins=40, histtype="stepfilled", alpha=0.6, label=list(parts))
-    axes.set(xlabel=f"tokens ({lengths.n_cut:,} of {len(lengths):,} responses were cut at the limit)", ylabel="trials")
+    n_cut = f"{lengths.n_cut:,} of {counted(len(lengths), 'response')}"
+    axes.set(xlabel=f"tokens ({n_cut} cut at the limit)", ylabel="trials")
     if lengths.n_thinking:
         axes.legend(frameon=False)
     return figure

@@ -24,17 +24,22 @@ __all__ = ["problem_rows", "write_problems"]
 
 def problem_rows(
     pools: Sequence[Pool], lenient: bool, leave_out: frozenset[str], low: float, high: float
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], int]:
     """The problems whose pass rate, estimated as ``synth.difficulty`` says, is between ``low`` and ``high`` inclusive.
+
+    And the number of those of which nothing tells one: no trial was recorded, or none could be graded.
 
     Raises:
         PoolError: a pool cannot be read, or tells nothing of difficulty.
     """
     found, _, _ = read_trials(pools, lenient, needs_difficulty=True)
     rows: list[dict[str, Any]] = []
+    n_unknown = 0
     for query_id, told in found.items():
         query, pass_rate = told.query, told.pass_rate
-        if query_id in leave_out or not told.n_trials or not low <= pass_rate <= high:
+        if query_id not in leave_out and not told.is_known:
+            n_unknown += 1
+        if query_id in leave_out or not told.is_known or not low <= pass_rate <= high:
             continue
         reference = query.reference if isinstance(query.reference, str) else json.dumps(query.reference)
         rows.append(
@@ -48,7 +53,7 @@ def problem_rows(
                 },
             }
         )  # fmt: skip
-    return rows
+    return rows, n_unknown
 
 
 def write_problems(rows: Sequence[dict[str, Any]], path: Path) -> None:

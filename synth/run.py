@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dart_tasks.console import counted
+from dart_tasks.files import DataError
 from dart_tasks.problems.record import Problem
 from synth.card import run_card
 from synth.config import MODEL_TEMPLATE, RunConfig
 from synth.curate import RunPool, read_trials
-from synth.data import dataset_fingerprint, load_queries
+from synth.data import dataset_fingerprint, dataset_name, load_queries
 from synth.difficulty import sampled_by
 from synth.display import group_name
 from synth.driver import Driver, Grader, Observer, Progress
@@ -22,8 +24,8 @@ from synth.export import ExportCounts, Layout, configs_block, count_exported_tri
 from synth.forecast import Probe
 from synth.ledger import Ledger, LedgerError, StoredResult, damaged, trial_id
 from synth.lengths import Lengths
-from synth.manifest import Manifest, adapter_fingerprint, config_of_manifest
-from synth.prompting import prompt_maker
+from synth.manifest import Manifest, adapter_fingerprint, config_of_manifest, manifest_lost
+from synth.prompting import PromptMaker, prompt_maker
 from synth.scheduler import ProbeOutcome, QuerySpec, Scheduler, Target
 from synth.strategy import QueryStats, Strategy, get_strategy
 from synth.usage import Usage, usage_of
@@ -34,7 +36,9 @@ __all__ = [
     "Plan",
     "RunReport",
     "build_plan",
+    "check_dataset_names",
     "load_run_queries",
+    "manifest_of",
     "restore",
     "synthesise",
 ]
@@ -64,9 +68,26 @@ class RunReport:
 
 
 def load_run_queries(config: RunConfig, say: Callable[[str], None] = lambda line: None) -> list[Problem]:
-    """The queries that a configuration names."""
+    """The queries that a configuration names.
+
+    Raises:
+        DataError: they cannot be had, or ``check_dataset_names`` finds fault.
+    """
+    check_dataset_names(config, map(dataset_name, config.datasets))
     where = {column: frozenset(values) for column, values in config.where}
     return load_queries(config.datasets, where, config.limit, config.balance_levels, config.skip_bad_rows, say)
+
+
+def check_dataset_names(config: RunConfig, names: Iterable[str]) -> None:
+    """See that data sets with a k or a cap of their own are among those of a run.
+
+    Raises:
+        DataError: one is not.
+    """
+    known = set(names)
+    for name, _ in (*config.dataset_k, *config.dataset_max_trials):
+        if name not in known:
+            raise DataError(f"no data set is called {name} here, but {', '.join(sorted(known))}")
 
 
 def build_plan(config: RunConfig, queries: list[Problem], strategy: Strategy | None = None) -> Plan:
@@ -97,6 +118,7 @@ def build_plan(config: RunConfig, queries: list[Problem], strategy: Strategy | N
         config.most_trials,
         freeze,
         futility=config.futility,
+        fixed_trials=strategy.fixed_trials,
     )
     return plan
 
@@ -133,11 +155,7 @@ def synthesise(
         ManifestMismatchError, LedgerError, EngineError: see there. A killed or failed run resumes with the same call.
     """
     prompts = prompt_maker(config, (query.benchmark for query in queries))
-    identity = {**config.identity(), "prompt_text": prompts.template.text if prompts.template else MODEL_TEMPLATE}
-    identity["adapter"] = adapter_fingerprint(config.adapter)
-    if prompts.shots:
-        identity["exemplar_texts"] = {name: [list(shot) for shot in shots] for name, shots in prompts.shots.items()}
-    manifest = Manifest(identity, dataset_fingerprint(queries), grader_version, len(queries))
+    manifest = manifest_of(config, queries, prompts, grader_version)
     with ExitStack() as stack:
         ledger = stack.enter_context(Ledger(run_dir, create=Manifest.read(run_dir) is None))
         if ledger.notice:
@@ -146,12 +164,12 @@ def synthesise(
         plan = build_plan(config, queries)
         resumed = restore(plan, ledger, config.lenient_extraction)
         if resumed < (exported_trials := count_exported_trials(run_dir / "dataset")):
-            raise LedgerError(
-                damaged(run_dir, f"{resumed:,} trials are left of the {exported_trials:,} its data set was made from")
-            )
+            of_all = f"{resumed:,} of the {counted(exported_trials, 'trial')}"
+            raise LedgerError(damaged(run_dir, f"{of_all} its data set was made from are left"))
         if resumed:
             n_open = sum(map(plan.scheduler.is_open, range(len(queries))))
-            say(f"resuming {run_dir}: {resumed:,} trials recorded, {n_open:,} of {len(queries):,} queries still open")
+            still_open = f"{n_open:,} of {counted(len(queries), 'query')} still open"
+            say(f"resuming {run_dir}: {counted(resumed, 'trial')} recorded, {still_open}")
         progress = Progress()
         if not plan.scheduler.done:
             attempt, seed = ledger.begin_attempt(f"{config.engine} {config.model}", config.seed)
@@ -179,6 +197,15 @@ def synthesise(
         return RunReport(plan, progress, resumed, exported, usage_of(ledger))
 
 
+def manifest_of(config: RunConfig, queries: Sequence[Problem], prompts: PromptMaker, grader_version: str) -> Manifest:
+    """What a run is whose trials this version of the grader judged."""
+    identity = {**config.identity(), "prompt_text": prompts.template.text if prompts.template else MODEL_TEMPLATE}
+    identity["adapter"] = adapter_fingerprint(config.adapter)
+    if prompts.shots:
+        identity["exemplar_texts"] = {name: [list(shot) for shot in shots] for name, shots in prompts.shots.items()}
+    return Manifest(identity, dataset_fingerprint(queries), grader_version, len(queries))
+
+
 def _settle_identity(manifest: Manifest, run_dir: Path, ledger: Ledger, queries: list[Problem]) -> None:
     """See that manifest, ledger and configuration tell of the same run; write what a new run lacks."""
     stored, held = Manifest.read(run_dir), ledger.queries()
@@ -187,7 +214,7 @@ def _settle_identity(manifest: Manifest, run_dir: Path, ledger: Ledger, queries:
         stored.check_queries(held, run_dir)
         return
     if ledger.n_trials():
-        raise LedgerError(f"{run_dir} has a ledger but no manifest.json: restore it, or start in a new --output")
+        raise LedgerError(manifest_lost(f"{run_dir} has a ledger but no manifest.json", run_dir))
     if held:  # killed before it wrote its manifest
         manifest.check_queries(held, run_dir)
     else:
@@ -269,6 +296,7 @@ def probes_of_run(run_dir: Path, config: RunConfig) -> KnownDifficulty:
     """The trials of a run as the probe of a plan."""
     strategy = get_strategy(config.strategy)
     found, _, _ = read_trials([RunPool(run_dir)], config.lenient_extraction, strategy.needs_difficulty)
+    check_dataset_names(config, (told.query.dataset for told in found.values()))
     probes = []
     for told in found.values():
         stats = QueryStats(told.fail_rate, told.n_trials, told.n_correct, told.query.level, told.query.domain)

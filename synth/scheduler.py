@@ -114,6 +114,13 @@ class QueryState:
     """Trials 0..n_decided-1 have all finished; for a final status, the trials that the decision rests on."""
     n_correct_decided: int
     """Correct ones (duplicates included) among those."""
+    n_graded_decided: int
+    """Those among them that the grader could judge."""
+
+    @property
+    def n_graded(self) -> int:
+        """Finished trials that the grader could judge."""
+        return self.n_finished - self.n_ungraded
 
 
 def chance_to_fill(n_trials: int, n_correct: int, need: int, remaining: int) -> float:
@@ -140,7 +147,8 @@ class _Query:
 
     __slots__ = (
         "accepted", "beyond", "cap", "first_by_key", "gaps", "in_flight", "issued", "n_correct", "n_finished",
-        "n_ungraded", "prefix", "prefix_correct", "probe", "probe_correct", "probe_graded", "queued", "quota", "status",
+        "n_ungraded", "prefix", "prefix_correct", "prefix_graded", "probe", "probe_correct", "probe_graded", "queued",
+        "quota", "status",
     )  # fmt: skip
 
     def __init__(self, spec: QuerySpec, cap: int) -> None:
@@ -153,8 +161,8 @@ class _Query:
         self.in_flight: set[int] = set()
         self.first_by_key: dict[int, int] = {}  # correct texts -> lowest trial number
         self.prefix = 0  # trials 0..prefix-1 have finished
-        self.prefix_correct = 0
-        self.beyond: dict[int, bool] = {}  # finished trials >= prefix -> correct
+        self.prefix_correct = self.prefix_graded = 0
+        self.beyond: dict[int, tuple[bool, bool]] = {}  # finished trials >= prefix -> correct, graded
         self.n_finished = self.n_correct = self.n_ungraded = 0
         self.probe_correct = self.probe_graded = 0
         self.accepted: tuple[int, ...] | None = None
@@ -208,6 +216,7 @@ class Scheduler:
         futility: stop a query when the chance of filling its quota by the cap falls below this (0: never).
             Looked at only when 16, 32, 64, ... trials in a row have finished, so that it does not depend on timing.
         speculate: start trials beyond the need where a slot would idle.
+        fixed_trials: quotas are numbers of trials, so that queries that have had theirs are filled.
     """
 
     def __init__(
@@ -217,10 +226,12 @@ class Scheduler:
         freeze: Callable[[int, ProbeOutcome], Target] | None = None,
         futility: float = 0.0,
         speculate: bool = True,
+        fixed_trials: bool = False,
     ) -> None:
         self._freeze = freeze
         self._futility = futility
         self._speculate = speculate
+        self.fixed_trials = fixed_trials
         self.max_trials = max_trials
         self._queries = [_Query(spec, min(max_trials, spec.max_trials or max_trials)) for spec in queries]
         self._heap: list[tuple[float, int]] = []
@@ -336,6 +347,7 @@ class Scheduler:
             n_in_flight=len(query.in_flight),
             n_decided=query.prefix,
             n_correct_decided=query.prefix_correct,
+            n_graded_decided=query.prefix_graded,
         )
 
     # ------------------------------------------------------------------ inside
@@ -383,9 +395,11 @@ class Scheduler:
         if number < query.probe:
             query.probe_correct += result.correct
             query.probe_graded += result.graded
-        query.beyond[number] = result.correct
+        query.beyond[number] = result.correct, result.graded
         while query.status in _OPEN and query.prefix in query.beyond:
-            query.prefix_correct += query.beyond.pop(query.prefix)
+            correct, graded = query.beyond.pop(query.prefix)
+            query.prefix_correct += correct
+            query.prefix_graded += graded
             query.prefix += 1
             self._decide(trial.query, query)
         unwanted = self._drop_unneeded(query)

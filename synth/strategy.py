@@ -87,14 +87,14 @@ STRATEGIES: dict[str, Strategy] = {
             needs_difficulty=False,
             default_k=40,
             default_max_trials=2048,
-            says="{k} correct responses of every query",
+            says="correct responses of every query: {k}",
         ),
         Strategy(
             "prop2diff",
             _prop2diff,
             default_k=192,
             default_max_trials=8192,
-            says="max(1, ceil({k} * fail rate)) correct responses of a query",
+            says="correct responses of a query: max(1, ceil({k} * fail rate))",
         ),
         Strategy(
             "vanilla",
@@ -103,7 +103,7 @@ STRATEGIES: dict[str, Strategy] = {
             fixed_trials=True,
             default_k=52,
             default_max_trials=52,
-            says="{k} trials of every query",
+            says="trials of every query: {k}",
         ),
     )
 }

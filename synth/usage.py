@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dart_tasks.console import counted
 from synth.ledger import Ledger
 
 __all__ = ["Usage", "usage_lines", "usage_of"]
@@ -43,11 +44,12 @@ class Usage:
 
     def line(self) -> str:
         """In words."""
-        said = f"{self.n_trials:,} trials, {self.n_prompt_tokens:,} prompt tokens, {self.n_tokens:,} response tokens"
+        counts = (self.n_trials, "trial"), (self.n_prompt_tokens, "prompt token"), (self.n_tokens, "response token")
+        said = ", ".join(counted(number, noun) for number, noun in counts)
         if self.cost is not None:
             digits = 2 if self.cost >= 1 else 6
             said += f", cost {'at least ' if self.n_uncounted else ''}{self.cost:,.{digits}f}"
-        return said + (f" (prompts of {self.n_uncounted:,} trials not counted)" if self.n_uncounted else "")
+        return said + (f" (prompts of {counted(self.n_uncounted, 'trial')} not counted)" if self.n_uncounted else "")
 
 
 def usage_of(ledger: Ledger) -> dict[str, Usage]:

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dart_tasks.console import first_line
+from dart_tasks.console import counted, first_line
 from dart_tasks.prompts import get_template
 from train.chat import OWN, ChatTemplate, adds_bos, chat_template
 from train.encoding import Arrays, encode_conversations, encode_pairs
@@ -200,7 +200,7 @@ def load_columns(training_set: TrainingSet, cache_dir: Path) -> list[Any]:
     except pyarrow.ArrowInvalid as error:
         raise UserError(f"--data {training_set.source} is not UTF-8: {first_line(error)}") from error
     if nulls := columns.column(0).null_count:  # an empty response is counted by the preflight; a query it cannot see
-        raise UserError(f"--data {training_set.source}: {nulls:,} rows have no {names[0]!r}: leave them out")
+        raise UserError(f"--data {training_set.source}: {counted(nulls, 'row')} without {names[0]!r}: leave them out")
     return list(columns.columns)
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 from transformers import TrainerCallback
 
-from dart_tasks.console import printable, stdout_console
+from dart_tasks.console import counted, printable, stdout_console
 
 if TYPE_CHECKING:
     from train.arguments import Options
@@ -89,7 +89,7 @@ def plan(
             ("samples", f"{len(lengths):,}" + (f" (left out: {report.reasons})" if report.left_out else "")),
             ("tokens", f"{int(lengths.sum()):,}, of which targets {int(prepared.targets.sum()):,}"),
             *(
-                [("held out", f"{len(held):,} samples in {len(held.packs):,} packs")]
+                [("held out", f"{counted(len(held), 'sample')} in {counted(len(held.packs), 'pack')}")]
                 if (held := prepared.held_out)
                 else []
             ),
@@ -112,7 +112,7 @@ def plan(
 
 def sizes(packs_by_size: Mapping[int, int]) -> str:
     """How many packs have which size."""
-    return ", ".join(f"{packs:,} of up to {size:,} tokens" for size, packs in packs_by_size.items())
+    return ", ".join(f"{packs:,} of up to {counted(size, 'token')}" for size, packs in packs_by_size.items())
 
 
 def _packs(options: Options, prepared: Prepared) -> str:

@@ -159,8 +159,9 @@ def _regrade(files: tuple[Path, ...]) -> None:
         result = regrade(path)
         before = "not graded before" if result.before is None else f"{100 * result.before:.2f}"
         click.echo(
-            f"{console.printable(path.name)}: {result.n_responses:,} responses, accuracy {before} -> "
-            f"{100 * result.now:.2f} with grader {GRADER_VERSION}, {len(result.changes):,} verdicts changed"
+            f"{console.printable(path.name)}: {console.counted(result.n_responses, 'response')}, accuracy {before} -> "
+            f"{100 * result.now:.2f} with grader {GRADER_VERSION}, "
+            f"{console.counted(len(result.changes), 'verdict')} changed"
         )
         for change in result.changes:
             verdicts = f"{'right' if change.before else 'wrong'} -> {'right' if change.now else 'wrong'}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dart_tasks.cards import markdown_text
-from dart_tasks.console import printable, stdout_console
+from dart_tasks.console import counted, printable, stdout_console
 from dart_tasks.report.results import Run, Score, TaskResult
 from dart_tasks.report.summary import (
     Agreement,
@@ -54,7 +54,7 @@ def pair_line(pair: Pair) -> str:
     result = pair.result
     line = (
         f"{pair.title}: {pair.second} vs {pair.first}: {100 * result.difference:+.1f} points "
-        f"(95% {100 * result.low:+.1f} to {100 * result.high:+.1f}, {result.n_items:,} items"
+        f"(95% {100 * result.low:+.1f} to {100 * result.high:+.1f}, {counted(result.n_items, 'item')}"
     )
     if result.test == "McNemar":
         line += f"; only {pair.second} right {result.only_second}, only {pair.first} right {result.only_first}"
@@ -65,7 +65,8 @@ def pair_line(pair: Pair) -> str:
 def agreement_line(run: Run, task: TaskResult, found: Agreement) -> str:
     """How far the judges agree on a task, in one line."""
     return (
-        f"{run.label}, {task.title}: Math-Verify agrees on {percent(found.share)}% of {found.n:,} responses (right by "
+        f"{run.label}, {task.title}: Math-Verify agrees on {percent(found.share)}% of "
+        f"{counted(found.n, 'response')} (right by "
         f"both {found.both_right:,}, only by ours {found.only_ours:,}, only by Math-Verify {found.only_theirs:,})."
     )
 

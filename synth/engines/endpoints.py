@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import random
 import re
 import time
@@ -17,7 +18,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from synth.engines import EngineError, SamplingSettings
+from synth.engines import SamplingSettings
 from synth.engines.allowance import Allowance, Spent
 from synth.records import Completion, Request
 
@@ -31,6 +32,7 @@ __all__ = [
     "FailedError",
     "RefusedError",
     "api_root",
+    "header_value",
     "most_tokens",
     "request_body",
 ]
@@ -58,11 +60,15 @@ class BusyError(Exception):
 
 
 class FailedError(Exception):
-    """This attempt failed; another one, here or elsewhere, may not. ``forbidden``: no such path, or no access."""
+    """This attempt failed; another one, here or elsewhere, may not.
 
-    def __init__(self, reason: str, *, forbidden: bool = False) -> None:
+    ``forbidden``: no such path, or no access; ``denied``: the latter, for want of a key perhaps.
+    """
+
+    def __init__(self, reason: str, *, forbidden: bool = False, denied: bool = False) -> None:
         super().__init__(reason)
         self.forbidden = forbidden
+        self.denied = denied
 
 
 class RefusedError(Exception):
@@ -82,18 +88,39 @@ def api_root(url: str) -> str:
     'https://me.openai.azure.com/openai/deployments/big'
 
     Raises:
-        EngineError: not an http(s) URL, or one with a password in it.
+        ValueError: not an http(s) URL, or one with a password in it.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise EngineError(f"--endpoint takes a URL such as http://localhost:8000/v1 (got {url!r})")
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and url.isprintable()
+    except ValueError:  # a port that is no number, an IPv6 address without its end
+        is_address = False
+    if not is_address or " " in url:
+        raise ValueError(f"--endpoint takes a URL such as http://localhost:8000/v1 (got {url!r})")
     if parts.username or parts.password or parts.fragment or set(parse_qs(parts.query)) - {"api-version"}:
-        raise EngineError(
+        raise ValueError(
             "--endpoint: no user, password, fragment or query but ?api-version=... in the URL; a key belongs in "
             "OPENAI_API_KEY"
         )
     bare = url.partition("?")[0].rstrip("/").removesuffix("/completions").removesuffix("/chat")
     return bare if parts.path.strip("/") else bare + "/v1"
+
+
+def header_value(name: str, value: str) -> str:
+    """The value of a header, in which ``$NAME`` or, after a word such as Bearer, its last word is read from there.
+
+    Raises:
+        ValueError: there is no such environment variable, or it is empty.
+    """
+    match = re.fullmatch(r"(\w+ )?\$(\w+)", value, re.ASCII)
+    if match is None:
+        return value
+    found = os.environ.get(match[2], "")
+    if not found or not found.isprintable():
+        raise ValueError(
+            f"--header {name}: the environment variable {match[2]} is {'not printable' if found else 'not set'}"
+        )
+    return (match[1] or "") + found
 
 
 def request_body(
@@ -145,7 +172,7 @@ def _completion(payload: Any, request: Request, replica: int) -> Completion:
         if not 0 <= n_tokens < 2**31 or not 0 <= (n_prompt_tokens or 0) < 2**31:
             raise ValueError
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        raise FailedError("the answer is not a completion") from None
+        raise FailedError(f"the answer is not a completion but {str(payload)[:60]!r}") from None
     message = choice["message"] if request.chat else {}
     reasoning = next((message[name] for name in _THOUGHTS if isinstance(message.get(name), str)), None) or None
     if text is None and reasoning is None:
@@ -201,7 +228,7 @@ class Endpoint:
         """
         status, payload, _ = await self._exchange(session, "GET", "/models", None)
         if status in (401, 403):
-            raise FailedError(f"{self.root} denies access (HTTP {status})", forbidden=True)
+            raise FailedError(f"{self.root} denies access (HTTP {status})", forbidden=True, denied=True)
         if status >= 500:
             raise FailedError(f"{self.root}/models: HTTP {status}")
         try:
@@ -232,8 +259,10 @@ class Endpoint:
             raise BusyError(reason, retry_after_s)
         if status == 503 and retry_after_s:
             self._rest(retry_after_s)
-        if status < 400 or status in (401, 402, 403, 404, 405):
-            raise FailedError(reason, forbidden=True)
+        if status < 400:
+            raise FailedError(f"{reason} (redirects are not followed: give the address it leads to)", forbidden=True)
+        if status in (401, 402, 403, 404, 405):
+            raise FailedError(reason, forbidden=True, denied=status < 404)
         if status >= 500 or status in (408, 409, 425):
             raise FailedError(reason)
         raise RefusedError(reason, too_long=status == 413 or _TOO_LONG.search(reason) is not None)

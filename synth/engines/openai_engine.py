@@ -28,6 +28,7 @@ from synth.engines.endpoints import (
     EndpointPool,
     FailedError,
     RefusedError,
+    header_value,
     most_tokens,
     request_body,
 )
@@ -97,10 +98,10 @@ class OpenAIEngine:
         self._outage_s = outage_s
         self._key_name = api_key_env
         self._has_key = bool(key)
-        self._headers = {name: _from_environment(name, value) for name, value in headers}
+        self._headers = {name: header_value(name, value) for name, value in headers}
         self._secrets = [key, *_secrets_of(self._headers.values())]
         self._body = dict(body or {})
-        self._finished: queue.SimpleQueue[Completion] = queue.SimpleQueue()  # never more than were submitted
+        self._finished: queue.Queue[Completion] = queue.Queue()  # never more than were submitted
         self._lock = threading.Lock()  # guards the three below
         self._lost: list[TrialId] = []
         self._set_aside: list[SetAside] = []
@@ -192,9 +193,9 @@ class OpenAIEngine:
                     self._note_failure(endpoint, failure, logging.WARNING)
             if not all(outcomes):
                 return
-            if any(failure.forbidden for failure in outcomes if failure) or time.monotonic() > deadline_s:
-                forbidden = any(failure.forbidden for failure in outcomes if failure)
-                hint = self._key_hint() if forbidden else ""
+            forbidden = [failure for failure in outcomes if failure and failure.forbidden]
+            if forbidden or time.monotonic() > deadline_s:
+                hint = self._key_hint(forbidden[0]) if forbidden else ""
                 raise EngineError(f"no endpoint can be used: {self._last_failure}{hint}")
             await asyncio.sleep(2.0)
 
@@ -260,7 +261,7 @@ class OpenAIEngine:
             except FailedError as error:
                 self._note_failure(endpoint, error)
                 if error.forbidden and (not self._n_succeeded or all(e.n_failures >= 3 for e in self._endpoints)):
-                    self._give_up(f"{self._last_failure}{self._key_hint()}", resumable=False)
+                    self._give_up(f"{self._last_failure}{self._key_hint(error)}", resumable=False)
                 reason = str(error)
             except RefusedError as error:  # of a proxy perhaps, or a server in trouble, unless it is for the length
                 reason = str(error)
@@ -282,7 +283,9 @@ class OpenAIEngine:
         self._losses.pop(request.id, None)
         self._finished.put(completion)
 
-    def _key_hint(self) -> str:
+    def _key_hint(self, error: FailedError) -> str:
+        if not error.denied:
+            return ""
         return f" (the key is read from {self._key_name}{'' if self._has_key else ', which is not set'})"
 
     def _note_failure(self, endpoint: Endpoint, error: Exception, level: int = logging.INFO) -> None:
@@ -342,16 +345,6 @@ class OpenAIEngine:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._session.close()
-
-
-def _from_environment(name: str, value: str) -> str:
-    """The value, or that of the environment variable which it names as ``$NAME``."""
-    if not value.startswith("$"):
-        return value
-    found = os.environ.get(value[1:])
-    if found is None:
-        raise EngineError(f"--header {name}: the environment variable {value[1:]} is not set")
-    return found
 
 
 def _secrets_of(values: Iterable[str]) -> list[str]:

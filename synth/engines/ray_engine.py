@@ -95,7 +95,7 @@ class RayEngine:
         self._budget_s = min(_LONGEST_CALL_S, max(_SHORTEST_CALL_S, n_replicas / _CALLS_PER_S))
         self._dispatcher = Dispatcher()
         self._actors: dict[int, _Actor] = {}
-        self._events: queue.SimpleQueue[tuple[int, Future[Any]]] = queue.SimpleQueue()  # at most one per replica
+        self._events: queue.Queue[tuple[int, Future[Any]]] = queue.Queue()  # at most one per replica
         self._n_started = 0
         self._n_deaths_in_a_row = 0  # without any trial finished between them
         self._n_finished = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import ssl
 import subprocess
 import time
@@ -136,7 +137,7 @@ def test_api_root(given: str, root: str) -> None:
 
 @pytest.mark.parametrize("given", ["localhost:8000", "ftp://host", "", "http://me:secret@host", "http://host?key=1"])
 def test_api_root_refuses(given: str) -> None:
-    with pytest.raises(EngineError, match="--endpoint") as error:
+    with pytest.raises(ValueError, match="--endpoint") as error:
         api_root(given)
     assert "secret" not in str(error.value)
 
@@ -206,6 +207,27 @@ def test_a_hanging_server_does_not_hold_trials(make_server: Any) -> None:
     with engine_at(make_server(hang).url, make_server().url, request_timeout_s=0.4) as engine:
         engine.submit(requests(20))
         assert len(collect(engine, 20)) == 20
+
+
+def test_a_signal_whose_handler_takes_long_does_not_hold_the_poll_for_ever(make_server: Any) -> None:
+    """CPython's SimpleQueue waits without an end where the handler outlasts the timeout: a stop signal hung a run."""
+
+    def hung(*_: object) -> None:
+        raise AssertionError("the poll does not end")
+
+    def linger(*_: object) -> None:
+        time.sleep(0.1)
+        signal.signal(signal.SIGALRM, hung)
+        signal.setitimer(signal.ITIMER_REAL, 2.0)
+
+    before = signal.signal(signal.SIGALRM, linger)
+    try:
+        with engine_at(make_server().url) as engine:
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            assert engine.poll(0.05) == []
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_no_endpoint_gets_more_than_its_slots(make_server: Any, echo: Any) -> None:

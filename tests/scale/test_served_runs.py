@@ -210,6 +210,51 @@ def test_a_key_that_is_not_accepted_is_named(
 
 
 # ---------------------------------------------------------------------- numbers
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [(302, "redirects are not followed: give the address it leads to"), (404, "HTTP 404"), (403, "MY_KEY")],
+)
+def test_an_address_that_is_wrong_is_not_taken_for_a_key(
+    make_server: Any, dart_synth: Any, tmp_path: Path, status: int, said: str
+) -> None:
+    async def refuse(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, headers={"Location": "http://127.0.0.1:9/"})
+
+    done = dart_synth(*options(make_server(refuse).url, tmp_path), "--api-key-env", "MY_KEY")
+    assert done.code == 1 and said in done.err
+    assert ("the key is read from" in done.err) == (status == 403)
+
+
+@pytest.mark.parametrize("word", ["", "Bearer "])
+def test_a_header_is_read_from_the_environment(
+    make_server: Any, dart_synth: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    async def reply(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return answer(body, "Well.")
+
+    monkeypatch.setenv("MY_TOKEN", "secret-0123")
+    server = make_server(reply)
+    given = [*options(server.url, tmp_path, 1), "--header", f"X-Token: {word}$MY_TOKEN"]
+    assert dart_synth(*given).code == 0
+    assert {headers["X-Token"] for headers in server.headers} == {f"{word}secret-0123"}
+    monkeypatch.delenv("MY_TOKEN")
+    done = dart_synth(*given)
+    assert done.code == 2 and "the environment variable MY_TOKEN is not set" in done.err
+
+
+@pytest.mark.parametrize(("reason", "named"), [("length", True), ("stop", False)])
+def test_thoughts_that_use_up_all_tokens_are_told_of(
+    make_server: Any, dart_synth: Any, tmp_path: Path, reason: str, named: bool
+) -> None:
+    async def think(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return completion(body, None, reason, reasoning="Hm.")
+
+    given = [*options(make_server(think).url, tmp_path, 1), "-k", 8, "--prompt-template", "model"]
+    done = dart_synth(*given, "--max-new-tokens", 9)
+    assert done.out.count("its first 8 responses are all empty") == 1
+    assert ("look at --max-new-tokens: each was cut while it was still thinking" in done.out) == named
+
+
 def test_duplicates_are_one_number_wherever_they_are_shown(make_server: Any, dart_synth: Any, tmp_path: Path) -> None:
     """Six texts for a quota of five, with surplus trials in flight: the run's table, `status` and the pool agree."""
     count = iter(range(10**6))
@@ -435,6 +480,40 @@ def test_a_run_of_an_older_grader_goes_on_after_it_is_graded_anew(
         f"problems/{i}": 2 for i in range(4)
     }
     assert all(row["answer"] == row["reference"] for row in rows(run_dir))
+
+
+@pytest.mark.parametrize("damage", ["manifest", "no manifest"])
+def test_a_lost_manifest_is_made_anew_of_the_runs_own_options(
+    make_server: Any, dart_synth: Any, tmp_path: Path, damage: str
+) -> None:
+    """It is the one that was lost once a grader has judged the trials, and nothing is sampled again."""
+    count = iter(range(1000))
+
+    async def reply(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return answer(body, f"Try {next(count)}.")
+
+    server, run_dir = make_server(reply), tmp_path / "run"
+    given = options(server.url, tmp_path)
+    assert dart_synth(*given).code == 0
+    repair = ["repair", run_dir, *given[: given.index("--output")]]
+    sound, n_asked = contents(run_dir), len(server.bodies)
+    refused = dart_synth(*repair)
+    assert refused.code == 2 and "is sound" in refused.err
+    DAMAGE[damage](run_dir)
+    assert f"`dart-synth repair {run_dir}`, followed by the run's own options" in dart_synth(*given).err
+    for option, value, why in (("-k", 2, "more than the 2 trials"), ("--limit", 3, "other queries")):
+        refused = dart_synth(*repair, option, value)
+        assert refused.code == 1 and why in refused.err
+    assert "for 16 trials" in dart_synth(*repair).out
+    again = dart_synth(*given)
+    assert again.code == 2 and "regrade" in again.err
+    assert dart_synth("regrade", run_dir, "--apply", "--grade-workers", 1).code == 0
+    assert dart_synth(*given).code == 0 and len(server.bodies) == n_asked
+    found = contents(run_dir)
+    assert {path: found[path] for path in sound if path.suffix != ".sqlite"} == {
+        path: content for path, content in sound.items() if path.suffix != ".sqlite"
+    }
+    assert (run_dir / "manifest.json.damaged").exists() == (damage == "manifest")
 
 
 # ---------------------------------------------------------------------- outages

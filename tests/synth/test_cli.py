@@ -82,6 +82,18 @@ _SERVED = ["--engine", "openai", "--endpoint", "http://x/v1", "--dry-run"]
         ([*_SERVED, "--engine-arg", "max_tokens=9"], "--engine-arg max_tokens: --max-new-tokens says that"),
         ([*_SERVED, "--engine-arg", "n=4"], "--engine-arg n: the run itself says that"),
         (["--prompt-template", "nope"], "unknown prompt template 'nope'"),
+        *(
+            (["--engine", "openai", "--endpoint", url, "--dry-run"], "--endpoint takes a URL such as")
+            for url in ("nope", "localhost:8000", "http://", "http://x:port/v1", "http://[::1", "http://a b/v1")
+        ),
+        ([*_SERVED, "--header", "X: $NOT_SET_HERE"], "the environment variable NOT_SET_HERE is not set"),
+        (["--preset", "demo", "--dataset-k", "nope=3", "--dry-run"], "no data set is called nope here, but embedded"),
+        (["plan", "--preset", "demo", "--dataset-k", "nope=3"], "no data set is called nope here, but embedded"),
+        (["plan", "--preset", "demo", "--temperature", "1"], "--temperature cannot be given here"),
+        (["plan", "--preset", "demo", "--max-trials", "9"], "--max-trials cannot be given here: --caps says that"),
+        (["plan", "--preset", "demo", "--caps", "9,-1"], "--caps takes numbers from 1"),
+        (["temperature", "--temperatures", "1,nan", "--output", "o"], "--temperatures takes numbers from 0"),
+        (["temperature", "-k", "3", "--output", "o"], "--k cannot be given here: --trials says that"),
         (["--model", "./nope"], "no model folder ./nope"),
         (["--preset", "demo", "--adapter", "./nope"], "--adapter ./nope is not an adapter's folder"),
         (

@@ -265,6 +265,21 @@ def test_a_broken_parquet_pool_is_an_error(tmp_path: Path) -> None:
         open_pool(tmp_path / "pool.parquet")
 
 
+def test_a_problem_that_could_not_be_graded_has_no_pass_rate(tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    rows = [
+        {"query_id": name, "query": f"{name}?", "reference": "1", "trial": n, "response": f"try {n}", "correct": False,
+         "graded": name == "hard" or (name == "half" and n == 0)}
+        for name in ("hard", "half", "never") for n in range(4)
+    ]  # fmt: skip
+    (tmp_path / "pool.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    output = curate(tmp_path / "pool.jsonl", "--format", "rl", "--output", tmp_path / "o", "--decontaminate", "off")
+    assert "left out, their pass rate unknown: 1 problem without a graded trial" in output
+    found = [row["extra_info"] for row in pq.read_table(tmp_path / "o/data/train.parquet").to_pylist()]
+    assert [(row["query_id"], row["pass_rate"]) for row in found] == [("hard", 0.0), ("half", 0.0)]
+
+
 def test_problems_for_reinforcement_learning(run_dir: Path, tmp_path: Path) -> None:
     """In verl's layout, read as ``datasets`` does; the pass rates are those of the pool."""
     import datasets
@@ -327,6 +342,7 @@ def test_status_tells_a_finished_run(run_dir: Path) -> None:
     state = json.loads(result.output)
     assert state["done"] is True
     assert state["groups"]["all"]["n_trials"] == 600
+    assert state["groups"]["all"]["n_filled"] == 20  # each has had its 30 trials, whatever came of them
     assert "600 trials recorded" in CliRunner().invoke(command, ["status", str(run_dir)]).output
 
 
@@ -335,6 +351,12 @@ def test_plan_from_a_run(run_dir: Path) -> None:
     result = CliRunner().invoke(command, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "queries filled" in result.output
+
+
+@pytest.mark.parametrize("option", ["--limit", "--dataset", "--temperature", "--max-trials", "--model"])
+def test_a_plan_from_a_run_passes_no_option_over(run_dir: Path, option: str) -> None:
+    result = CliRunner().invoke(command, ["plan", "--run", str(run_dir), option, "1"])
+    assert result.exit_code == 2 and f"{option} cannot be given here" in result.output
 
 
 def test_a_plan_never_forecasts_more_than_the_cap_allows(run_dir: Path) -> None:

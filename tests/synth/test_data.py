@@ -112,7 +112,7 @@ def test_a_reference_that_nothing_can_equal_is_refused_or_left_out(tmp_path: Pat
         load_queries([DatasetSpec(path)])
     said: list[str] = []
     assert len(load_queries([DatasetSpec(path)], skip_bad_rows=True, say=said.append)) == 1
-    assert said == [f"1 rows of {path} have no text or no reference answer and are left out"]
+    assert said == [f"left out of {path}: 1 row without text or without a reference answer"]
 
 
 def test_a_row_without_the_answer_column_is_a_bad_row(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_repeated_queries_are_told(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", *[{"query": f"1 +{space}1?", "answer": "2"} for space in (" ", "  ")])
     said: list[str] = []
     assert len(load_queries([DatasetSpec(path)], say=said.append)) == 2
-    assert said == ["1 queries repeat the text of another: each gets a quota of its own"]
+    assert said == ["texts that occur again: 1 query, each with a quota of its own"]
 
 
 @pytest.mark.parametrize("value", ["#### 1,000", "So it is 1,000 #### 1,000", "It is.\n#### 1,000\n"])

@@ -69,10 +69,10 @@ def test_everything_is_escaped(hostile: Path) -> None:
 
 def test_it_says_what_the_run_was(hostile: Path) -> None:
     page, run = page_of(hostile), open_run(hostile)
-    pass_rate = snapshot(run.plan.scheduler, run.plan.queries).total.pass_rate  # surplus trials depend on timing
+    pass_rate = snapshot(run.plan.scheduler, run.plan.queries).total.pass_rate()  # surplus trials depend on timing
     for said in (
         "max(1, ceil(6 * fail rate))", "temperature 1.6", "dart_tasks.grading 1", "2 filled, 1 set aside",
-        f"{pass_rate:.1%} of them correct", "cut at the limit: 0.0%", "Of these, thought: mean 25",
+        f"{pass_rate} of them correct", "cut at the limit: 0.0%", "Of these, thought: mean 25",
         "Of these, answer: mean 15",
         "Responses per query against fail rate of the probe",
     ):  # fmt: skip

@@ -272,7 +272,7 @@ def test_regrade_lists_the_verdicts_that_changed(runs: tuple[Path, Path], tmp_pa
     old = tmp_path / "samples_old.jsonl"
     old.write_text("".join(json.dumps(row) + "\n" for row in rows))
     output = report("--regrade", old).stdout
-    assert "accuracy 96.00 -> 100.00" in output and "1 verdicts changed" in output
+    assert "accuracy 96.00 -> 100.00" in output and "1 verdict changed" in output
     assert f"{rows[0]['doc']['id']} #0: wrong -> right" in output
 
 

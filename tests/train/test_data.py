@@ -193,7 +193,7 @@ def test_splits_that_save_to_disk_wrote(tmp_path: Path, tokenizer: Any) -> None:
 
 def test_a_row_without_a_query_is_named_not_trained_on_nothing(tmp_path: Path, tokenizer: Any) -> None:
     (tmp_path / "train.jsonl").write_text('{"query": null, "response": "2"}\n{"query": "1+1?", "response": "2"}\n')
-    with pytest.raises(UserError, match="1 rows have no 'query'"):
+    with pytest.raises(UserError, match="1 row without 'query'"):
         encode([TrainingSet(str(tmp_path / "train.jsonl"))], tokenizer, tmp_path / "cache")
 
 
