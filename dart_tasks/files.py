@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import os
@@ -82,7 +83,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         content = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from None
-    if not content.lstrip().startswith(b"["):
+    if not content.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
         return [row for _, row in read_jsonl(path)]
     rows = _decoded(content, str(path))
     for number, row in enumerate(rows, 1):
@@ -100,6 +101,6 @@ def _row(line: bytes, where: str) -> dict[str, Any]:
 
 def _decoded(content: bytes, where: str) -> Any:
     try:
-        return json.loads(content.decode("utf-8"))
+        return json.loads(content.decode("utf-8-sig"))  # Windows' editors begin a file with a mark
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not JSON in UTF-8: {error}") from None

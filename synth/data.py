@@ -170,8 +170,8 @@ def is_at_hand(spec: DatasetSpec) -> bool:
 
 
 def _level(value: Any) -> int | None:
-    """5 of 5, "5" or "Level 5"; None of "Level ?", as two items of MATH train have it."""
-    match = re.search(r"\d+", str(value)) if value is not None else None
+    """5 of 5, "5" or "Level 5"; None of "Level ?", as two items of MATH train have it, and of what is no level."""
+    match = re.search(r"(?<!\d)\d{1,9}(?!\d)", str(value)) if value is not None else None
     return int(match.group()) if match else None
 
 
@@ -182,11 +182,18 @@ def _query(spec: DatasetSpec, index: int, row: Mapping[str, Any]) -> Problem:
         raise DataError(f"{where} has no text in column {spec.query_column!r}")
     if not _is_reference(reference):
         raise DataError(f"{where} has no reference answer in column {spec.answer_column!r} (got {reference!r:.40})")
+    try:
+        f"{text}{reference}{row.get(spec.domain_column or '')}{row.get(spec.id_column or '')}".encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{where} is not Unicode: half of a surrogate pair") from None
     fail_rate = None
     if spec.fail_rate_column is not None and row.get(spec.fail_rate_column) is not None:
-        fail_rate = float(row[spec.fail_rate_column])
+        try:
+            fail_rate = float(row[spec.fail_rate_column])
+        except (ValueError, TypeError):
+            fail_rate = math.nan
         if not 0.0 <= fail_rate <= 1.0:
-            raise DataError(f"{where} has fail rate {fail_rate}: it must be between 0 and 1")
+            raise DataError(f"{where} has fail rate {row[spec.fail_rate_column]!r:.40}: it must be between 0 and 1")
     domain = row.get(spec.domain_column or "")
     own_id = row.get(spec.id_column or "")
     return Problem(

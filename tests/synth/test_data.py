@@ -34,7 +34,9 @@ def test_reference_of_an_answer_or_solution(value: object, reference: object) ->
     assert reference_of(value) == reference
 
 
-@pytest.mark.parametrize(("level", "expected"), [("Level 3", 3), (5, 5), ("4", 4), ("Level ?", None), (None, None)])
+@pytest.mark.parametrize(
+    ("level", "expected"), [("Level 3", 3), (5, 5), ("4", 4), ("Level ?", None), (None, None), ("9" * 30, None)]
+)
 def test_levels(tmp_path: Path, level: object, expected: int | None) -> None:
     path = write(
         tmp_path / "math.jsonl", {"problem": "1 + 1?", "solution": "\\boxed{2}", "level": level, "type": "Algebra"}
@@ -83,6 +85,50 @@ def test_what_cannot_be_used_is_named(
     path = write(tmp_path / "data.jsonl", *rows)
     with pytest.raises(DataError, match=message):
         load_queries([DatasetSpec(path, **options)])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("cells", "references"),
+    [
+        (["1", "-20"], [1, -20]),
+        (["007", "5"], ["007", "5"]),
+        (["1.50", "5"], ["1.50", "5"]),
+        (["1e5", "True"], ["1e5", "True"]),
+        (["12345678901234567890123", "5"], ["12345678901234567890123", "5"]),
+        (["5", '"1,000"'], ["5", "1,000"]),
+    ],
+)
+def test_a_reference_in_csv_is_read_as_it_stands(tmp_path: Path, cells: list[str], references: list[object]) -> None:
+    path = tmp_path / "a.csv"
+    rows = "".join(f"What is it?,{cell}\r\n" for cell in cells)
+    path.write_bytes(b"\xef\xbb\xbf" + f"query,answer\r\n{rows}".encode())
+    assert [query.reference for query in load_queries([DatasetSpec(str(path))])] == references
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", b"query,answer,query\nWhat is 1?,1,x\n", "two columns are called 'query'"),
+        ("a.csv", b"query,answer\nWhat is 1?,1,2\n", "line 2 has 3 cells, the first has 2"),
+        ("a.csv", b"query,answer\nWhat is 1?,nan\n", "has no reference answer"),
+        ("a.csv", b"query,answer\n", "is empty"),
+        ("a.csv", b"", "is empty"),
+        ("a.csv", "query,answer\nWhat is é?,1\n".encode("latin-1"), "can't decode byte 0xe9"),
+        ("a.jsonl", b'{"query": "What is \\ud800?", "answer": "1"}', "is not Unicode"),
+        ("a.jsonl", b'{"query": "What is 1?", "answer": "\\udc00"}', "is not Unicode"),
+    ],
+)
+def test_a_file_that_cannot_be_taken_as_it_is_says_why(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        load_queries([DatasetSpec(str(tmp_path / name))])
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path, name: str) -> None:
+    content = b'{"query": "What is 1?", "answer": "1"}'
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (b"[" + content + b"]" if name == "a.json" else content))
+    assert len(load_queries([DatasetSpec(str(tmp_path / name))])) == 1
 
 
 def test_broken_lines_and_unknown_sources(tmp_path: Path) -> None:
