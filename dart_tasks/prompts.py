@@ -86,7 +86,7 @@ def get_template(name_or_path: str) -> PromptTemplate:
         return TEMPLATES[name_or_path]
     path = Path(name_or_path)
     if path.is_file():
-        return PromptTemplate(path.stem, path.read_text(encoding="utf-8"))
+        return PromptTemplate(path.stem, path.read_text(encoding="utf-8-sig"))
     raise ValueError(
         f"unknown prompt template {name_or_path!r}: "
         f"choose one of {', '.join(TEMPLATES)}, or a file containing {QUERY_SLOT}"

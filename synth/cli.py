@@ -18,7 +18,7 @@ from dart_tasks.files import DataError
 from synth import commands
 from synth.config import RunConfig, rows
 from synth.data import is_at_hand
-from synth.options import EXIT_SET_ASIDE, config_from_options, run_options
+from synth.options import EXIT_SET_ASIDE, config_from_options, run_options, take_only
 
 if TYPE_CHECKING:
     from dart_tasks.problems.record import Problem
@@ -50,6 +50,7 @@ Exit codes: 0 every query is settled; 1 failed; 2 bad usage; 3 finished, but que
 def command(context: click.Context, /, run_dir: Path | None, dry_run: bool, preset: str, **options: Any) -> int | None:
     """Sample, grade and keep correct responses until every query's quota is met (DARS, arXiv 2407.13690)."""
     if context.invoked_subcommand is not None:
+        take_only(context, (), {}, f"it goes after {context.invoked_subcommand}")
         return None
     config = config_from_options(preset, options)
     run_dir = run_dir or Path("runs") / f"{config.strategy}-{preset}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,21 +14,11 @@ from click.core import ParameterSource
 
 from dart_tasks.console import counted, first_line, printable, stdout_console
 from dart_tasks.files import DataError, write_atomically
-from synth.options import EXIT_SET_ASIDE, OPTIONS_OF_QUERIES, config_from_options, run_options
+from synth.options import EXIT_SET_ASIDE, OPTIONS_OF_QUERIES, config_from_options, run_options, take_only
 
 __all__ = ["curate", "plan", "regrade", "repair", "report", "status", "temperature"]
 
 Number = TypeVar("Number", int, float)
-
-
-def _take_only(
-    context: click.Context, names: Collection[str | None], instead: Mapping[str, str], why: str = ""
-) -> None:
-    """Refuse an option that would change nothing, rather than pass it over; ``instead`` or ``why`` says the reason."""
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE and name not in names:
-            raise click.UsageError(f"{parameter.opts[-1]} cannot be given here: {instead.get(name, why)}")
 
 
 def _numbers(option: str, text: str, kind: Callable[[str], Number], least: int) -> list[Number]:
@@ -148,8 +138,8 @@ def repair(context: click.Context, /, run_dir: Path, preset: str, **options: Any
         kept = counted(saved.n_kept, "trial")
         click.echo(f"nothing is damaged: {kept}, each as it was recorded; nothing was changed")
         return
-    click.echo(f"sound and kept: {counted(saved.n_kept, 'trial')}; lost, to be sampled again: at least "
-               f"{saved.n_lost:,}; queries are from {saved.queries_from}")  # fmt: skip
+    click.echo(f"sound and kept: {counted(saved.n_kept, 'trial')}; at least {saved.n_lost:,} lost, to be sampled "
+               f"again; queries are from {saved.queries_from}")  # fmt: skip
     click.echo(f"the damaged ledger is {run_dir / 'ledger.sqlite.damaged'}; the run's own command goes on from here")
 
 
@@ -195,7 +185,7 @@ def temperature(
 
     instead = {"strategy": "each query has --trials", "k": "--trials says that",
                "temperature": "--temperatures says that"}  # fmt: skip
-    _take_only(context, {parameter.name for parameter in context.command.params} - set(instead), instead)
+    take_only(context, {parameter.name for parameter in context.command.params} - set(instead), instead)
     values = _numbers("--temperatures", temperatures, float, 0)
     base = config_from_options(preset, {**options, "strategy": "vanilla", "k": trials})
     shared: list[Any] = []
@@ -472,7 +462,7 @@ def plan(
     planned = {"run_dir", "caps", "samples_per_hour", "preset", "strategy", "k", "probe", "dataset_k"}
     planned |= {"lenient_extraction"} if run_dir else OPTIONS_OF_QUERIES
     whose = f"queries and trials are those of {run_dir}" if run_dir else "a forecast does not depend on it"
-    _take_only(context, planned, {"max_trials": "--caps says that", "dataset_max_trials": "--caps says that"}, whose)
+    take_only(context, planned, {"max_trials": "--caps says that", "dataset_max_trials": "--caps says that"}, whose)
     values = _numbers("--caps", caps, int, 1)
     config = config_from_options(preset, {**options, "max_trials": max(values)})
     try:

@@ -363,6 +363,8 @@ def read_trials(
             evidence[trial.query_id].add(trial.trial, correct, trial.graded, trial.text_key)
             trials.n_trials += 1
             trials.n_correct += correct
+            if correct and max_tokens is not None and not trial.n_tokens:
+                raise PoolError(f"pool {pool.path} does not tell how long its responses are: no limit can be set")
             if correct and (max_tokens is None or trial.n_tokens <= max_tokens):
                 assert trials.keys is not None
                 assert trials.distinct is not None

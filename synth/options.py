@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from synth.config import PRESETS, RunConfig, Setting, flag_of, resolve, settings
 from synth.data import KNOWN_DATASETS, DatasetSpec
 
-__all__ = ["EXIT_SET_ASIDE", "OPTIONS_OF_QUERIES", "config_from_options", "run_options"]
+__all__ = ["EXIT_SET_ASIDE", "OPTIONS_OF_QUERIES", "config_from_options", "run_options", "take_only"]
 
 EXIT_SET_ASIDE = 3
 """Exit code of a run that finished without some of its queries."""
@@ -98,6 +99,14 @@ def config_from_options(preset: str, options: dict[str, Any]) -> RunConfig:
         return resolve(preset, values)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+
+
+def take_only(context: click.Context, names: Collection[str | None], instead: Mapping[str, str], why: str = "") -> None:
+    """Refuse an option that would change nothing, rather than pass it over; ``instead`` or ``why`` says the reason."""
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE and name not in names:
+            raise click.UsageError(f"{parameter.opts[-1]} cannot be given here: {instead.get(name, why)}")
 
 
 def _dataset_flag(name: str) -> str:

@@ -48,7 +48,7 @@ _CHARACTERS_PER_TOKEN = 2  # of a prompt; few, as it is a bound until the server
 _NEUTRAL: dict[str, Any] = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "ignore_eos": False}
 """Fields that OpenAI's own servers do not know, with the values that say nothing."""
 _TOO_LONG = re.compile(r"too long|context|maximum.{0,20}length|longer than|reduce the (length|input)", re.IGNORECASE)
-_THOUGHTS = ("reasoning_content", "reasoning")  # as older and newer servers name it
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")  # as older servers name it, newer ones, and Ollama
 
 
 class BusyError(Exception):
@@ -163,7 +163,8 @@ def _completion(payload: Any, request: Request, replica: int) -> Completion:
     """
     try:
         choice = payload["choices"][0]
-        text = choice["message"]["content"] if request.chat else choice["text"]
+        message = choice["message"] if request.chat else {"content": choice["text"]}
+        text, reasoning = _in_parts(message["content"])
         reason = choice["finish_reason"]
         usage = payload.get("usage") or {}
         n_tokens = int(usage.get("completion_tokens") or 0)
@@ -172,9 +173,10 @@ def _completion(payload: Any, request: Request, replica: int) -> Completion:
         if not 0 <= n_tokens < 2**31 or not 0 <= (n_prompt_tokens or 0) < 2**31:
             raise ValueError
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
-        raise FailedError(f"the answer is not a completion but {str(payload)[:60]!r}") from None
-    message = choice["message"] if request.chat else {}
-    reasoning = next((message[name] for name in _THOUGHTS if isinstance(message.get(name), str)), None) or None
+        raise FailedError(f"the answer is not a completion but {payload!r:.2000}") from None
+    reasoning = next(
+        (thought for name in _THOUGHTS if isinstance(thought := message.get(name), str) and thought), reasoning
+    )
     if text is None and reasoning is None:
         raise FailedError("the completion has no text (content is null)")
     text = "" if text is None else text  # it was still thinking when its tokens ran out
@@ -184,6 +186,16 @@ def _completion(payload: Any, request: Request, replica: int) -> Completion:
         request.id, text, n_tokens, reason, replica, reasoning, counted if 0 < counted <= n_tokens else None,
         n_prompt_tokens,
     )  # fmt: skip
+
+
+def _in_parts(content: Any) -> tuple[Any, str | None]:
+    """Response and thought of a content that is a list of typed parts, as Mistral's is; any other is the response."""
+    if not isinstance(content, list):
+        return content, None
+    kinds = [(part["type"], part.get(part["type"])) for part in content]
+    thoughts = [piece["text"] for kind, pieces in kinds if kind == "thinking" for piece in pieces]
+    texts = [text for kind, text in kinds if kind == "text"]
+    return "".join(texts) if texts else None, "".join(thoughts) or None
 
 
 def most_tokens(request: Request, settings: SamplingSettings) -> int:
@@ -395,4 +407,4 @@ def _message(payload: Any) -> str:
     if isinstance(payload, dict):
         inner = payload.get("error", payload)
         payload = inner.get("message", inner) if isinstance(inner, dict) else inner
-    return " ".join(str(payload).split())[:300]
+    return " ".join(f"{payload!s:.2000}".split())

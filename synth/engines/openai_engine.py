@@ -47,6 +47,7 @@ _LOSSES = 3  # losses that set a query aside
 _REFUSALS_AT_START = 8  # refused queries before anything succeeded: then it is the settings that are refused
 _NEEDED = {"model", "prompt", "messages"}  # of the fields of a request
 _CONNECT_S = 30.0
+_LONGEST_REASON = 400  # characters
 _SHORTEST_SECRET = 4  # characters; shorter values of headers are words of every message
 _log = logging.getLogger(__name__)
 
@@ -231,7 +232,7 @@ class OpenAIEngine:
         if self._tasks.get(trial) is done:
             del self._tasks[trial]
         if not done.cancelled() and (error := done.exception()) is not None:  # a mistake of ours: say so, do not hang
-            self._give_up(f"the client failed ({type(error).__name__}: {error})")
+            self._give_up(self._masked(f"the client failed ({type(error).__name__}: {error})"))
 
     async def _sample(self, request: Request) -> None:
         """Ask until a server answers, or enough attempts have failed; a server that is busy is no failed attempt."""
@@ -262,9 +263,9 @@ class OpenAIEngine:
                 self._note_failure(endpoint, error)
                 if error.forbidden and (not self._n_succeeded or all(e.n_failures >= 3 for e in self._endpoints)):
                     self._give_up(f"{self._last_failure}{self._key_hint(error)}", resumable=False)
-                reason = str(error)
+                reason = self._masked(error)
             except RefusedError as error:  # of a proxy perhaps, or a server in trouble, unless it is for the length
-                reason = str(error)
+                reason = self._masked(error)
                 if error.too_long and request.id.query not in self._answered:
                     self._put_aside(request.id.query, reason)
                     return
@@ -317,19 +318,19 @@ class OpenAIEngine:
 
     def _put_aside(self, query: int, reason: str) -> None:
         with self._lock:
-            self._set_aside.append(SetAside(query, self._masked(reason)))
+            self._set_aside.append(SetAside(query, reason))
 
     def _give_up(self, reason: str, *, resumable: bool = True) -> None:
         with self._lock:
             if not self._fatal:
-                self._fatal, self._resumable = self._masked(reason), resumable
+                self._fatal, self._resumable = reason, resumable
 
     def _masked(self, reason: object) -> str:
-        """A server's words, made safe to show: no key, no control characters."""
+        """A server's words, made safe to show: no key, no control characters, and not more than are read."""
         text = printable(str(reason))
         for secret in filter(None, self._secrets):
             text = text.replace(secret, "***")
-        return text
+        return text if len(text) <= _LONGEST_REASON else text[:_LONGEST_REASON] + "..."
 
     async def _watch_for_outage(self) -> None:
         while True:

@@ -97,6 +97,42 @@ def test_the_models_own_template_goes_to_the_chat_endpoint(make_server: Any) -> 
     assert "prompt" not in server.bodies[0] and "seed" not in server.bodies[0]
 
 
+THINKING = {"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": "7", "reasoning_content": "Hm."},
+        {"content": "7", "reasoning": "Hm."},
+        {"content": "7", "thinking": "Hm."},
+        {"content": "7", "reasoning_content": "", "reasoning": "Hm."},
+        {"content": "7", "reasoning_content": None, "reasoning": "Hm.", "reasoning_details": [{"text": "Hm."}]},
+        {"content": [THINKING, {"type": "text", "text": "7"}]},
+    ],
+)
+def test_a_thought_is_found_in_every_spelling(make_server: Any, message: dict[str, Any]) -> None:
+    async def think(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return web.json_response({"choices": [{"message": message, "finish_reason": "stop"}]})
+
+    with engine_at(make_server(think).url) as engine:
+        engine.submit(requests(1, chat=True))
+        (found,) = collect(engine, 1).values()
+    assert (found.text, found.reasoning) == ("7", "Hm.")
+
+
+@pytest.mark.parametrize("content", [[{"type": "image"}], [], [None], ["7"], [{"text": "7"}], 7])
+def test_a_content_that_is_no_text_is_no_completion(make_server: Any, monkeypatch: Any, content: Any) -> None:
+    monkeypatch.setattr("synth.engines.endpoints._TROUBLE_S", 0.0)
+
+    async def reply(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        return web.json_response({"choices": [{"message": {"content": content}, "finish_reason": "stop"}]})
+
+    with engine_at(make_server(reply).url) as engine:
+        engine.submit(requests(1, chat=True))
+        assert until(engine, "trouble").trouble
+
+
 def test_fields_can_be_added_and_left_out(make_server: Any) -> None:
     server = make_server()
     with engine_at(server.url, body={"top_k": None, "min_tokens": 1}) as engine:

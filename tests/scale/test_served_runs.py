@@ -242,6 +242,20 @@ def test_a_header_is_read_from_the_environment(
     assert done.code == 2 and "the environment variable MY_TOKEN is not set" in done.err
 
 
+def test_responses_of_unknown_length_are_not_taken_for_short_ones(
+    make_server: Any, dart_synth: Any, tmp_path: Path
+) -> None:
+    async def reply(body: dict[str, Any], request: web.Request) -> web.StreamResponse:
+        choice = {"text": f"\\boxed{{{number_of(body)}}}", "finish_reason": "stop"}
+        return web.json_response({"choices": [choice]})  # no usage
+
+    assert dart_synth(*options(make_server(reply).url, tmp_path)).code == 0
+    curate = ["curate", tmp_path / "run", "-k", 1, "--decontaminate", "off", "--output", tmp_path / "o"]
+    done = dart_synth(*curate, "--max-response-tokens", 9)
+    assert done.code == 1 and "does not tell how long its responses are" in done.err
+    assert dart_synth(*curate).code == 0
+
+
 @pytest.mark.parametrize(("reason", "named"), [("length", True), ("stop", False)])
 def test_thoughts_that_use_up_all_tokens_are_told_of(
     make_server: Any, dart_synth: Any, tmp_path: Path, reason: str, named: bool

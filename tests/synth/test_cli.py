@@ -93,6 +93,7 @@ _SERVED = ["--engine", "openai", "--endpoint", "http://x/v1", "--dry-run"]
         (["plan", "--preset", "demo", "--max-trials", "9"], "--max-trials cannot be given here: --caps says that"),
         (["plan", "--preset", "demo", "--caps", "9,-1"], "--caps takes numbers from 1"),
         (["temperature", "--temperatures", "1,nan", "--output", "o"], "--temperatures takes numbers from 0"),
+        (["--limit", "3", "plan", "--preset", "demo"], "--limit cannot be given here: it goes after plan"),
         (["temperature", "-k", "3", "--output", "o"], "--k cannot be given here: --trials says that"),
         (["--model", "./nope"], "no model folder ./nope"),
         (["--preset", "demo", "--adapter", "./nope"], "--adapter ./nope is not an adapter's folder"),
