@@ -89,6 +89,8 @@ def regrade(run_dir: Path, apply: bool, grade_workers: int | None, grade_timeout
             )  # fmt: skip
     except LedgerError as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise _cannot_write(run_dir, error, "the run has its old verdicts, give the same command again") from error
     n_changed = changes.n_lost + changes.n_gained
     click.echo(
         f"grader {changes.old_version} -> {GRADER_VERSION}: {n_changed:,} of {counted(changes.n_trials, 'trial')} "
@@ -214,6 +216,8 @@ def temperature(
         raise click.UsageError(str(error)) from error
     except (EngineError, LedgerError) as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise _cannot_write(output, error, "committed trials are safe, give the same command again") from error
     finally:
         for opened in shared:
             opened.close()

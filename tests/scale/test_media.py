@@ -72,14 +72,16 @@ def test_a_disk_that_is_full_at_export(mounted: Shell, finished: list[object], t
         f"mount -t tmpfs -o size={size_kb}k tmpfs $M; mkdir $M/run; cp $T/run/*.* $M/run\n"
         + command(*run) + "ls -A $M/run/dataset/data\n"
         + command(*curate, "parquet", "--output", "$M/o") + command(*curate, "rl", "--output", "$M/o")
-        + "cat /dev/zero > $M/rest; " + command("report", "$M/run") + "rm $M/rest; mount -o remount,size=9m $M\n"
+        + "cat /dev/zero > $M/rest; " + command("report", "$M/run")
+        + command("regrade", "$M/run", "--apply", "--grade-workers", 1) + "rm $M/rest; mount -o remount,size=9m $M\n"
         + command(*run) + "cp $M/run/dataset/data/train.jsonl $T/exported\n"
     )  # fmt: skip
     full, *others, again = lines
     assert full.startswith("1 ") and "No space left" in full and "committed trials are safe" in full
-    assert len(others) == 3, "no part of a data set is left"
+    assert len(others) == 4, "no part of a data set is left"
     assert others[0].startswith("1 ") and "No space left on device): give another --output" in others[0]
     assert others[2].startswith("1 ") and "No space left on device): give another --output" in others[2]
+    assert others[3].startswith("1 ") and "o space left" in others[3]
     assert again.startswith("0 ")
     assert (tmp_path / "exported").read_bytes() == expected
 

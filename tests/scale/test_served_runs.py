@@ -426,7 +426,7 @@ def test_a_repaired_run_keeps_every_sound_row_and_goes_on(
     n_asked = len(server.bodies)
     repaired = dart_synth("repair", run_dir)
     assert repaired.code == 0, repaired.err
-    n_kept = int(re.match(r"(\d+) trials are sound", repaired.out).group(1))  # type: ignore[union-attr]
+    n_kept = int(re.match(r"sound and kept: (\d+) trial", repaired.out).group(1))  # type: ignore[union-attr]
     is_one_row = isinstance(damage, str) and not any(word in damage for word in ("pages", "file", "table"))
     assert n_kept >= (15 if is_one_row else 0)
     assert dart_synth(*given).code == 0
