@@ -175,7 +175,9 @@ def _boxed(document: Document) -> _Mark | None:
             joined[-1] += rf" \text{{ or }} {other[1]}"
         found = read_marked(", ".join(joined), "boxed", document)
         if found is not None:
-            if len(boxes) > 1 and all(_PART.match(text[: box.start].rpartition("\n")[2]) for box in boxes):
+            in_parts = all(_PART.match(text[: box.start].rpartition("\n")[2]) for box in boxes)
+            in_a_row = all(_AND_THE_NEXT.fullmatch(text, box.end, after.start) for box, after in pairwise(boxes))
+            if len(boxes) > 1 and (in_parts or in_a_row):
                 found = replace(found, sentence=", ".join(_signed(text, box) for box in boxes))
             return _Mark(start, last.end, found)
         boxes.pop()
@@ -359,6 +361,7 @@ _DIGIT = re.compile(r"\d")
 _TAKEN_BACK = re.compile(
     r"\bHowever\b|\b(?:But|but) wait\b|\bWait\b|\bmy mistake\b|\bmade (?:a|an) (?:mistake|error)\b"
 )
+_BACK_WORDS = ("However", "wait", "Wait", "mistake", "error")
 _COLON = re.compile(r"[:：】\]]|->|→|=>")
 
 
@@ -420,9 +423,11 @@ def _stated(document: Document) -> Extraction | None:
         is_a = match[0].strip(" \t#>*_-:：").lower() == "a"  # A: Let us think
         if is_a and not re.search(r"[\d\\]", answer) and not document.is_value(answer):
             continue
-        if _DIGIT.search(text, match.end() + stop + 1) and (
-            match[0].lower().startswith(("solution", "roots", "zeros")) or _TAKEN_BACK.search(text, match.end() + stop)
-        ):
+        rest = text[match.end() + stop :]
+        if (
+            match[0].lower().startswith(("solution", "roots", "zeros"))
+            or (any(map(rest.__contains__, _BACK_WORDS)) and _TAKEN_BACK.search(rest))
+        ) and _DIGIT.search(rest, 1):
             continue  # one of a step, or taken back
         final = "final" in match[0].lower() or _FINAL_BEFORE.search(before)
         found = Extraction(answer[:MAX_ANSWER], "final_answer" if final else "answer_is", True, sentence[:MAX_ANSWER])
@@ -487,9 +492,10 @@ _SAYS = re.compile(
 )
 
 
-_LABEL = re.compile(r"^[A-Za-z][A-Za-z' ]{1,60}:\s+(?=[^\s:=]+$|[A-Za-z ]+$)")  # Ben: 60
+_ALL_SUCH = re.compile(r".*\b(?:all|any) .{0,40}\b(?:such that|where|with|for which)\s+")  # all x such that x > 2
+_LABEL = re.compile(r"^(?:[A-Za-z][A-Za-z' ]{1,60}:|[A-Z][a-z]{2,} =)\s+(?=[^\s:=]+$|[A-Za-z ]+$)")  # Ben: 60
 _IS_CALLED = re.compile(r"\d+ = ([A-Z]{2,})")  # 2024 = MMXXIV
-_PROSE = re.compile(r"[$)\]],? [a-z]+ [a-z]+")
+_PROSE = re.compile(r"\$,? [a-z]+ [a-z]+|^[A-Za-z'’-]{2,} [a-z'’-]{2,}\b|^\$ [a-z]{1,12}$")
 _TOTALS = re.compile(
     r"\b(?:almost|nearly)\b|[,;]\s+(?:and )?(?:together|total|altogether|in all|sum)\b", re.IGNORECASE
 )  # Ann: 5, Ben: 7
@@ -514,7 +520,7 @@ def _whole(document: Document) -> Extraction | None:
     if is_opposite(line, asked_by(document.question)):
         return None
     has_digits = _DIGIT.search(answer)
-    is_prose = has_digits and _PROSE.search(answer) and re.search(r"[A-Za-z]{3}", FORMULA.sub("", answer))
+    is_prose = has_digits and _PROSE.search(FORMULA.sub("$", answer))
     few = 8 if has_digits or ". " in answer else 24
     if (document.is_value(answer) and not is_prose) or (len(answer.split()) <= few and not value_in(line, document)):
         in_words = "" if has_digits else value_in(line, document, bounds=False)  # the logarithm equals four
@@ -526,6 +532,9 @@ def _printed(document: Document) -> Extraction | None:
     """What a program _printed, where the response ends with that."""
     line = document.output.rpartition("\n")[2]
     return Extraction(clean(line), "output", False) if line.strip() else None
+
+
+_PERSONS = re.compile(r"(?:^|\n)((?:[-*•\s]{0,4}[A-Z][a-z]+(?:['’]s [a-z ]{1,30})?\**[:=] [^\n]{1,60}(?:\n|$)){2,6})$")
 
 
 def _concluded(document: Document) -> Extraction | None:
@@ -541,6 +550,11 @@ def _concluded(document: Document) -> Extraction | None:
             break
     if (items := last_list(tail, document)) is not None:
         return Extraction(items, "last_formula", False)
+    if (person := _PERSONS.search(tail[-400:])) is not None:
+        told = person[1].strip().replace("\n", "; ")
+        clause = clause_asked(told, asked_by(document.question))
+        if clause != told and clause.split(":")[0].split("'")[0].strip("-* ") in (document.question or ""):
+            return _in_last(clause, document)
     ends = [0]
     pieces: list[tuple[str, bool]] = []
     for display in DISPLAY.finditer(tail):
@@ -574,7 +588,7 @@ def _in_last(sentence: str, document: Document) -> Extraction | None:
     sentence = clause_asked(_CONNECTIVE.sub("", sentence.strip()), asked_by(document.question))
     says = _SAYS.match(sentence)
     said = clean(sentence[says.end() :] if says else sentence)
-    inequality = clean(sentence)
+    inequality = clean(_ALL_SUCH.sub("", sentence))
     if len(inequality) < 40 and _INEQUALITY.fullmatch(inequality) and document.is_value(inequality):
         return Extraction(inequality, "last_formula", False)
     value = (
@@ -650,14 +664,14 @@ MAX_RESPONSE = 200_000  # characters kept, from the end
 MAX_CUTS = 8
 
 _RUN_ON = re.compile(
-    r"(?m)^[ \t]*(?:#{1,6}\s*(?:Instruction|Response|Input|Question|Problem|Query|Exercise|Example|Task)\b"
+    r"\n(?:[ \t]*(?:#{1,6}\s*(?:Instruction|Response|Input|Question|Problem|Query|Exercise|Example|Task)\b"
     r"|[*\[<(]{0,2}(?:(?:Next|New|Another|Sample|Similar)\s+)?"
     r"(?:Question|Problem|Exercise|Example|User|Human|Q|Instruction|Input|Task|Query|问题|题目|例题?)"
     r"\s?#?\d{0,3}[*\])>]{0,2}\s*[:：.][*\s]"
     r"|[*\[<(]{1,2}(?:Question|Problem|Exercise|Example)\s?#?\d{0,3}[*\])>]{1,2}\s)"
-    r"|\nBelow is an instruction that"
-    r"|\n\s*\n(?=[A-Z][^\n]{40,800}\?\s*\n)(?=[^\n]*\b(?:[Hh]ow (?:many|much|long|old|far)|[Ww]hat (?:is|are|was)"
-    r"|[Ff]ind)\b)"
+    r"|Below is an instruction that"
+    r"|\s*\n(?=[A-Z][^\n]{40,800}\?\s*\n)(?=[^\n]*\b(?:[Hh]ow (?:many|much|long|old|far)|[Ww]hat (?:is|are|was)"
+    r"|[Ff]ind)\b))"
 )
 _HOPE = re.compile(r"\s*I hope it is correct\.?\s*$", re.IGNORECASE)
 

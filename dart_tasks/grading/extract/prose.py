@@ -40,10 +40,12 @@ __all__ = [
 _CURRENCY = f"[{MONEY}$€£¥₹]"
 _NUMERAL = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,3}(?: \d{3})+(?![-\d])|\d+)(?:\.\d+)?|\.\d+)"
 _NUMBER = re.compile(
-    rf"(?<![A-Za-z\d_.^/\\{{])[-−]?\\?{_CURRENCY}?[-−]?{_NUMERAL}(?: \d+/\d+|/\d+(?![\d/])|(?::\d+)+)?"
+    rf"(?<![A-Za-z\d_.^/\\{{])[-−±]?\\?{_CURRENCY}?[-−]?{_NUMERAL}(?: \d+/\d+|/\d+(?![\d/])|(?::\d+)+)?"
     rf"(?:\\?%|\ per\s?cent\b|\ ?[aApP]\.?[mM]\b\.?|{_CURRENCY}|(?:e|π|\ ?pi|√\d+)(?![A-Za-z\d]))?(?![A-Za-z]*\d|_|\}})"
 )
-_BARE_TEX = re.compile(r"(?<![-\d.])[-\d.]*\\(?:[dt]?frac|sqrt|pi|binom|infty)(?![A-Za-z])(?:[^\s,;。，]|,(?=\d))*")
+_BARE_TEX = re.compile(
+    r"(?<![\w}^_\\])\{[^{}$\\=]{1,80}\}|(?<![-\d.])[-\d.]*\\(?:[dt]?frac|sqrt|pi|binom|infty)(?![A-Za-z])(?:[^\s,;。，]|,(?=\d))*"
+)
 _SPELT = "|".join(sorted(NUMBER_WORDS.keys() - {"zero", "one"}, key=len, reverse=True))
 _WORDED = re.compile(
     rf"\b(?:(?:{_SPELT}|(?:one|an?)(?= (?:hundred|thousand|million)))\b"
@@ -98,7 +100,7 @@ def _values(sentence: str, asked: Asked, is_value: IsValue) -> list[_Value]:
         *before, right = (clean(side) for side in _SIDES.split(content))
         computed = bool(before) and (
             len(before) > 1
-            or not _LETTER.search(before[0])
+            or not (_LETTER.search(before[0]) or _NAMED.match(content))
             or not (asked.equation or _LETTER.search(right) or _NAMED.match(content))
         )
         if _states_names(content):
@@ -106,6 +108,8 @@ def _values(sentence: str, asked: Asked, is_value: IsValue) -> list[_Value]:
         elif before and _DECIMAL.fullmatch(right) and _EXACT.search(before[-1]) and _APPROX_LAST.search(content):
             right, computed = rf"{before[-1]} \approx {right}", True
         value = next((side for side in ((right, content) if computed else (content, right)) if is_value(side)), "")
+        if value and value[-1].isdigit() and (unit := _UNIT.match(sentence[formula.end() : formula.end() + 32])):
+            value += _with_unit(unit, True)
         if value:
             found.append(_Value(formula.start(), formula.end(), value, value != content))
         start = formula.end()
@@ -122,7 +126,7 @@ def _numbers(sentence: str, start: int, end: int, asked: Asked, is_value: IsValu
     found: list[_Value] = []
     position = start
     while position < end:
-        tex = _BARE_TEX.search(sentence, position, end) if "\\" in sentence else None
+        tex = _BARE_TEX.search(sentence, position, end) if "\\" in sentence or "{" in sentence else None
         match = _NUMBER.search(sentence, position, end)
         if tex is not None and (match is None or tex.start() <= match.start()):
             if is_value(clean(tex[0])):
@@ -147,13 +151,17 @@ def _numbers(sentence: str, start: int, end: int, asked: Asked, is_value: IsValu
         text = _SPACED_THOUSANDS.sub("", sentence[match.start() : position])
         if text[-1] in "kK":
             text = f"{text[:-1]} thousand"  # $70k
-        unit = _UNIT.match(sentence[position : position + 32])
-        if unit and unit[2] and is_unit(unit[1], True) and is_unit(unit[2], True):
-            text += f" {unit[0].strip()}"
-        elif unit and unit[1] != "in" and is_unit(unit[1]):
-            text += unit[0][: unit.end(1)]
+        if unit := _UNIT.match(sentence[position : position + 32]):
+            text += _with_unit(unit)
         found.append(_Value(match.start(), position, text.replace("−", "-")))
     return found
+
+
+def _with_unit(unit: re.Match[str], one_letter: bool = False) -> str:
+    """The unit that stands behind a number, as far as it is one."""
+    if unit[2] and is_unit(unit[1], True) and is_unit(unit[2], True):
+        return f" {unit[0].strip()}"
+    return unit[0][: unit.end(1)] if unit[1] != "in" and is_unit(unit[1], one_letter) else ""
 
 
 def _listed(sentence: str, values: list[_Value]) -> list[_Value]:
@@ -176,6 +184,7 @@ def _listed(sentence: str, values: list[_Value]) -> list[_Value]:
             and not (value.reduced or previous.reduced)
             and _is_item(previous.text)
             and _is_item(value.text)
+            and ("=" not in between or _same_name(sentence[: previous.start], between))
         ):
             if len(previous.text) > MAX_LISTED:
                 joined[-1] = _Value(previous.start, value.end, previous.text)
@@ -187,7 +196,23 @@ def _listed(sentence: str, values: list[_Value]) -> list[_Value]:
             joined[-1] = _Value(previous.start, value.end, text)
         else:
             joined.append(value)
-    return joined
+    return [_in_brackets(sentence, value) if "," in value.text else value for value in joined]
+
+
+_POINT = re.compile(
+    r"\b(?:is|are|at|be|points?|vertex|cent(?:er|re)|midpoint|pair|focus|coordinates|to|in|on|interval|=)\s*[(\[]$"
+)
+
+
+def _in_brackets(sentence: str, value: _Value) -> _Value:
+    """A point or an interval with its brackets: "the vertex is (3, -2)"."""
+    is_point = sentence[value.end : value.end + 1] in (")", "]") and _POINT.search(sentence, 0, value.start)
+    return _Value(value.start - 1, value.end + 1, sentence[value.start - 1 : value.end + 1]) if is_point else value
+
+
+def _same_name(before: str, between: str) -> bool:
+    """x = 3 or x = 2"""
+    return re.search(rf"(?<![+*/^)-] )(?<![\w+*/^)-]){between.rstrip(' =')[-1]} ?= ?$", before) is not None
 
 
 def _states_names(formula: str) -> bool:
@@ -216,7 +241,9 @@ _TAIL = re.compile(
 )
 _REASON = re.compile(
     r"(?<!\bso)(?<!\band)(?<!\bbut)[,;]?\s+\(?(?:because|since|(?<=, )as (?:we|the|it|required)|given that"
-    r"|(?:rather than|instead of)\b(?!.*=)|with the (?:restriction|condition|constraint)|provided that|as long as"
+    r"|(?:rather than|instead of)\b(?!.*=)"
+    r"|with (?:the (?:restriction|condition|constraint)|(?:\w+ )?(?:eigenvectors?|multiplicit\w+))|"
+    r"after(?= [^.=]{1,60}\b(?:discounts?|coupons?|taxe?s?|fees?|deductions?)\W*$)|provided that|as long as"
     r"|(?<=[\d$)}%]\s)when\b(?!.*\d\s*=)|which (?:adds?|sums?|multiply|satisf\w+|agrees?|match(?:es)?)"
     r"|(?:and|which|we|you) (?:we |you )?(?:can )?(?:be )?(?:verify|verified|checked|check)(?! (?:in|out)\b))\b.*",
     re.I | re.S,
@@ -234,12 +261,14 @@ _COMPARED = re.compile(
     re.I | re.S,
 )
 _THUS = re.compile(
-    r".*[,;.]\s+(?:and\s+)?(?:(?:so|thus|hence|therefore),?\s+(?=(?:the|there|her|his|their|its|our)\s)|meaning\s+)"
+    r".*[,;.]\s+(?:and\s+)?(?:(?:so|thus|hence|therefore),?\s+(?=(?:the|there|her|his|their|its|our)\s)|meaning\s+"
+    r"|and\s+(?=the\s(?:\w+\s){1,3}is\s))"
     r"(\w+\s.{0,80}?\b(?:is|are|was|equals|will|needs?)\s.*)",
     re.I | re.S,
 )
 _CONTRAST = re.compile(
-    r",?\s+(?:while|whereas)\s+|;\s+|,?\s+(?:and|but)\s+(?=[A-Z][a-z]+\s|[$\\]*\d[\d.]*[\\%$]*\s(?:is|are|was|were)\s)"
+    r",?\s+(?:while|whereas)\s+|;\s+|, which means (?=[A-Z])|,?\s+and\s+(?=in \d+ )"
+    r"|,?\s+(?:and|but)\s+(?=[A-Z][a-z]+\s|[$\\]*\d[\d.]*[\\%$]*\s(?:is|are|was|were)\s)"
 )
 _SUMS_UP = re.compile(r"\b(?:so|thus|hence|therefore|total|together|altogether|in all|left)\b|=", re.IGNORECASE)
 _LEAST, _MOST = (
@@ -331,7 +360,7 @@ _THERE_ARE = re.compile(
     re.IGNORECASE,
 )
 _TRUTH = re.compile(
-    r"^\W*(?P<whole>true|false|yes|no)\W*$|^\W*(?P<opens>yes|no|true|false)\s*[,.:;—–]"
+    r"^\W*(?P<whole>true|false|yes|no)\W*$|^\W*(?P<opens>yes|no|true|false)[*_\s]*[,.:;—–]"
     r"|(?:\b(?:is|are|be|was|as|=|:)|'s)\s+"
     r"(?:therefore |thus |indeed |hence |also |always |actually |in fact |necessarily )?"
     r"[*_\"'`(]{0,4}(?:\\text\w*\{)?[*_]{0,2}(?P<no>not |un)?(?P<ends>true|false)"
@@ -342,6 +371,7 @@ _TRUTH = re.compile(
     r"|\bit is (?P<that>true|false) that\b|\banswer\W+(?:is|:)\W+(?P<said>yes|no)\b",
     re.IGNORECASE,
 )
+_TRUTH_WORDS = ("true", "false", "yes", "no", "valid", "correct", "hold", "fails")
 _LETTERS = re.compile(
     r"(?:\b(?i:options?|choices?|answers?|alternatives?)\b|选项?|答案)[*_ ]*(?:is|are|:|：|为|是)?[\s*_]*"
     r"[$(\\a-z{]*(?P<named>[A-J](?:\s*(?:,|、|and|和|&)\s*[A-J])*)(?![A-Za-z'])"
@@ -354,6 +384,11 @@ _LETTERS = re.compile(
 )
 
 
+_OF_AN_OPTION = re.compile(  # Option (B) is the radius
+    r"\W*(?:option|choice) \(?[A-J]\)?[*_]* (?:is|was) "
+    r"(?:an?|not|too|wrong|false|incorrect|the (?!correct|right|only|best|answer|true|one|solution))\b",
+    re.IGNORECASE,
+)
 _BESIDE_LETTER = re.compile(
     r"\s*([-$\\\d][^\s,]*),? (?:which is )?\(?(?:option|choice|answer) [^ ]{1,4}\W*$", re.IGNORECASE
 )
@@ -387,7 +422,11 @@ def value_in(sentence: str, document: Document, bounds: bool = True) -> str:
         (conclusion := _THUS.match(told)) is not None
         and re.search(r"\d", conclusion[1])
         and (not asked.nouns or any(stem(word) in asked.nouns for word in re.findall(r"\w+", conclusion[1].lower())))
-        and ("=" in conclusion[1] or _shared(conclusion[1], asked) >= _shared(told[: conclusion.start(1)], asked))
+        and (
+            "=" in conclusion[1]
+            or "meaning" in told
+            or _shared(conclusion[1], asked) >= _shared(told[: conclusion.start(1)], asked)
+        )
     ):
         told = conclusion[1]
     if is_opposite(told, asked):
@@ -439,7 +478,8 @@ def _shared(clause: str, asked: Asked) -> int:
 
 
 def _truth(sentence: str) -> str:
-    found = _TRUTH.search(sentence)
+    lower = sentence.lower()
+    found = _TRUTH.search(sentence) if any(map(lower.__contains__, _TRUTH_WORDS)) else None
     if found is None:
         return ""
     word = next(
@@ -451,6 +491,8 @@ def _truth(sentence: str) -> str:
 
 def _letters(sentence: str, last: bool) -> str:
     """The letter, or letters, of the options that a sentence chooses: the last named, or else the only one."""
+    if _OF_AN_OPTION.match(sentence):
+        return ""
     named = [next(filter(None, found.groups())).upper() for found in _LETTERS.finditer(sentence)]
     return named[-1] if named and (last or len(set(named)) == 1) else ""
 
@@ -740,11 +782,13 @@ _LIST_END = re.compile(
     r"((?:[ \t]*(?:[-*+•–]|\(?\d{1,2}[.)])[ \t]+[^\n]{1,120}(?:\n\s*|$)){2,12})\s*"
     r"(?:(?:Both|All|Each|These)\b[^\n]*\s*)?$"
 )
+_OF_ITEMS = ("Both", "All", "Each", "These")
 
 
 def last_list(text: str, document: Document) -> str | None:
     """The values of the list with which a text ends, if each item is a value and no step of a computation."""
-    listed = _LIST_END.search(text[-2_000:])
+    last = text.rstrip().rpartition("\n")[2]
+    listed = _LIST_END.search(text[-2_000:]) if _ITEM.match(last) or last.startswith(_OF_ITEMS) else None
     if listed is None:
         return None
     items = [clean(item[1]) for item in _ITEM.finditer(listed[1])]
