@@ -88,6 +88,7 @@ class _Value:
     end: int
     text: str
     reduced: bool = False  # the last side of a computation
+    name: str = ""  # x in $x = 2 + 3 = 5$
 
 
 def _values(sentence: str, asked: Asked, is_value: IsValue) -> list[_Value]:
@@ -111,7 +112,8 @@ def _values(sentence: str, asked: Asked, is_value: IsValue) -> list[_Value]:
         if value and value[-1].isdigit() and (unit := _UNIT.match(sentence[formula.end() : formula.end() + 32])):
             value += _with_unit(unit, True)
         if value:
-            found.append(_Value(formula.start(), formula.end(), value, value != content))
+            name = before[0] if before and _NAMED.match(content) else ""
+            found.append(_Value(formula.start(), formula.end(), value, value != content, name))
         start = formula.end()
     found.extend(_numbers(sentence, start, len(sentence), asked, is_value))
     return _listed(sentence, found)
@@ -181,7 +183,7 @@ def _listed(sentence: str, values: list[_Value]) -> list[_Value]:
             previous is not None
             and len(between) < 12
             and _BETWEEN.fullmatch(between)
-            and not (value.reduced or previous.reduced)
+            and (not (value.reduced or previous.reduced) or value.name == previous.name != "")
             and _is_item(previous.text)
             and _is_item(value.text)
             and ("=" not in between or _same_name(sentence[: previous.start], between))
@@ -193,7 +195,7 @@ def _listed(sentence: str, values: list[_Value]) -> list[_Value]:
             text = f"{previous.text}{glue}{value.text}"
             if (share := _PERCENT_OF.fullmatch(text)) and abs(float(share[1]) * 100 - float(share[2])) < 1e-9:
                 text = previous.text if "≈" in share[0] or "\\approx" in share[0] else value.text
-            joined[-1] = _Value(previous.start, value.end, text)
+            joined[-1] = _Value(previous.start, value.end, text, name=value.name)
         else:
             joined.append(value)
     return [_in_brackets(sentence, value) if "," in value.text else value for value in joined]
@@ -255,6 +257,7 @@ _AT = (
 )
 _ATTAINED = re.compile(rf"{_AT}).*", re.I | re.S)
 _EXTREME_AT = re.compile(rf"{_AT}|(?:at|when|for|if)\s+[$\\(]*[a-z]\s*=).*", re.I | re.S)
+_WITH = re.compile(r", with (?:the )?([a-z]{4,}) (?=[$\\\d(])")  # (x-3)(x-4), with roots 3 and 4
 _COMPARED = re.compile(
     rf",\s+(?:which is |that is |or )?{_CURRENCY}?\d[\d,.]*(?:\s\w+){{0,2}}"
     r"\s(?:more|fewer|less|older|younger|taller|shorter|longer)\s+than\b.*",
@@ -267,8 +270,9 @@ _THUS = re.compile(
     re.I | re.S,
 )
 _CONTRAST = re.compile(
-    r",?\s+(?:while|whereas)\s+|;\s+|, which means (?=[A-Z])|,?\s+and\s+(?=in \d+ )"
-    r"|,?\s+(?:and|but)\s+(?=[A-Z][a-z]+\s|[$\\]*\d[\d.]*[\\%$]*\s(?:is|are|was|were)\s)"
+    r",?\s+(?:while|whereas)\s+|;\s+|, which means (?=[A-Z])|, of which |,?\s+and\s+(?=in \d+ )"
+    r"|,?\s+(?:and|but)\s+(?=[A-Z][a-z]+\s|[$\\]*\d[\d.]*[\\%$]*\s(?:is|are|was|were)\s(?![$\\\d])"
+    r"|the\s[\w-]+\s(?:of\s.{1,30}\s)?is\s)"
 )
 _SUMS_UP = re.compile(r"\b(?:so|thus|hence|therefore|total|together|altogether|in all|left)\b|=", re.IGNORECASE)
 _LEAST, _MOST = (
@@ -289,7 +293,9 @@ _TYPED = re.compile(r"(?=.*[√π])(?!.*(?:[A-Za-z]{2}|=))(?=.*\d).{1,60}")  # 3
 _COMPUTED = re.compile(
     r"(?:[=≈≅]|\brounds? (?:up |down |off )?to|\b(?:minus|plus|times|by) [\w.,]+ (?:is|makes|gives|leaves|equals))\s*$"
 )
-_TOTAL = re.compile(r"\b(?:total|altogether|in all)\W*(?:(?:is|of|comes to)\W*)?$", re.IGNORECASE)
+_TOTAL = re.compile(
+    r"\bleaving(?: only| just)?\W*$|\b(?:total|altogether|in all)\W*(?:(?:is|of|comes to)\W*)?$", re.IGNORECASE
+)
 _OPERATION = r"(?:minus|plus|times|choose|mod(?:ulo)?|(?:divided|multiplied) by|(?:raised )?to(?: the power(?: of)?)?)"
 _OPERAND_AFTER = re.compile(
     rf"\s*\.\.\s*\d|\s+(?:{_OPERATION}\s+{_CURRENCY}?\d|(?:squared|cubed|factorial)\b"
@@ -318,7 +324,9 @@ _CIRCUMSTANCE = re.compile(
     r"|after (?:paying|spending|giving|buying|selling|using|losing|eating|subtracting|deducting|removing))"
     r"(?:\s+(?:the|those|these|this|all|only|her|his|their|its|first|last|next|other|a|total|of|remaining)){0,3}\s+$"
     r"|\bfor"
-    rf"(?:\s+(?:the|those|these|all|each|every)){{0,2}}\s+$|\b(?!{_OF_AMOUNT})[a-z]+ of (?:the |all |these |those )?$",
+    rf"(?:\s+(?:the|those|these|all|each|every)){{0,2}}\s+$"
+    rf"|\b(?:takes?|took|needed|required|enough) [^.,]{{0,30}}\bto [a-z]+ (?:the |all )?$"
+    rf"|\b(?!{_OF_AMOUNT})[a-z]+ of (?:the |all |these |those )?$",
     re.IGNORECASE,
 )
 _BOUND = re.compile(
@@ -434,6 +442,8 @@ def value_in(sentence: str, document: Document, bounds: bool = True) -> str:
     told = _RATE.sub("", _REASON.sub("", told))
     if asked.nouns:
         told = told.partition(", namely")[0]
+    if (beside := _WITH.search(told)) and stem(beside[1]) not in asked.words:
+        told = told[: beside.start()]
     if not asked.place:
         told = (_EXTREME_AT if asked.extreme else _ATTAINED).sub("", told)
     if not asked.more:
@@ -596,6 +606,9 @@ def _is_circumstance(sentence: str, value: _Value) -> bool:
     return found is not None and not (value.text.startswith((MONEY, "$")) and found[0].lower().startswith("for"))
 
 
+_OUT_OF = re.compile(r"\b[Oo]ut of (?:(?:the|all|those|these|her|his|their) )*$")  # out of the 216 sticks, 191
+
+
 def _counted(sentence: str, values: list[_Value], asked: Asked) -> list[_Value]:
     """The values that are followed by the noun that the question counts."""
     found: list[_Value] = []
@@ -614,7 +627,8 @@ def _counted(sentence: str, values: list[_Value], asked: Asked) -> list[_Value]:
                 r"\W*(?:out )?of (?:the |all |these |those |her |his |their )*",
                 sentence[values[index - 1].end : value.start],
             )
-            found.append(values[index - 1] if of_them else value)
+            out_of = index + 1 < len(values) and _OUT_OF.search(sentence, max(0, value.start - 20), value.start)
+            found.append(values[index - 1] if of_them else values[index + 1] if out_of else value)
     return found
 
 
