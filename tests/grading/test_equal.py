@@ -311,6 +311,19 @@ SAME = [
     (r"x+y=1 \text{ or } x-y=3", r"y=1-x \text{ or } y=x-3"),
     (r"x=0\text{ or }x=3", "x_1=3, x_2=0"),
     ("(4,3)", "(y,x)=(3,4)"),
+    (r"[0,1)\cup(1,2]", r"[0,2] - \{1\}"),
+    ("C_{10}^3", "C^{3}_{10}"),
+    (r"\langle 1,2\rangle t+\langle3,4\rangle", r"(3+t,4+2t)"),
+    ("(4,6)", "(1,2)+(3,4)"),
+    ("x=1+2t, y=3-t", "(x,y)=(1,3)+t(2,-1)"),
+    ("AB=5", "|AB|=5"),
+    (r"\triangle ABC", "triangle ABC"),
+    (r"15\%", r"15\text{\%}"),
+    (r"\$1{,}234.50", r"\text{\$1,234.50}"),
+    ("36", "three dozen"),
+    (r"\text{Re}(z)=3", "3"),
+    ("f(x)=x^2", "f(t)=t^2"),
+    ("f(2)=7", "7"),
 ]
 
 SAME += [("5", answer) for answer in ("5 cm squared", "5 cubic feet", "5 more apples", "5 times")]
@@ -486,6 +499,16 @@ DIFFERENT = [
     (r"x=0\text{ or }x=3", "(0,3)"),
     (r"\{2\}", r"\{\{2\}\}"),
     ("(x,y)=(3,4)", "(y,x)=(3,4)"),
+    (r"[0,1)\cup(1,2]", r"[0,2] - \{2\}"),
+    (r"\langle 1,2\rangle t+\langle3,4\rangle", r"(1+3t,2+4t)"),
+    ("AB=5", "|CD|=5"),
+    (r"\triangle ABC\sim\triangle DEF", r"\triangle ABC\cong\triangle DEF"),
+    (r"\text{Re}(z)=3", r"\text{Im}(z)=3"),
+    ("f(2)=7", "f(3)=7"),
+    ("f(x)=x^2", "f(2x)=x^2"),
+    ("P(A)=1/2", "P(B)=1/2"),
+    (r"P(X=2)=\frac{3}{8}", r"P(X=3)=\frac38"),
+    ("A^{-1}B", r"\frac{B}{A}"),
 ]
 
 

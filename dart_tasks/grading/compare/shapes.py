@@ -80,11 +80,17 @@ MAX_CONSTANTS = 3
 
 
 def unwrapped(node: Node) -> Node:
-    """Without what means nothing: ``[M]`` around a matrix, ``x \\in`` a set of values, ``(x, y) =`` a point."""
+    """Without what means nothing: ``[M]`` around a matrix, ``x \\in`` a set of values, ``(x, y) =`` a point; a vector
+    that is written as a sum as one."""
+    node = combined(node)
     while isinstance(node, Group) and len(node.items) == 1 and isinstance(node.items[0], Matrix):
         node = node.items[0]
+    if isinstance(node, Relation) and isinstance(node.operands[0], Call) and node.operands[0].name == "abs":
+        (figure,) = node.operands[0].arguments
+        if isinstance(figure, Product) and is_label(figure):  # |AB| = 5
+            node = replace(node, operands=(figure, *node.operands[1:]))
     if isinstance(node, Relation) and len(node.operands) == 2 and is_label(node.operands[0]):
-        value = node.operands[1]
+        value = combined(node.operands[1])
         if node.operators == ("in",) or (
             node.operators == ("=",)
             and (isinstance(value, Group | Matrix) or any(isinstance(part, PlusMinus) for part in walk(value)))
@@ -103,6 +109,33 @@ def unwrapped(node: Node) -> Node:
         return node
     signs = both_signs(node)
     return node if len(signs) == 1 else Sequence(signs)
+
+
+def combined(node: Node) -> Node:
+    """``(1, 3) + t(2, -1)`` as one vector."""
+    if not isinstance(node, Sum | Product) or not any(isinstance(part, Group) for part in walk(node)):
+        return node
+    components = _components(node)
+    return Group("<", components, ">") if components else node
+
+
+def _components(node: Node) -> tuple[Node, ...] | None:
+    match node:
+        case Group(items=items, opening="(" | "<") if len(items) > 1:
+            return items
+        case Negative(argument=argument):
+            inner = _components(argument)
+            return inner and tuple(map(Negative, inner))
+        case Product(factors=factors):
+            vectors = [factor for factor in factors if isinstance(factor, Group) and len(factor.items) > 1]
+            inner = _components(vectors[0]) if len(vectors) == 1 else None
+            scalars = tuple(factor for factor in factors if factor is not vectors[0]) if inner else ()
+            return inner and tuple(Product((*scalars, item)) for item in inner)
+        case Sum(terms=terms):
+            parts = [_components(term) or () for term in terms]
+            return tuple(map(Sum, zip(*parts, strict=True))) if len(set(map(len, parts))) == 1 and parts[0] else None
+        case _:
+            return None
 
 
 def _in_order_of(names: Node, values: Node) -> Node:
@@ -230,7 +263,7 @@ def is_solved(equation: Relation) -> bool:
 def is_label(node: Node) -> bool:
     """What names a value: ``x``, ``f(x)``, ``(x, y)``, ``f^{-1}(x)``."""
     match node:
-        case Symbol() | Call(name="apply"):
+        case Symbol() | Call(name="apply" | "Re" | "Im"):
             return True
         case Group(opening="[", items=(Product() as figure,)):  # [ABC], an area
             return is_label(figure)
@@ -287,7 +320,10 @@ def same_name(left: Node, right: Node) -> bool:
             return labels[0] in labels[-1] or labels[-1] in labels[0]
         return left.name.removeprefix("hat ").lower() == right.name.removeprefix("hat ").lower()
     if isinstance(left, Call) and isinstance(right, Call):
-        return left.arguments[0] == right.arguments[0] and len(left.arguments) == len(right.arguments)
+        kind = kind_of_name(left)  # f(x) is f(t), but not f(2)
+        return left == right or (
+            kind is not None and kind == kind_of_name(right) and len(left.arguments) == len(right.arguments)
+        )
     return isinstance(left, Call) != isinstance(right, Call) or left == right
 
 
@@ -433,9 +469,10 @@ def renamings(reference: Node, answer: Node) -> Iterator[Node]:
 def noncommuting_names(*nodes: Node) -> frozenset[str]:
     """The names that notation alone makes matrices: capital letters in a product with an inverse or a transpose."""
     names: set[str] = set()
-    for part in (part for node in nodes for part in walk(node)):
+    for part in walk(nodes[0]):
         if isinstance(part, Quotient) and any(_is_capital(inner) for inner in walk(part.denominator)):
             return frozenset()  # nobody divides by a matrix
+    for part in (part for node in nodes for part in walk(node)):
         if isinstance(part, Product):
             bases = [factor.base if isinstance(factor, Power) else factor for factor in part.factors]
             letters = {base.name for base in bases if isinstance(base, Symbol) and _is_capital(base)}

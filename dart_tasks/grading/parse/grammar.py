@@ -73,7 +73,7 @@ _MARKS = {
 _COMMANDS = {
     "eq": "=", "equiv": "=", "lt": "<", "gt": ">", "le": "<=", "leq": "<=", "leqslant": "<=", "leqq": "<=", "ge": ">=",
     "geq": ">=", "geqslant": ">=", "geqq": ">=", "ne": "!=", "neq": "!=", "approx": "~", "simeq": "~", "sim": "~",
-    "cong": "~", "doteq": "~", "in": "in", "notin": "not in", "to": "->", "rightarrow": "->", "mapsto": "->",
+    "cong": "cong", "doteq": "~", "in": "in", "notin": "not in", "to": "->", "rightarrow": "->", "mapsto": "->",
     "implies": "->", "Rightarrow": "->", "colon": ":",
 }  # fmt: skip
 _CONNECTIVES = {"land": "and", "wedge": "and", "lor": "or", "vee": "or"}
@@ -159,7 +159,11 @@ class Grammar(Cursor):
         while operator := self._operator():
             operators.append(operator)
             operands.append(self.sets())
-        return operands[0] if not operators else Relation(tuple(operands), tuple(operators))
+        if not operators:
+            return operands[0]
+        if "cong" in operators and not (isinstance(operands[0], Symbol) and " " in operands[0].name):  # no figures
+            operators = ["~" if operator == "cong" else operator for operator in operators]
+        return Relation(tuple(operands), tuple(operators))
 
     def _operator(self) -> str | None:
         token = self.peek()

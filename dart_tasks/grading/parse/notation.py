@@ -39,11 +39,14 @@ _CHOOSE = re.compile(
 )
 _CHOOSE_CALL = re.compile(r"^([CP])\s*\(\s*(\d{1,4}|\d?n)\s*,\s*(\d{1,4}|[nkr])\s*\)$")
 _SUCH_THAT = re.compile(r"(\{\s*[A-Za-z]\s*(?:(?:\\in|∈)\s*(?:\\mathbb\s*\{?\s*R\s*\}?|ℝ)\s*)?)\|")
-_REALS_MINUS = re.compile(r"(\\mathbb\s*\{?\s*R\s*\}?|ℝ)\s*[-−\\]\s*(?=\\\{)")
+_MINUS_SET = re.compile(r"(\\mathbb\s*\{?\s*R\s*\}?|ℝ|[)\]])\s*[-−\\]\s*(?=\\\{)")  # \mathbb{R} - \{0\}
 _ELEMENT_OF = re.compile(r"(?<=[a-z]) in (?=[(\[])")
 _BOLD = re.compile(r"\\(?:mathbf|boldsymbol|bm)\s*\{\s*(\w)\s*\}")  # a vector, where its style is no matter of type
 _TURNED = re.compile(r"([\[\]])([^\[\]();,]{1,80}[;,][^\[\]();,]{1,80})([\[\]])")  # ]0, 1[ is (0, 1)
 _TURN, _TURN_BACK = {"]": "("}, {"[": ")"}
+_UPPER_FIRST = re.compile(r"C\s*\^\s*\{?(\d{1,4}|[kmrn])\}?\s*_\s*\{?(\d{1,4}|2?n)\}?")  # C^3_{10}
+_STYLED_SIGN = re.compile(r"\\text\s*\{(\\%|\\\$[\d.,]*)\}")
+_FIGURE = re.compile(r"(?<![\\A-Za-z])(?=(?:triangle|angle) [A-Z]{3}\b)")
 _TIMES_TEN = re.compile(r"(?<=\d)[xX]10(?=\^|\*\*)")  # 3x10^8
 _DEGREES = re.compile(r"\^\s*(?:\{\s*)?\\(?:text|mathrm)\s*\{\s*o\s*\}(?:\s*\})?|(?<=\d)\^(?:o(?![a-z])|\{o\})")
 _CONSTANT = re.compile(r"\\(?:text|mathrm)\s*\{\s*[Cc]onst(?:ant)?\.?\s*\}")
@@ -114,6 +117,8 @@ def rewritten(text: str) -> str:
         text = _TURNED.sub(lambda ends: f"{_TURN.get(ends[1], '[')}{ends[2]}{_TURN_BACK.get(ends[3], ']')}", text)
     if text.startswith("<"):
         text = _ANGLES.sub(r"\\langle \1\\rangle ", text)
+    if "ngle " in text:
+        text = _FIGURE.sub(r"\\", text)
     if "x10" in text:
         text = _TIMES_TEN.sub(r"\\times 10", text)
     if " in " in text:
@@ -172,10 +177,12 @@ def _in_latex(text: str) -> str:
         text = _BOLD.sub(r"\\vec{\1}", text)
     if "frac" in text:
         text = _UNSPELT.sub(r"\\", _UNIT_FRACTION.sub(r"\\text{ \1}/\\text{\2}\3", text))
-    if "R" in text or "ℝ" in text:
-        text = _REALS_MINUS.sub(r"\1\\setminus ", text)
-    if "\\$" in text:
-        text = text.replace("\\text{\\$}", "\\$")
+    if "\\{" in text:
+        text = _MINUS_SET.sub(r"\1\\setminus ", text)
+    if "C^" in text:
+        text = _UPPER_FIRST.sub(r"C_{\2}^{\1}", text)
+    if "text{\\" in text:
+        text = _STYLED_SIGN.sub(r"\1", text)
     if text.endswith(("\\$", "€", "£", "¥", "₹")):
         text = _CURRENCY_LAST.sub(r"\2\1", text)
     return text.removesuffix("\\") if text.endswith("\\") and not text.endswith("\\\\") else text

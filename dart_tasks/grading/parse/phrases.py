@@ -190,7 +190,7 @@ _NUMERAL = re.compile(r"[-$]?\d[\d.,/]*")
 def spelt_number(text: str) -> tuple[int, str] | None:
     """A whole number in words and what follows it: "twenty-five apples" is (25, "apples")."""
     words = text.lower().replace("-", " ").split()
-    if words[:1] == ["a"] and words[1:2] and words[1] in ("hundred", "thousand", "million", "billion"):
+    if words[:1] == ["a"] and words[1:2] and words[1] in ("dozen", "hundred", "thousand", "million", "billion"):
         words[0] = "one"
     total = current = 0
     used = 0
@@ -199,7 +199,7 @@ def spelt_number(text: str) -> tuple[int, str] | None:
             current += NUMBER_WORDS[word]
         elif word == "hundred" and index:
             current = max(current, 1) * 100
-        elif word in ("thousand", "million", "billion") and index:
+        elif word in ("dozen", "thousand", "million", "billion") and index:
             total, current = total + max(current, 1) * SCALES[word], 0
         elif not (word == "and" and used and words[index - 1] == "hundred"):
             break
