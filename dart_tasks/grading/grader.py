@@ -210,7 +210,7 @@ def _asked(question: str | None) -> tuple[Node, ...]:
 
 def _values_of_asked(answer: str, question: str | None) -> Iterator[str]:
     """What stands after "E =" in an answer, for an asked E that may not be readable: ``P(X=2) = \\frac38``."""
-    asked = asked_of(question)
+    asked = asked_of(question) if _EQUALS.search(answer) else ()
     if len(asked) == 1:
         wanted = _formula_key(asked[0])
         for equals in _EQUALS.finditer(answer):
@@ -225,7 +225,7 @@ def _formula_key(text: str) -> str:
 def _names_another_formula(answer: str, question: str | None) -> bool:
     """``\\det B = 5`` where one formula is asked for: a name that is no words must be that."""
     name, equals, _ = answer.partition("=")
-    return len(asked_of(question)) == 1 and bool(equals) and not _WORDS.fullmatch(bare(name))
+    return bool(equals) and len(asked_of(question)) == 1 and not _WORDS.fullmatch(bare(name))
 
 
 def _with_asked(rules: Rules, answer: str) -> Rules:
@@ -257,6 +257,10 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
         return False, "empty answer"
     if answer in (expected.text.strip(), clean(expected.text)) or answer == clean(str(reference)):
         return True, "same text"
+    given_reading, budget = read(closed(answer)), Budget()
+    if expected.is_number and given_reading.is_number:  # most pairs; what follows is about words
+        correct = same(expected.nodes[0], given_reading.nodes[0], rules, budget)
+        return correct, "equal in value" if correct else "different values"
     truth = truth_value(expected.text)
     if truth is not None and not (
         len(expected.text.split()) > 1 and (expected.nodes or expected.said)
@@ -282,8 +286,6 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
         equal_letters = wanted_letters == given_letters
         equal_letters |= not rules.ordered and sorted(wanted_letters) == sorted(given_letters)
         return equal_letters, "same choices" if equal_letters else "other choices"
-    given_reading = read(closed(answer))
-    budget = Budget()
     for left, right in product(expected.nodes, given_reading.nodes):
         if same(left, right, rules, budget):
             return True, "equal in value"

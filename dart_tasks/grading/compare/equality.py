@@ -162,6 +162,8 @@ class _Comparison:
 
     def same(self, left: Node, right: Node) -> bool:
         self.budget.spend()
+        if isinstance(left, Number) and isinstance(right, Number):  # most pairs
+            return self._same_value(left, right)
         if left == right:
             return True
         left, right = unwrapped(left), unwrapped(right)

@@ -694,6 +694,8 @@ def find(
     for cue in CUES:
         found = cue(document)
         if found is not None and found.answer:
+            if not seen.only_thought and MONEY not in found.answer and MONEY not in found.sentence:
+                return found
             return replace(
                 found,
                 answer=found.answer.replace(MONEY, "$"),

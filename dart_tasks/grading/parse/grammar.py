@@ -111,7 +111,7 @@ def parse(tokens: list[Token]) -> Node:
     node = grammar.chosen()
     if grammar.position < len(tokens):
         raise UnreadableError(f"unexpected {grammar.peek().text!r}")
-    if depth(node) > MAX_TREE_DEPTH:  # 1/2/3/... nests without brackets
+    if len(tokens) > MAX_TREE_DEPTH // 4 and depth(node) > MAX_TREE_DEPTH:  # 1/2/3/... nests without brackets
         raise UnreadableError("nested too deeply")
     return node
 
@@ -124,6 +124,8 @@ class Grammar(Cursor):
     def sequence(self) -> Node:
         """One relation, or a Sequence of several."""
         items, marks = self.deeper(self._items)
+        if not marks:
+            return items[0]
         for mark in ("and", "or"):
             items, marks = joined(items, marks, mark)
         return items[0] if len(items) == 1 else Sequence(tuple(items))
@@ -281,6 +283,8 @@ class Grammar(Cursor):
             sign = found
 
     def _with_unit(self, value: Node) -> Node:
+        if self.peek() is END or (self.peek().kind == "symbol" and not self.at_mark("/")):
+            return value
         words: list[str] = []
         while True:
             token = self.peek()

@@ -66,6 +66,11 @@ class Reading:
     said: tuple[Node, ...] = ()
 
     @property
+    def is_number(self) -> bool:
+        """Whether it is a number in digits, and nothing else."""
+        return len(self.nodes) == 1 and isinstance(self.nodes[0], Number) and self.text.lower() == self.text.upper()
+
+    @property
     def key(self) -> str:
         """Equal for equal texts."""
         return text_key(_LABELS.sub("", self.text.strip()))
@@ -103,6 +108,7 @@ MAX_REMEMBERED = 400  # characters: references and short answers come again and 
 _NOTATION = re.compile(r"[\d\\$^_=<>√π∞]")
 _WORD = re.compile(r"[a-z]{2,}")
 _PROSE_START = re.compile(r"(?:an?|the|in|as|so|if|we|to|be|by|of|it|is|no|on|or)\s+[A-Za-z]{2,}", re.IGNORECASE)
+_LETTERS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2}|[\d}] +[A-Za-z]")
 _REALS_EXCEPT = re.compile(
     r"[Aa]ll (?:real numbers|reals)(?: [a-z])? (?:except|excluding|other than)(?: for)? (?:[a-z] ?= ?)?(.{1,60})"
 )
@@ -249,6 +255,8 @@ def _trees(text: str) -> list[Node]:
 
 def _phrase(text: str) -> Node | None:
     """Phrases that mean a value: all real numbers, no solution, half, 3 to 1, 7 out of 12, 2nd, twenty-five apples."""
+    if not _LETTERS.search(text):
+        return None
     words = bare(text).lower().strip(" .")
     if except_ := _REALS_EXCEPT.fullmatch(bare(text)):
         excluded = _tree_or_nothing(except_[1])

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, TypeAlias, TypeVar
 
 from dart_tasks.grading.parse.tree import CONSTANTS, FUNCTIONS, UnreadableError
 from dart_tasks.grading.parse.units import is_unit
@@ -24,8 +23,7 @@ MAX_DEPTH = 24
 Kind: TypeAlias = Literal["number", "letters", "word", "command", "symbol", "begin", "end"]
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """``kind`` and text; ``spaced`` says whether white space came before it."""
 
     kind: Kind
@@ -123,18 +121,21 @@ def plain(text: str) -> str:
     """``text`` with Unicode mathematics spelt in LaTeX, and math delimiters, sizing and digit grouping removed."""
     if not text.isascii():
         text = _SCRIPTS.sub(_script, _GREEK_NUMBERED.sub(r"\1_\2", text)).translate(_TABLE)
-    if "\\begin" not in text:
-        text = _ESCAPED_COMMAND.sub(r"\\", text)
-    text = _IGNORED.sub("", _DIGIT_GROUPS.sub("", text))
+    if "\\" in text or "~" in text or "{,}" in text:
+        if "\\begin" not in text:
+            text = _ESCAPED_COMMAND.sub(r"\\", text)
+        text = _IGNORED.sub("", _DIGIT_GROUPS.sub("", text))
     if text.count("$") - text.count(r"\$") == 1:  # no pair, so it is not mathematics between dollars
         text = _MONEY.sub(r"\$", text)
     if "brac" in text or "Bbb" in text or "+/-" in text:
         text = _SPELLINGS.sub(lambda match: _SPELT[match[1]], text)
-    text = _DELIMITERS.sub(" ", text)
-    text = _CROSS.sub(r" \\times ", text)
+    if "\\" in text or "$" in text:
+        text = _DELIMITERS.sub(" ", text)
+    if "x" in text or "X" in text:
+        text = _CROSS.sub(r" \\times ", text)
     if "." in text:
         text = _GOING_ON.sub(_repeating, _REPEATING.sub(_repeating, text))
-    return _SPACES.sub(" ", text)
+    return _SPACES.sub(" ", text) if "\\" in text or "~" in text else text
 
 
 def _repeating(match: re.Match[str]) -> str:
@@ -261,7 +262,7 @@ class Cursor:
     ONE = Token("number", "1")
 
     def __init__(self, tokens: list[Token]) -> None:
-        self.tokens = tokens
+        self.tokens = [*tokens, END, END, END]  # so that looking ahead seldom leaves the list
         self.position = 0
         self.depth = 0
         self.bars = 0  # how many |...| are open here
