@@ -34,6 +34,7 @@ from dart_tasks.grading.compare.shapes import (
     is_infinite,
     is_label,
     is_label_only_chain,
+    is_named_value,
     is_region,
     is_solved,
     is_vector,
@@ -50,11 +51,13 @@ from dart_tasks.grading.compare.shapes import (
     variable_of,
     with_parameters,
     without_condition,
+    without_letter,
     without_name,
     without_unit,
 )
 from dart_tasks.grading.parse.tree import (
     Based,
+    Builder,
     Call,
     Constant,
     Group,
@@ -70,6 +73,7 @@ from dart_tasks.grading.parse.tree import (
     Sum,
     Symbol,
     free_symbols,
+    renamed,
     walk,
 )
 from dart_tasks.grading.parse.units import contradict, conversion
@@ -166,9 +170,14 @@ class _Comparison:
             return self._same_value(left, right)
         if left == right:
             return True
+        labels = [side.operands[0] for side in (left, right) if isinstance(side, Relation) and is_worded(side)]
+        if len(labels) == 2 and not same_name(*labels):
+            return False  # increasing on (0, 1), decreasing on (0, 1)
         left, right = unwrapped(left), unwrapped(right)
         left, right = without_condition(left, right), without_condition(right, left)
         left, right = as_vector(left, right), as_vector(right, left)
+        if isinstance(left, Builder) and isinstance(right, Builder) and not isinstance(left.element, Symbol | Relation):
+            return self._same_builders(left, right)
         families = same_families(left, right, self.budget)
         if families is not None:
             return families
@@ -184,6 +193,13 @@ class _Comparison:
         if left_items is not None or right_items is not None:
             return self._same_collection(left, right, left_items, right_items)
         return self.same_quantity(left, right)
+
+    def _same_builders(self, left: Builder, right: Builder) -> bool:
+        """``\\{3n \\mid n \\in \\mathbb{Z}\\}``, whatever the letter."""
+        first, second = free_symbols(left.element), free_symbols(right.element)
+        names = dict(zip(second, first, strict=False)) if len(first) == len(second) == 1 else {}
+        pairs = zip((left.element, *left.conditions), (right.element, *right.conditions), strict=True)
+        return len(left.conditions) == len(right.conditions) and all(self.same(a, renamed(b, names)) for a, b in pairs)
 
     def _same_relation(self, left: Node, right: Node) -> bool:
         left_items, right_items = items_of(left), items_of(right)
@@ -218,7 +234,7 @@ class _Comparison:
                 return node.operands[0], (node.operands[1],)
             return None, ()
         first, *rest = node.operands
-        if is_label(first) and not is_label_only_chain(node):
+        if (is_label(first) or is_named_value(first)) and not is_label_only_chain(node):
             return first, self._chain(tuple(rest), node.operators[1:])
         if is_label(node.operands[-1]) and len(node.operands) == 2 and not free_symbols(first):
             return node.operands[-1], (first,)
@@ -463,6 +479,7 @@ class _Comparison:
         if isinstance(left, Based) or isinstance(right, Based):
             return _same_based(left, right, self.rules.bases)
         (a, left_unit), (b, right_unit) = value_and_unit(left), value_and_unit(right)
+        a, b = without_letter(a, right_unit), without_letter(b, left_unit)
         if "%" in (left_unit, right_unit) and left_unit != right_unit:
             if left_unit and right_unit and contradict(left_unit, right_unit):
                 return False

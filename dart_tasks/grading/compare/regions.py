@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from dart_tasks.grading.compare.evaluate import Budget, UndefinedError, Value, evaluate
-from dart_tasks.grading.compare.shapes import is_infinite, variable_of, without_unit
+from dart_tasks.grading.compare.shapes import both_signs, is_infinite, variable_of, without_unit
 from dart_tasks.grading.parse.tree import (
     Builder,
     Group,
@@ -58,7 +58,7 @@ def intervals(node: Node) -> tuple[Interval, ...] | None:
                     closing == "]" and not is_infinite(high),
                 ),
             )
-        case Builder(conditions=(condition,)):
+        case Builder(element=Symbol() | Relation(), conditions=(condition,)):
             return intervals(condition)
         case Relation(operators=("in",), operands=(_, region)):
             return intervals(region)
@@ -101,6 +101,7 @@ def _operation(operands: tuple[Node, ...], operators: tuple[str, ...]) -> tuple[
 
 def _without(points: tuple[Node, ...]) -> tuple[Interval, ...] | None:
     """The real line without some points; None if their order cannot be told."""
+    points = tuple(sign for point in points for sign in both_signs(point))
     if len(points) > 1:
         budget = Budget(1_000)
         try:

@@ -32,11 +32,13 @@ from dart_tasks.grading.parse.tree import (
     SetOperation,
     Sum,
     Symbol,
+    children,
     free_symbols,
     rebuilt,
     renamed,
     walk,
 )
+from dart_tasks.grading.parse.units import canonical_unit, is_unit
 
 __all__ = [
     "as_vector",
@@ -47,6 +49,7 @@ __all__ = [
     "is_infinite",
     "is_label",
     "is_label_only_chain",
+    "is_named_value",
     "is_region",
     "is_solved",
     "is_vector",
@@ -63,6 +66,7 @@ __all__ = [
     "variable_of",
     "with_parameters",
     "without_condition",
+    "without_letter",
     "without_name",
     "without_unit",
 ]
@@ -100,7 +104,10 @@ def unwrapped(node: Node) -> Node:
         isinstance(node, Relation)
         and node.operators == ("=",)
         and isinstance(node.operands[1], Matrix)
-        and not any(isinstance(part, Matrix) for part in walk(node.operands[0]))
+        and (
+            not any(isinstance(part, Matrix) for part in walk(node.operands[0]))
+            or (isinstance(node.operands[0], Matrix) and set(map(type, children(node.operands[0]))) == {Symbol})
+        )
     ):
         node = node.operands[1]
     if isinstance(node, Sequence):
@@ -275,6 +282,17 @@ def is_label(node: Node) -> bool:
             return False
 
 
+def is_named_value(node: Node) -> bool:
+    """``\\det A``, ``\\sin\\alpha``, ``\\cos A``: names for values, where ``\\sin x`` is a part of an equation."""
+    match node:
+        case Call(name="det" | "tr", arguments=(Symbol(),)):
+            return True
+        case Call(name="sin" | "cos" | "tan" | "cot" | "sec" | "csc", arguments=(Symbol(name=angle),)):
+            return angle.isalpha() and (len(angle) > 1 or angle.isupper())
+        case _:
+            return False
+
+
 def kind_of_name(label: Node) -> tuple[str, object] | None:
     """The kind of a name, and which of that kind it is: ``a_4`` is one of the a, ``y''`` one of y's derivatives."""
     match label:
@@ -389,6 +407,15 @@ def value_and_unit(node: Node) -> tuple[Node, str]:
             return node, ""
 
 
+def without_letter(node: Node, unit: str) -> Node:
+    """``5m``, which looks like a product, beside a value in metres."""
+    match node:
+        case Product(factors=(*value, Symbol(name=name))) if unit and is_unit(name, one_letter=True):
+            return Product(tuple(value)) if canonical_unit([name]) == unit else node
+        case _:
+            return node
+
+
 def variable_of(region: Node) -> str | None:
     """The variable that an inequality, or each of several, is about; None for brackets."""
     match region:
@@ -450,6 +477,9 @@ def renamings(reference: Node, answer: Node) -> Iterator[Node]:
     if first != second and all(len({name.lower() for name in names}) == len(names) for names in (first, second)):
         spelling = {name.lower(): name for name in first}
         yield renamed(answer, {name: spelling.get(name.lower(), name) for name in second})
+    degrees, no_degrees = (_without_degrees(answer), _without_degrees(reference))
+    if degrees != answer and no_degrees == reference:  # 90^\\circ - x
+        yield degrees
     one_integer = len(first) == len(second) == 1 and first != second and first | second <= _INTEGERS
     if one_integer and all(any(part == Constant("pi") for part in walk(node)) for node in (reference, answer)):
         yield renamed(answer, dict(zip(second, first, strict=True)))
@@ -464,6 +494,13 @@ def renamings(reference: Node, answer: Node) -> Iterator[Node]:
             names = dict(zip(own, order, strict=True))
             if any(name != other for name, other in names.items()):
                 yield renamed(answer, names)
+
+
+def _without_degrees(node: Node) -> Node:
+    """A sum without the degree marks of its terms; within a function they mean something."""
+    if isinstance(node, Call):
+        return node.arguments[0] if node.name == "degree" else node
+    return rebuilt(node, _without_degrees)
 
 
 def noncommuting_names(*nodes: Node) -> frozenset[str]:

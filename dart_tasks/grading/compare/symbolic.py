@@ -193,7 +193,7 @@ class _Reader:
             case Group(opening="(" | "[" as opening, items=(low, high), closing=closing):
                 ends = self.expressions((low, high))
                 return sympy.Interval(*ends, left_open=opening == "(", right_open=closing == ")")
-            case Builder(conditions=(condition,)):
+            case Builder(element=Symbol() | Relation(), conditions=(condition,)):
                 return self.region(condition)
             case Relation(operators=("in",), operands=(Symbol(), inner)):
                 return self.region(inner)

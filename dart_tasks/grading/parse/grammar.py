@@ -252,6 +252,8 @@ class Grammar(Cursor):
             self.accept(".")
             if self.accept("\\", "cr") is None and self.peek().kind != "end":
                 raise UnreadableError("a matrix row that does not end")
+            while self.accept("\\"):  # escaped twice
+                pass
         return rows
 
     def _cell(self) -> Node:

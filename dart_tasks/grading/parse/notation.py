@@ -47,6 +47,8 @@ _TURN, _TURN_BACK = {"]": "("}, {"[": ")"}
 _UPPER_FIRST = re.compile(r"C\s*\^\s*\{?(\d{1,4}|[kmrn])\}?\s*_\s*\{?(\d{1,4}|2?n)\}?")  # C^3_{10}
 _STYLED_SIGN = re.compile(r"\\text\s*\{(\\%|\\\$[\d.,]*)\}")
 _FIGURE = re.compile(r"(?<![\\A-Za-z])(?=(?:triangle|angle) [A-Z]{3}\b)")
+_MARKED_LENGTH = re.compile(r"^((?:\d[\d.]*)?\s*(?:\d+/\d+|\\[dt]?frac\{\d+\}\{\d+\})?)\s*(\"|''|'|″|′)$")  # 5.25"
+_FEET_MARKS = ("'", "′")
 _TIMES_TEN = re.compile(r"(?<=\d)[xX]10(?=\^|\*\*)")  # 3x10^8
 _DEGREES = re.compile(r"\^\s*(?:\{\s*)?\\(?:text|mathrm)\s*\{\s*o\s*\}(?:\s*\})?|(?<=\d)\^(?:o(?![a-z])|\{o\})")
 _CONSTANT = re.compile(r"\\(?:text|mathrm)\s*\{\s*[Cc]onst(?:ant)?\.?\s*\}")
@@ -119,6 +121,8 @@ def rewritten(text: str) -> str:
         text = _ANGLES.sub(r"\\langle \1\\rangle ", text)
     if "ngle " in text:
         text = _FIGURE.sub(r"\\", text)
+    if text.endswith(('"', "'", "″", "′")):
+        text = _MARKED_LENGTH.sub(lambda mark: f"{mark[1]}\\text{{ {'ft' if mark[2] in _FEET_MARKS else 'in'}}}", text)
     if "x10" in text:
         text = _TIMES_TEN.sub(r"\\times 10", text)
     if " in " in text:

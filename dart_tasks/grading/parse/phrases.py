@@ -278,7 +278,7 @@ def text_key(text: str, is_formula: bool = False) -> str:
     text = (_FORMULA_PUNCTUATION if is_formula else _PUNCTUATION).sub(" ", text)
     text = _ARTICLE.sub(" ", text) if is_formula else text
     words = " ".join(word for word in text.split() if word not in ("the", "an") and (is_formula or word != "a"))
-    words = re.sub(r"^(?:it|this|that) is (?=.)|^on (?=\w+day$)", "", words)
+    words = re.sub(r"^(?:it s|(?:it|this|that)(?: is)?) (?=.)|^on (?=\w+day$)", "", words)
     if len(words) <= 60:
         words = next((canonical for pattern, canonical in _SAME_WORDS if pattern.fullmatch(words)), words)
     return words.replace(" ", "")

@@ -29,11 +29,14 @@ from dart_tasks.grading.parse.tokens import MAX_CHARACTERS, MAX_NUMBER_CHARACTER
 from dart_tasks.grading.parse.tree import (
     OPAQUE,
     Based,
+    Call,
     Constant,
     Group,
     Negative,
     Node,
     Number,
+    Power,
+    Product,
     Quantity,
     Quotient,
     Relation,
@@ -42,6 +45,7 @@ from dart_tasks.grading.parse.tree import (
     Sum,
     Symbol,
     UnreadableError,
+    free_symbols,
     literal,
 )
 from dart_tasks.grading.parse.units import NUMBER_WORDS, canonical_unit, is_unit, makes_another_value
@@ -93,7 +97,7 @@ _LABELS = re.compile(
 _ASIDE = re.compile(r"(?<=\d) \((?:\\text\{)?[a-z][a-z ]+\}?\)$")  # 18 (dollars)
 _NAMES = r"\$?\s*(?:\\[a-z]+|[a-zA-Z])(?:\s*,\s*[a-zA-Z]){0,8}\s*\$?\s*"
 _CLAUSE = re.compile(  # ", where $n$ is any integer", ", k \\in \\mathbb{Z}", " for all real numbers $t$"
-    r"(?:[,;(]\s*|\s(?=\\?(?:text\s*\{\s*)?(?:for|where|with)\b))(?:\\(?:text|mathrm|quad)\s*\{?\s*|\$\s*)*"
+    r"(?:\\text\{)?(?:[,;(]\s*|\s(?=\\?(?:text\s*\{\s*)?(?:for|where|with)\b))(?:\\(?:text|mathrm|quad)\s*\{?\s*|\$\s*)*"
     r"(?:(?:for|where|with)\s+)?"
     r"(?:(?:all|any|every|some|each|an?)\s+)?\}?\s*"
     rf"(?:(?:positive |non-?negative )?(?:integers?|real numbers?|reals?|constants?)\s+\}}?{_NAMES}"
@@ -136,9 +140,10 @@ _HOUR = re.compile(r"(\d{1,2}) ?[ap]\.?m\.?")
 _DOLLARS_AND_CENTS = re.compile(r"(\d{1,9}) dollars? (?:and )?(\d{1,2}) cents?")
 _BRACED_POWER = re.compile(r"\^\{(-?\d)\}")
 _MEASURED = re.compile(
-    r"(-?\d{1,30}(?:\.\d{1,30})?(?: *(?:\\times|\\cdot|\*) *10 *\^ *\{? *-?\d{1,4} *\}?)?) +"
+    r"(-?\d{1,30}(?:\.\d{1,30})?(?:[eE][+-]?\d{1,3})?(?: *(?:\\times|\\cdot|\*) *10 *\^ *\{? *-?\d{1,4} *\}?)?) +"
     r"([A-Za-z]{1,12}(?:\^-?[123])?(?:(?: ?[/*·] ?| ?\\cdot ?| )[A-Za-z]{1,12}(?:\^-?[123])?){0,2})"
 )
+_SIGNED_REALS = re.compile(r"(?:all |the )?(non-?)?(positive|negative) (?:real numbers|reals)")
 _REALS = re.compile(
     r"(?:(?:the )?set of )?(?:all|any|every) (?:real numbers?|reals|real values)(?: of)?(?: [a-z])?|all x"
     r"|(?:the )?real numbers|reals?|all real [a-z]"
@@ -238,7 +243,8 @@ def _trees(text: str) -> list[Node]:
         return [time, *_around_colon(cast(Relation, parse(tokenize(text))))]
     special = (_phrase(text) if len(text) <= 100 else None) or compound(text, _tree_or_nothing)
     if special is not None:
-        return [special]
+        is_product = isinstance(special, Sequence) and all(isinstance(item, Number) for item in special.items)
+        return [special, *(_tree_or_nothing(text) if is_product else ())]  # 7 \\times 6 has sides, or is 42
     tokens = tokenize(text)
     if not tokens:
         return []
@@ -264,6 +270,11 @@ def _phrase(text: str) -> Node | None:
         return SetOperation((Symbol("mathbb R"), Group("{", items, "}")), ("minus",)) if items else None
     if region := _REALS_WHERE.fullmatch(words):
         return _where(*region.groups())
+    if signed := _SIGNED_REALS.fullmatch(words):
+        with_zero, zero = bool(signed[1]), Number(Fraction(0))
+        if (signed[2] == "positive") is with_zero:
+            return Group("(", (Negative(Constant("infinity")), zero), "]" if with_zero else ")")
+        return Group("[" if with_zero else "(", (zero, Constant("infinity")), ")")
     if _REALS.fullmatch(words):
         return Symbol("mathbb R")
     if _NO_SOLUTION.fullmatch(words):
@@ -292,7 +303,7 @@ def _phrase(text: str) -> Node | None:
         return Quantity(_literal(f"{money[1]}.{int(money[2]):02}"), "$")
     if (fraction := spelt_fraction(words)) is not None:
         return Quotient(Number(Fraction(fraction.numerator)), Number(Fraction(fraction.denominator)))
-    amount, _, unit = words.rpartition(" ")
+    amount, _, unit = re.sub(r"^half an? ", "half ", words).rpartition(" ")
     if is_unit(unit) and (fraction := spelt_fraction(amount)) is not None:  # two and a half hours
         return Quantity(Number(fraction), canonical_unit([unit]))
     sign = -1 if words.startswith(("negative ", "minus ")) else 1
@@ -330,16 +341,21 @@ def _literal(text: str) -> Number:
     return Number(value, len(text.partition(".")[2]) if "." in text else None, len(text.replace(".", "").lstrip("-0")))
 
 
+_NUMERIC = Number | Negative | Call | Product | Quotient | Power | Sum
+
+
 def _around_colon(node: Relation) -> list[Node]:
     """``3:1`` is a ratio; ``x<2 : (-\\infty,2)`` states the same thing twice."""
     if all(operator == ":" for operator in node.operators):
         first, *rest = node.operands
-        if not all(isinstance(part, Number) for part in node.operands):
+        if free_symbols(*node.operands) or not all(isinstance(part, _NUMERIC) for part in node.operands):
             return [node]
         if len(rest) == 1:
             return [Quotient(first, rest[0])]
         return [Group("<", tuple(Quotient(part, first) for part in rest), ">")]  # 2:3:5 is 4:6:10
     position = node.operators.index(":")
+    if position == 0 and isinstance(node.operands[0], Symbol) and "_" in node.operands[0].name:  # H_0: \\mu = 5
+        return [node]
     left_part: Node = (
         Relation(node.operands[: position + 1], node.operators[:position]) if position else node.operands[0]
     )

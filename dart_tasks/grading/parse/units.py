@@ -188,6 +188,8 @@ def contradict(unit: str, other: str) -> bool:
     """Whether two different units cannot belong to one quantity: both are known, or their powers differ."""
     if unit.startswith("mod ") or other.startswith("mod "):
         return True
+    if "degree" in (unit, other) and unit.split()[:1] == other.split()[:1]:  # 72 degrees, of Fahrenheit
+        return False
     powers, other_powers = _powers(unit), _powers(other)
     if "unit" in powers or "unit" in other_powers:
         return sorted(powers.values()) != sorted(other_powers.values())
