@@ -18,7 +18,7 @@ from dart_tasks.grading.compare.evaluate import Budget, UndefinedError, self_che
 from dart_tasks.grading.compare.shapes import noncommuting_names
 from dart_tasks.grading.compare.undecided import is_undecided
 from dart_tasks.grading.extract.unwrap import clean
-from dart_tasks.grading.parse.notation import bare, closed
+from dart_tasks.grading.parse.notation import bare
 from dart_tasks.grading.parse.phrases import (
     choice_letter,
     choice_letters,
@@ -28,7 +28,7 @@ from dart_tasks.grading.parse.phrases import (
     text_key,
     truth_value,
 )
-from dart_tasks.grading.parse.readings import Reading, is_value, native, read
+from dart_tasks.grading.parse.readings import Reading, completed, is_value, native, read
 from dart_tasks.grading.parse.tree import Based, Node, Quotient, Relation
 from dart_tasks.grading.policy import Rules, policy_of, rules_for
 from dart_tasks.grading.question import asked_of
@@ -44,6 +44,7 @@ _PROBABILITY = re.compile(r"\\Pr\b|\\mathbb\s*\{?\s*P\s*\}?|\bPr(?=\s*\()")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'.-]*(?:\s+[A-Za-z][A-Za-z'.-]*){0,7}\s*")
 _EQUALS = re.compile(r"(?<![<>!:\\])=|\\approx\b|≈")
 _FORMULA = re.compile(r"[\\$^_=<>]")
+_EXPLAINED = re.compile(r"(?:yes|no|true|false)[,.;:]? (?:since|because|as)\b", re.IGNORECASE)
 _PREFIXES = {2: "0B", 8: "0O", 16: "0X"}
 _SMALL_CHOICES = frozenset("abcdefgh")
 MAX_WORDS = 80  # letters of a reference that is compared as text only
@@ -257,13 +258,15 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
         return False, "empty answer"
     if answer in (expected.text.strip(), clean(expected.text)) or answer == clean(str(reference)):
         return True, "same text"
-    given_reading, budget = read(closed(answer)), Budget()
+    given_reading, budget = completed(answer), Budget()
     if expected.is_number and given_reading.is_number:  # most pairs; what follows is about words
         correct = same(expected.nodes[0], given_reading.nodes[0], rules, budget)
         return correct, "equal in value" if correct else "different values"
     truth = truth_value(expected.text)
     if truth is not None and not (
-        len(expected.text.split()) > 1 and (expected.nodes or expected.said)
+        len(expected.text.split()) > 1
+        and (expected.nodes or expected.said)
+        and not _EXPLAINED.match(bare(expected.text))
     ):  # "Yes. F = x^2 y" has a value too
         given = truth_value(answer)
         given = {"T": True, "F": False}.get(answer) if given is None else given

@@ -346,6 +346,14 @@ SAME = [
     (r"\sqrt{2}:1", r"2:\sqrt{2}"),
     (r"1:\sqrt{3}:2", r"2:2\sqrt3:4"),
     (r"\text{decreasing on }(0,\infty)", r"(0,\infty)"),
+    (r"1.5\ \Omega", "1.5 ohms"),
+    (r"5\ \mu\text{m}", "5 micrometers"),
+    (r"5\ \mu\text{m}", "5"),
+    (r"4\text{ units to the left}", "4 units left"),
+    (r"\text{I and III only}", "I and III"),
+    (r"\text{Quadrant II}", "the second quadrant"),
+    (r"\text{x-axis}", "the x axis"),
+    (r"\text{Yes, since }f(-x)=f(x)", "yes"),
 ]
 
 SAME += [("5", answer) for answer in ("5 cm squared", "5 cubic feet", "5 more apples", "5 times")]
@@ -550,6 +558,13 @@ DIFFERENT = [
     (r"\text{decreasing on }(0,\infty)", r"increasing on (0,\infty)"),
     (r"H_0:\mu=5", r"H_1:\mu=5"),
     (r"H_0:\mu=5", r"H_0:\mu\ne5"),
+    (r"1.5\ \Omega", "1.5 V"),
+    (r"5\ \mu\text{m}", "5 m"),
+    (r"4\text{ units to the left}", "4 units to the right"),
+    (r"\text{I and III only}", "I and II only"),
+    (r"\text{Quadrant II}", "the third quadrant"),
+    (r"\text{x-axis}", "y axis"),
+    (r"\text{Yes, since }f(-x)=f(x)", "no"),
 ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["MACRO", "bare", "closed", "rewritten", "variants", "with_grids"]
+__all__ = ["MACRO", "bare", "rewritten", "variants", "with_grids"]
 
 _STYLE = r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox)\s*\{"
 MACRO = re.compile(r"\\(?:text|mbox|textrm|textbf|textit|mathrm|mathbf|operatorname|textnormal|emph)\s*\{")
@@ -49,6 +49,11 @@ _STYLED_SIGN = re.compile(r"\\text\s*\{(\\%|\\\$[\d.,]*)\}")
 _FIGURE = re.compile(r"(?<![\\A-Za-z])(?=(?:triangle|angle) [A-Z]{3}\b)")
 _MARKED_LENGTH = re.compile(r"^((?:\d[\d.]*)?\s*(?:\d+/\d+|\\[dt]?frac\{\d+\}\{\d+\})?)\s*(\"|''|'|″|′)$")  # 5.25"
 _FEET_MARKS = ("'", "′")
+_GREEK_UNIT = re.compile(  # 1.5\,\Omega, 5\ \mu\text{m}
+    r"(?<=\d)(?:\s|~|\\[,;: ]){0,6}(?:(?:\\Omega|Ω)(?![a-z])"
+    r"|(?:\\mu(?![a-z])|[μµ])\s*(?:\\(?:text|mathrm|rm)\s*\{)?\s*([ms])\}?)$"
+)
+_SMALL_UNITS = {"m": "micrometer", "s": "microsecond"}
 _TIMES_TEN = re.compile(r"(?<=\d)[xX]10(?=\^|\*\*)")  # 3x10^8
 _DEGREES = re.compile(r"\^\s*(?:\{\s*)?\\(?:text|mathrm)\s*\{\s*o\s*\}(?:\s*\})?|(?<=\d)\^(?:o(?![a-z])|\{o\})")
 _CONSTANT = re.compile(r"\\(?:text|mathrm)\s*\{\s*[Cc]onst(?:ant)?\.?\s*\}")
@@ -165,6 +170,8 @@ def _in_latex(text: str) -> str:
         text = _UNIT_INSIDE.sub(_unit_apart, text)
     if "angle" in text:
         text = _MEASURE_OF.sub(r"\\angle", text)
+    if text.endswith(("Omega", "Ω", "m", "s", "}")):
+        text = _GREEK_UNIT.sub(lambda unit: f"\\text{{ {_SMALL_UNITS.get(unit[1], 'ohm')}}}", text)
     if "^" in text:
         text = _DEGREES.sub(r"^\\circ ", text)
     if "onst" in text:
@@ -219,11 +226,6 @@ def variants(text: str) -> list[str]:
     if text.endswith(")") and (points := _NAMED_POINTS.sub("", text)) != text:
         found.append(points)
     return found
-
-
-def closed(text: str) -> str:
-    """The text with the braces that are missing at its end: ``\\frac{7}{20``."""
-    return text + "}" * (text.count("{") - text.count("}") - text.count("\\{") + text.count("\\}"))
 
 
 def bare(text: str) -> str:

@@ -74,6 +74,12 @@ _SAME_WORDS = tuple(
         (rf"{_SUBJECT}(?:converges conditionally|conditionally convergent)", "converges conditionally"),
         (r"(?:it )?(?:is |yes )?function", "function"),
         (r"(?:it )?(?:is |no )?not function", "not function"),
+        *(
+            (rf"(?:in )?(?:{ordinal} quadrant|quadrant (?:{numeral}|{number}))", f"quadrant {number}")
+            for number, (ordinal, numeral) in enumerate(
+                (("first", "i"), ("second", "ii"), ("third", "iii"), ("fourth", "iv")), start=1
+            )
+        ),
     )
 )
 _NAMED_AGAIN = re.compile(r"[,;](?:[\s$\\{]|mathrm|text){0,8}[A-Z]\}?\s*[:=]")  # J: 3, K: 9 are names of values
@@ -278,6 +284,7 @@ def text_key(text: str, is_formula: bool = False) -> str:
     text = (_FORMULA_PUNCTUATION if is_formula else _PUNCTUATION).sub(" ", text)
     text = _ARTICLE.sub(" ", text) if is_formula else text
     words = " ".join(word for word in text.split() if word not in ("the", "an") and (is_formula or word != "a"))
+    words = words if is_formula else re.sub(r"(?<=[a-z])-(?=[a-z])", " ", words).removesuffix(" only")
     words = re.sub(r"^(?:it s|(?:it|this|that)(?: is)?) (?=.)|^on (?=\w+day$)", "", words)
     if len(words) <= 60:
         words = next((canonical for pattern, canonical in _SAME_WORDS if pattern.fullmatch(words)), words)

@@ -50,7 +50,7 @@ from dart_tasks.grading.parse.tree import (
 )
 from dart_tasks.grading.parse.units import NUMBER_WORDS, canonical_unit, is_unit, makes_another_value
 
-__all__ = ["Reading", "is_value", "native", "read"]
+__all__ = ["Reading", "completed", "is_value", "native", "read"]
 
 Native = str | int | float | bool | list[object] | tuple[object, ...] | None
 
@@ -153,6 +153,14 @@ _REALS = re.compile(
 def read(text: str) -> Reading:
     """The readings of an answer's text; never raises for a string."""
     return _read_short(text) if len(text) <= MAX_REMEMBERED else _read(text)
+
+
+def completed(text: str) -> Reading:
+    """The readings of a whole answer, whose closing braces may be missing: ``\\frac{7}{20``."""
+    reading = read(text)
+    missing = 0 if reading.nodes else text.count("{") - text.count("}") - text.count("\\{") + text.count("\\}")
+    closed = read(text + "}" * missing) if 0 < missing <= 4 else reading
+    return closed if closed.nodes else reading
 
 
 @lru_cache(maxsize=4096)
@@ -378,7 +386,7 @@ def native(reference: Native) -> Reading:
             kind: Node = Sequence(items) if all(isinstance(item, str) for item in reference) else Group("[", items, "]")
             return Reading(text, (kind if len(items) > 1 or isinstance(kind, Group) else items[0],))
         return read(text)
-    return read(with_grids(str(reference)))
+    return completed(with_grids(str(reference)))
 
 
 def _from_number(value: int | float) -> Reading:

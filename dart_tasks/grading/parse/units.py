@@ -69,6 +69,8 @@ _SPELLINGS = {
     "k": "K kelvin",
     "mol": "mol mole",
     "ohm": "ohm",
+    "μm": "μm micrometer micrometre micron",
+    "μs": "μs microsecond",
     "degree": "degree deg",
     "C": "celsius",
     "F": "fahrenheit",
@@ -93,6 +95,11 @@ _MEASURES = {
     "hz": ("frequency", 1), "khz": ("frequency", 1000), "mhz": ("frequency", 10**6), "pa": ("pressure", 1),
     "kpa": ("pressure", 1000), "cent": ("money", 1), "$": ("money", 100),
 }  # fmt: skip
+_OPPOSITES = dict(
+    word.split("/")[::order]  # 4 units to the left, or to the right
+    for word in "left/right north/south east/west up/down above/below profit/loss gain/loss".split()
+    for order in (1, -1)
+)
 _POWER = re.compile(r"\^(-?[0-9]{1,2})")
 _COMPOUND = {"mi/h": "mph", "km/h": "kph"}
 _EXPANDED = {short: unit for unit, short in _COMPOUND.items()}
@@ -159,7 +166,7 @@ def canonical_unit(words: list[str]) -> str:
             parts[-1][1] = sign * int(raised[1])
         elif lower == "per":
             sign = -1
-        elif lower not in ("of", "the", "a", "an", "each", "-"):
+        elif lower not in ("of", "the", "to", "an", "each", "-") and word != "a":
             parts.append([_lookup(word) or lower, sign * power])
             power = 1
     above = " ".join(_raised(str(name), int(size)) for name, size in parts if int(size) > 0)
@@ -191,6 +198,8 @@ def contradict(unit: str, other: str) -> bool:
     if "degree" in (unit, other) and unit.split()[:1] == other.split()[:1]:  # 72 degrees, of Fahrenheit
         return False
     powers, other_powers = _powers(unit), _powers(other)
+    if any(_OPPOSITES.get(word) in other_powers for word in powers):
+        return True
     if "unit" in powers or "unit" in other_powers:
         return sorted(powers.values()) != sorted(other_powers.values())
     return {*powers, *other_powers} <= _SPELLINGS.keys()
