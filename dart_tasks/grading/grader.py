@@ -253,10 +253,10 @@ def _judge(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str]:
 
 def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str]:
     expected = _expected(reference)
-    answer = clean(answer)
+    answer = clean(_expected(answer).text if "\\boxed" in answer else answer)
     if not answer:
         return False, "empty answer"
-    if answer in (expected.text.strip(), clean(expected.text)) or answer == clean(str(reference)):
+    if answer == expected.text.strip() or answer in (clean(expected.text), clean(str(reference))):
         return True, "same text"
     given_reading, budget = completed(answer), Budget()
     if expected.is_number and given_reading.is_number:  # most pairs; what follows is about words

@@ -102,9 +102,9 @@ def hints(question: str | None) -> Hints:
     if question is None:
         return Hints()
     lower = question.lower()
-    places, digits = _rounding(question) if any(word in lower for word in _ROUNDING_WORDS) else (None, None)
+    places, digits = _rounding(question) if any(map(lower.__contains__, _ROUNDING_WORDS)) else (None, None)
     return Hints(
-        ordered=any(hint in lower for hint in _ORDER_HINTS) and bool(_ORDERED.search(question)),
+        ordered=any(map(lower.__contains__, _ORDER_HINTS)) and bool(_ORDERED.search(question)),
         percent="%" in lower or ("cent" in lower and bool(_PERCENT.search(lower))),
         bases=_bases(lower),
         choices="(b)" in lower

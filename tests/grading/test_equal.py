@@ -354,6 +354,12 @@ SAME = [
     (r"\text{Quadrant II}", "the second quadrant"),
     (r"\text{x-axis}", "the x axis"),
     (r"\text{Yes, since }f(-x)=f(x)", "yes"),
+    (r"3\text{ red},2\text{ blue}", "2 blue, 3 red"),
+    (r"\int_0^1f(x)dx=3", r"\int_{0}^{1} f(x)\,dx = 3"),
+    (r"30^\circ\text{ counterclockwise}", r"30^\circ"),
+    (r"\$5\text{ profit}", "5"),
+    (r"AB\parallel CD", "AB∥CD"),
+    (r"\triangle ABC\cong\triangle DEF", "△ABC≅△DEF"),
 ]
 
 SAME += [("5", answer) for answer in ("5 cm squared", "5 cubic feet", "5 more apples", "5 times")]
@@ -565,6 +571,14 @@ DIFFERENT = [
     (r"\text{Quadrant II}", "the third quadrant"),
     (r"\text{x-axis}", "y axis"),
     (r"\text{Yes, since }f(-x)=f(x)", "no"),
+    (r"3\text{ red},2\text{ blue}", "2 red, 3 blue"),
+    (r"\int_0^1f(x)dx=3", r"\int_0^2f(x)dx=3"),
+    (r"\lim_{n\to\infty}a_n=2", r"\lim_{n\to\infty}a_n=3"),
+    (r"30^\circ\text{ counterclockwise}", r"30^\circ clockwise"),
+    (r"\$5\text{ profit}", r"\$5 loss"),
+    (r"5\text{ km north}", "5 km east"),
+    (r"10\text{ minutes before noon}", "10 minutes after noon"),
+    (r"AB\parallel CD", "AB⊥CD"),
 ]
 
 

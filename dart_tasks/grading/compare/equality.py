@@ -207,7 +207,10 @@ class _Comparison:
             return self._same_collection(left, right, left_items, right_items)
         left_name, left_values = self._definition(left)
         right_name, right_values = self._definition(right)
+        left_values, right_values = _stated(left_values, right), _stated(right_values, left)
         if left_values and right_values:
+            if _gives_another(left, right):
+                return False
             if left_name is not None and right_name is not None and not same_name(left_name, right_name):
                 return isinstance(left, Relation) and isinstance(right, Relation) and self._same_equation(left, right)
             if isinstance(left_name, Call) and isinstance(right_name, Call):
@@ -391,6 +394,9 @@ class _Comparison:
             return len(a) == len(b) == 1 and kinds <= {"value", "bare", "{", "["} and self.same(a[0], b[0])
         if kinds == {"{", "("} and 1 in (len(a), len(b)):  # a set of one point
             return self._in_order(a if bracket_of(left) == "{" else [left], b if bracket_of(right) == "{" else [right])
+        units = [[value_and_unit(item)[1] for item in items] for items in (a, b)]
+        if all(units[0]) and len(set(units[0])) == len(a) > 1 and sorted(units[0]) == sorted(units[1]):
+            return self._in_order(a, [b[units[1].index(unit)] for unit in units[0]])  # 3 red, 2 blue
         if _is_set_of_sets(left_items) != _is_set_of_sets(right_items):
             return False
         if kinds == {"bare", "("} and any(
@@ -590,6 +596,26 @@ def _is_condition(node: Node) -> bool:
     """Whether an entry says where a value of a definition by cases holds."""
     parts = node.items if isinstance(node, Sequence) else (node,)
     return node == OTHERWISE or all(isinstance(part, Relation) for part in parts)
+
+
+def _stated(values: tuple[Node, ...], other: Node) -> tuple[Node, ...]:
+    """The values without the limit or integral that has them, unless the other side is no more than that."""
+    is_it = is_calculus(other) and not isinstance(other, Relation)
+    return values if is_it else tuple(value for value in values if not is_calculus(value)) or values
+
+
+def _gives_another(left: Node, right: Node) -> bool:
+    """``\\int_0^1 f(x)\\,dx = 3`` beside the same of another integral, of a function that is not known."""
+    given = [side.operands[0] for side in (left, right) if isinstance(side, Relation)]
+    is_unknown = (
+        len(given) == 2
+        and all(map(is_calculus, given))
+        and any(
+            bool(free_symbols(side)) or any(isinstance(part, Call) and part.name == "apply" for part in walk(side))
+            for side in given
+        )
+    )
+    return is_unknown and given[0] != given[1]
 
 
 def _is_set_of_sets(items: tuple[Node, ...]) -> bool:

@@ -38,7 +38,7 @@ from dart_tasks.grading.parse.tree import (
     renamed,
     walk,
 )
-from dart_tasks.grading.parse.units import canonical_unit, is_unit
+from dart_tasks.grading.parse.units import canonical_unit, directed, is_unit
 
 __all__ = [
     "as_vector",
@@ -394,7 +394,7 @@ def value_and_unit(node: Node) -> tuple[Node, str]:
     match node:
         case Quantity(value=value, unit=unit):
             inner, inner_unit = value_and_unit(value)
-            return inner, inner_unit or unit
+            return inner, directed(inner_unit, unit) if inner_unit else unit
         case Call(name="degree", arguments=(argument,)):
             return argument, "degree"
         case Negative(argument=argument):

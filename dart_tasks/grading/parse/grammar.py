@@ -61,7 +61,7 @@ from dart_tasks.grading.parse.tree import (
     sum_of,
     transposed,
 )
-from dart_tasks.grading.parse.units import SCALES, canonical_unit, makes_another_value
+from dart_tasks.grading.parse.units import SCALES, canonical_unit, directed, makes_another_value
 
 __all__ = ["Grammar", "parse"]
 
@@ -76,6 +76,7 @@ _COMMANDS = {
     "cong": "cong", "doteq": "~", "in": "in", "notin": "not in", "to": "->", "rightarrow": "->", "mapsto": "->",
     "implies": "->", "Rightarrow": "->", "colon": ":",
 }  # fmt: skip
+_OPERATORS = {"symbol": _MARKS, "command": _COMMANDS}
 _CONNECTIVES = {"land": "and", "wedge": "and", "lor": "or", "vee": "or"}
 _SET_OPERATORS: dict[str, Literal["union", "intersection", "minus"]] = {
     "cup": "union", "bigcup": "union", "cap": "intersection", "setminus": "minus", "backslash": "minus",
@@ -172,7 +173,7 @@ class Grammar(Cursor):
         if token.kind == "command" and token.text == "not" and self.peek(1).text in ("=", "eq", "in"):
             self.position += 2
             return "not in" if self.tokens[self.position - 1].text == "in" else "!="
-        operator = {"symbol": _MARKS, "command": _COMMANDS}.get(token.kind, {}).get(token.text)
+        operator = _OPERATORS[token.kind].get(token.text) if token.kind in _OPERATORS else None
         if operator is not None and not (operator == ":" and self.bars):
             self.position += 1
             return operator
@@ -313,8 +314,10 @@ class Grammar(Cursor):
                 break
         if makes_another_value(words):
             raise UnreadableError("a number within a phrase")
-        if not words or isinstance(value, Quantity):  # "$18 per day", "5 cm long": the first unit decides
+        if not words:
             return value
+        if isinstance(value, Quantity):  # "$18 per day", "5 cm long": the first unit decides
+            return Quantity(value.value, directed(value.unit, " ".join(words)))
         return Quantity(value, canonical_unit(words))
 
     def _at_unit(self, words: list[str]) -> bool:
@@ -351,6 +354,8 @@ class Grammar(Cursor):
         value = self.power()
         while True:
             token = self.peek()
+            if token is END:
+                break
             if self.at_mark("*") or (token.kind == "command" and token.text in ("cdot", "times", "ast", "bullet")):
                 self.position += 1
                 is_cross = token.text == "times" and self._is_vector(last) and self._is_vector(self.position)
@@ -474,6 +479,8 @@ class Grammar(Cursor):
         value = self.primary()
         while True:
             token = self.peek()
+            if token is END:
+                return value
             if self.at_mark("!"):
                 is_double = self.at_mark("!", 1)
                 self.position += 1 + is_double

@@ -15,6 +15,7 @@ __all__ = [
     "canonical_unit",
     "contradict",
     "conversion",
+    "directed",
     "is_unit",
     "makes_another_value",
 ]
@@ -95,11 +96,14 @@ _MEASURES = {
     "hz": ("frequency", 1), "khz": ("frequency", 1000), "mhz": ("frequency", 10**6), "pa": ("pressure", 1),
     "kpa": ("pressure", 1000), "cent": ("money", 1), "$": ("money", 100),
 }  # fmt: skip
-_OPPOSITES = dict(
-    word.split("/")[::order]  # 4 units to the left, or to the right
-    for word in "left/right north/south east/west up/down above/below profit/loss gain/loss".split()
-    for order in (1, -1)
-)
+_EXCLUDING = tuple(  # 4 units to the left, or to the right; 5 km north, or east
+    frozenset(words.split())
+    for words in (
+        "left right up down", "north south east west", "above below", "before after", "clockwise counterclockwise",
+        "profit loss", "gain loss", "noon midnight",
+    )
+)  # fmt: skip
+_DIRECTIONS = frozenset().union(*_EXCLUDING)
 _POWER = re.compile(r"\^(-?[0-9]{1,2})")
 _COMPOUND = {"mi/h": "mph", "km/h": "kph"}
 _EXPANDED = {short: unit for unit, short in _COMPOUND.items()}
@@ -191,6 +195,11 @@ def _powers(unit: str) -> dict[str, int]:
     return powers
 
 
+def directed(unit: str, words: str) -> str:
+    """A unit with what tells the direction of its value: ``30^\\circ \\text{ clockwise}``, ``$5 loss``."""
+    return " ".join((unit, *(word for word in words.split() if word in _DIRECTIONS)))
+
+
 def contradict(unit: str, other: str) -> bool:
     """Whether two different units cannot belong to one quantity: both are known, or their powers differ."""
     if unit.startswith("mod ") or other.startswith("mod "):
@@ -198,7 +207,8 @@ def contradict(unit: str, other: str) -> bool:
     if "degree" in (unit, other) and unit.split()[:1] == other.split()[:1]:  # 72 degrees, of Fahrenheit
         return False
     powers, other_powers = _powers(unit), _powers(other)
-    if any(_OPPOSITES.get(word) in other_powers for word in powers):
+    if any(one & powers.keys() and one & other_powers.keys() and not one & powers.keys() & other_powers.keys()
+           for one in _EXCLUDING):  # fmt: skip
         return True
     if "unit" in powers or "unit" in other_powers:
         return sorted(powers.values()) != sorted(other_powers.values())
