@@ -326,7 +326,7 @@ def test_a_problem_without_an_id_is_named_by_its_content_and_an_answer_is_found_
 def test_the_commit_of_a_set_that_is_pinned_to_none_is_told_from_the_cache_too(tmp_path: Path) -> None:
     """``datasets``' own cache, as a download of the hub leaves it, read in a child without a network."""
     commit = "0123456789abcdef0123456789abcdef01234567"
-    folder = tmp_path / "cache" / "MathArena___aime_2026" / "default" / "0.0.0" / commit
+    folder = tmp_path / "cache" / "MathArena___brumo_2025" / "default" / "0.0.0" / commit
     code = f"""
 import json, logging, pathlib, sys
 import datasets
@@ -335,16 +335,16 @@ read = datasets.load_dataset("parquet", data_files="rows.parquet", split="train"
 folder = pathlib.Path({str(folder)!r})
 folder.parent.mkdir(parents=True)
 pathlib.Path(read.cache_files[0]["filename"]).parent.rename(folder)
-(folder / "parquet-train.arrow").rename(folder / "aime_2026-train.arrow")
+(folder / "parquet-train.arrow").rename(folder / "brumo_2025-train.arrow")
 info = folder / "dataset_info.json"
-info.write_text(json.dumps(json.loads(info.read_text()) | {{"dataset_name": "aime_2026"}}))
+info.write_text(json.dumps(json.loads(info.read_text()) | {{"dataset_name": "brumo_2025"}}))
 logging.basicConfig(level="WARNING")
 from dart_tasks.problems import load
-print(len(load("aime_2026")))
+print(len(load("brumo_2025")))
 """
     environment = {"PATH": "/usr/bin", "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "HF_DATASETS_CACHE": "cache"}
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120, cwd=tmp_path
     )
     assert result.stdout == "30\n", result.stderr
-    assert f"MathArena/aime_2026 is pinned to no commit: this run reads {commit} from the cache" in result.stderr
+    assert f"MathArena/brumo_2025 is pinned to no commit: this run reads {commit} from the cache" in result.stderr

@@ -16,7 +16,7 @@ BENCHMARK = competition(
     "aime_2024",
     "AIME 2024",
     8,
-    HubSource("Maxwell-Jia/AIME_2024", None, "train"),
+    HubSource("Maxwell-Jia/AIME_2024", "8d88b2876a82a080e2f172cc9b25d0d9d2cb4792", "train"),
     "aime24.jsonl",
     30,
     licence="see the card of its source",

@@ -16,7 +16,7 @@ BENCHMARK = competition(
     "aime_2025",
     "AIME 2025",
     9,
-    HubSource("MathArena/aime_2025", None, "train"),
+    HubSource("MathArena/aime_2025", "c94da77eb22bbd6439e62a323bec18493a421302", "train"),
     "aime25.jsonl",
     30,
     licence="cc-by-nc-sa-4.0",

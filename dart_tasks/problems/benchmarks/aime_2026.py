@@ -15,7 +15,7 @@ BENCHMARK = competition(
     "aime_2026",
     "AIME 2026",
     10,
-    HubSource("MathArena/aime_2026", None, "train"),
+    HubSource("MathArena/aime_2026", "d2de22f3c656b4f56cf8981212186377d1e23bc3", "train"),
     "aime26.jsonl",
     30,
     licence="cc-by-nc-sa-4.0",

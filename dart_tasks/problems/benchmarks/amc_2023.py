@@ -16,7 +16,7 @@ BENCHMARK = competition(
     "amc_2023",
     "AMC 2023",
     15,
-    HubSource("math-ai/amc23", None, "test"),
+    HubSource("math-ai/amc23", "80815d37005feb82cd7f8fbc6901d5d3eff43057", "test"),
     "amc23.jsonl",
     40,
     licence="see the card of its source",

@@ -15,7 +15,7 @@ BENCHMARK = competition(
     "beyond_aime",
     "BeyondAIME",
     20,
-    HubSource("ByteDance-Seed/BeyondAIME", None, "test"),
+    HubSource("ByteDance-Seed/BeyondAIME", "c705198ae1043810b1e1693bd879250b51a7a523", "test"),
     "beyond_aime.jsonl",
     100,
     licence="see the card of its source",

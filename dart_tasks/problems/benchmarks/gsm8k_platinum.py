@@ -17,7 +17,7 @@ BENCHMARK = competition(
     "gsm8k_platinum",
     "GSM8K-Platinum",
     19,
-    HubSource("madrylab/gsm8k-platinum", None, "test", ("main",)),
+    HubSource("madrylab/gsm8k-platinum", "e762492455a1cf7967de89f05b6bef72fc713b66", "test", ("main",)),
     "gsm8k_platinum_test.jsonl",
     1209,
     licence="cc-by-sa-4.0",

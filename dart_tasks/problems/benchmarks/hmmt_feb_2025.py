@@ -15,7 +15,7 @@ BENCHMARK = competition(
     "hmmt_feb_2025",
     "HMMT February 2025",
     11,
-    HubSource("MathArena/hmmt_feb_2025", None, "train"),
+    HubSource("MathArena/hmmt_feb_2025", "6fdc4277120810ff75aa22d2d5489b91f7a262a1", "train"),
     "hmmt_feb_2025.jsonl",
     30,
     licence="cc-by-nc-sa-4.0",

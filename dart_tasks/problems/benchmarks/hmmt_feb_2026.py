@@ -14,7 +14,7 @@ BENCHMARK = competition(
     "hmmt_feb_2026",
     "HMMT February 2026",
     12,
-    HubSource("MathArena/hmmt_feb_2026", None, "train"),
+    HubSource("MathArena/hmmt_feb_2026", "02fba4f74d8e68e73e66a02d540fd979c05c274c", "train"),
     "hmmt_feb_2026.jsonl",
     33,
     licence="cc-by-nc-sa-4.0",

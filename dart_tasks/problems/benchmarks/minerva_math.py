@@ -17,7 +17,7 @@ BENCHMARK = competition(
     "minerva_math",
     "Minerva Math",
     16,
-    HubSource("math-ai/minervamath", None, "test"),
+    HubSource("math-ai/minervamath", "ee46ddc498933b1977577953250ca5c66be64f96", "test"),
     "minerva_math.jsonl",
     272,
     licence="see the card of its source",

@@ -15,7 +15,7 @@ BENCHMARK = competition(
     "olymmath_en_easy",
     "OlymMATH EN easy",
     17,
-    HubSource("RUC-AIBOX/OlymMATH", None, "test", ("en-easy",)),
+    HubSource("RUC-AIBOX/OlymMATH", "2c6532ea2cf929ac1c421532af5951553eaee727", "test", ("en-easy",)),
     "olymmath_en_easy.jsonl",
     100,
     licence="MIT",

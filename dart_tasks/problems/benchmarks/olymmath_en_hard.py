@@ -15,7 +15,7 @@ BENCHMARK = competition(
     "olymmath_en_hard",
     "OlymMATH EN hard",
     18,
-    HubSource("RUC-AIBOX/OlymMATH", None, "test", ("en-hard",)),
+    HubSource("RUC-AIBOX/OlymMATH", "2c6532ea2cf929ac1c421532af5951553eaee727", "test", ("en-hard",)),
     "olymmath_en_hard.jsonl",
     100,
     licence="MIT",
