@@ -3,26 +3,33 @@
 lm-eval has no plug-in discovery. ``dart_math_lm_eval.pth``, installed beside this file, imports it at interpreter
 start; it puts one finder on ``sys.meta_path`` and does nothing more: no file, network or process is touched until
 something imports ``lm_eval.tasks.manager``. Then the folder of task YAMLs is added to ``TaskManager``'s include paths,
-and the ``lm_eval`` command says in one line which package a ``--model`` lacks, where it showed a traceback, and that an
-lm-eval is too old for our tasks, where it did not find them. Our models are named in lm-eval's registry once
-``lm_eval.models`` is imported.
+and the ``lm_eval`` command says in one line which package a ``--model`` lacks, or what is wrong with its arguments,
+where it showed a traceback, and that an lm-eval is too old for our tasks, where it did not find them. Our models are
+named in lm-eval's registry once ``lm_eval.models`` is imported.
 Nothing else here raises or prints. Set the environment variable ``DART_MATH_NO_PLUGIN`` to turn it off.
 """
 
 import sys
 
 _TASKS, _MODELS = "lm_eval.tasks.manager", "lm_eval.models"
+_ARGUMENTS, _CONFIG = "lm_eval._cli.utils", "lm_eval.config.evaluate_config"
 _OLDEST = "0.4.12"  # the first lm-eval that has it
 _MARK = "_dart_math_yaml"  # a file that only our folder of tasks has
 
 asked_for = ""  # the --model of the lm_eval command: our tasks refuse in one line what it cannot do
+settings = ()  # the keys of its --metadata, before lm-eval adds the model's arguments: ours, or mistakes
 
 
 class _Finder:
     """Waits for lm-eval's task manager and models to be imported, and extends them once they are."""
 
     def __init__(self):
-        self.waits_for = {_TASKS: _extend_tasks, _MODELS: _extend_models}
+        self.waits_for = {
+            _TASKS: _extend_tasks,
+            _MODELS: _extend_models,
+            _ARGUMENTS: lambda module: _mistakes_in_one_line(module, "try_parse_json"),
+            _CONFIG: _extend_config,
+        }
 
     def find_spec(self, name, path=None, target=None):
         if name == "lm_eval.tasks" and (message := _quietly(_too_old, path)):
@@ -88,6 +95,43 @@ def _extend_models(module):
             model_registry.register(name, target=f"dart_tasks.harness.models:{cls}")
 
 
+def _is_command():
+    return sys.argv[0].replace("__main__.py", "").rstrip("/").endswith(("lm_eval", "lm-eval"))
+
+
+def _mistakes_in_one_line(holder, name):
+    """A ValueError about what was typed ends the command with its message."""
+    import functools
+
+    function = getattr(holder, name)
+
+    @functools.wraps(function)
+    def in_one_line(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except ValueError as error:
+            if not _is_command() or isinstance(error, SystemExit):
+                raise
+            print("lm_eval:", *str(error).split(), file=sys.stderr)
+            raise SystemExit(2) from None
+
+    setattr(holder, name, in_one_line)
+
+
+def _extend_config(module):
+    config = module.EvaluatorConfig
+    _mistakes_in_one_line(config, "from_cli")
+    _mistakes_in_one_line(config, "process_tasks")
+    process_arguments = config._process_arguments
+
+    def note_settings(self):
+        global settings
+        settings = tuple(self.metadata or ()) if _is_command() else ()
+        return process_arguments(self)
+
+    config._process_arguments = note_settings
+
+
 def _extend_tasks(module):
     import functools
     import inspect
@@ -131,12 +175,11 @@ def _explain_missing_backends():
     @functools.wraps(get_model)
     def get_model_or_say_why_not(name):
         global asked_for
-        is_command = sys.argv[0].replace("__main__.py", "").rstrip("/").endswith("lm_eval")
-        asked_for = name if is_command else ""
+        asked_for = name if _is_command() else ""
         try:
             return get_model(name)
         except ModuleNotFoundError as error:
-            if not is_command:
+            if not _is_command():
                 raise
             missing = (error.name or str(error)).partition(".")[0]
             sys.exit(f"lm_eval: --model {name} needs the package {missing}, which is not installed")

@@ -1,7 +1,7 @@
 """What a ``dart_math_*`` task is to do, read from lm-eval's ``metadata`` (the YAML's, overlaid by ``--metadata``).
 
-lm-eval merges the model's arguments into the same mapping, so unknown keys are errors only where they are near to ours,
-or another name of k.
+lm-eval merges the model's arguments into the same mapping, so unknown keys are errors here only where they are near to
+ours, or another name of k; those of the command's ``--metadata`` are all checked, by the task.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from dart_tasks.problems import BENCHMARKS, Problem, load, load_problem_file
 from dart_tasks.problems.record import GENERIC
 from dart_tasks.prompts import PromptTemplate, get_template
 
-__all__ = ["REASONING_TOKENS", "SettingsError", "TaskSettings", "check_sampling"]
+__all__ = ["KEYS", "REASONING_TOKENS", "SettingsError", "TaskSettings", "check_sampling"]
 
 CHAT = "chat"  # for template: the model's own
 MINI = "mini"  # for data_dir: our own items
 _EMBEDDED_HELDOUT = "embedded"
 REASONING_TOKENS = 32_768
 _ALIASES_OF_K = ("n", "repeats", "samples", "n_samples", "num_samples", "num_return_sequences", "best_of")
-_KEYS = (
+KEYS = (
     *("benchmark", "problems", "exemplars", "data_dir", "verify"),
     *("template", "stop", "k", "temperature", "top_p", "protocol"),
 )
@@ -99,6 +99,8 @@ class TaskSettings:
         stop = metadata.get("stop", template.stop if template is not None and not reasoning else ())
         if not isinstance(stop, list | tuple) or not all(isinstance(text, str) and text for text in stop):
             raise SettingsError(f'stop must be a list of texts, as ["### Instruction:"] (got {stop!r})')
+        if not isinstance(verify := metadata.get("verify", True), bool):
+            raise SettingsError(f"verify must be true or false, without quotes (got {verify!r})")
         k = metadata.get("k", 1)
         if not isinstance(k, int) or isinstance(k, bool) or k < 1:
             raise SettingsError(f"k must be a whole number of at least 1 (got {k!r})")
@@ -110,7 +112,7 @@ class TaskSettings:
             problem_file=_file(metadata, "problems"),
             exemplars=_exemplars(metadata),
             data_dir=_text(metadata, "data_dir"),
-            verify=bool(metadata.get("verify", True)),
+            verify=verify,
             template=template,
             stop=tuple(stop),
             k=k,
@@ -151,8 +153,8 @@ def check_sampling(sampled: bool, temperature: float, top_p: float) -> None:
 
 def _refuse_misspelt(metadata: Mapping[str, Any]) -> None:
     for key in metadata:
-        near = ["k"] if key.lower() in _ALIASES_OF_K else get_close_matches(key.lower(), _KEYS, n=1, cutoff=0.85)
-        if near and key not in _KEYS:
+        near = ["k"] if key.lower() in _ALIASES_OF_K else get_close_matches(key.lower(), KEYS, n=1, cutoff=0.85)
+        if near and key not in KEYS:
             raise SettingsError(f"unknown setting {key!r}: did you mean {near[0]!r}?")
 
 

@@ -49,7 +49,7 @@ from dart_tasks.harness.limits import (
 )
 from dart_tasks.harness.protocols import pass_at_k, pass_ks
 from dart_tasks.harness.served import ServedText, beside_of
-from dart_tasks.harness.settings import CHAT, MINI, REASONING_TOKENS, SettingsError, TaskSettings, check_sampling
+from dart_tasks.harness.settings import CHAT, KEYS, MINI, REASONING_TOKENS, SettingsError, TaskSettings, check_sampling
 from dart_tasks.harness.thoughts import OPENED_THOUGHT, closes_unopened, lengths, split_thought
 from dart_tasks.problems import BENCHMARKS, Problem
 
@@ -132,9 +132,10 @@ def _misuse(task: str, settings: TaskSettings) -> str | None:
     return None
 
 
-def _model_asked_for() -> str:
-    """The ``--model`` of the lm_eval command, as our plug-in noted it: lm-eval shows a task no model. Else empty."""
-    return str(getattr(sys.modules.get("_dart_math_lm_eval"), "asked_for", ""))
+def _of_the_command(what: str) -> Any:
+    """What our plug-in noted of the lm_eval command, as lm-eval shows a task neither: its ``--model`` (``asked_for``),
+    the keys of its ``--metadata`` (``settings``). Else empty."""
+    return getattr(sys.modules.get("_dart_math_lm_eval"), what, "")
 
 
 def _let_think(apply_chat_template: object) -> None:
@@ -167,6 +168,12 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
             self.settings = TaskSettings.from_metadata(values.get("metadata") or {})
         except SettingsError as error:
             _fail(task, str(error))
+        if unknown := [key for key in _of_the_command("settings") if key not in KEYS]:
+            _fail(
+                task,
+                f"unknown in --metadata: {', '.join(unknown)} (settings are {', '.join(KEYS)}; lm_eval's own options, "
+                "as --limit, stand beside it)",
+            )
         if misuse := _misuse(task, self.settings):
             _fail(task, misuse)
         if values.get("repeats") not in (None, 1, self.settings.k):
@@ -267,7 +274,7 @@ class DartMathTask(ConfigurableTask):  # type: ignore[misc]
             _fail(
                 task, "--system_instruction does not go with a prompt template: use the _chat task, or a template file"
             )
-        model, metadata = _model_asked_for(), self.config.metadata or {}
+        model, metadata = _of_the_command("asked_for"), self.config.metadata or {}
         is_chat = model.endswith("chat-completions") or "chat/completions" in str(metadata.get("base_url"))
         if is_chat and not apply_chat_template:
             advice = "add" if self.settings.template is None else f"{_chat_advice(task)}, and add"

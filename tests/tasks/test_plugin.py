@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import venv
@@ -192,24 +193,36 @@ def test_the_models_are_named_in_lm_eval_s_registry_and_nothing_of_ours_is_impor
     assert result.stdout.split() == ["True", "True", "True", "False"], result.stderr
 
 
-@pytest.mark.parametrize(
-    ("model", "arguments", "told"),
-    [
-        ("local-chat-completions", "--tasks dart_math_mini_gsm8k", "a chat endpoint takes messages, not a prompt"),
-        ("openai-chat-completions", "--tasks dart_math_mini_gsm8k", "a chat endpoint takes messages, not a prompt"),
-        ("local-chat-completions", "{chat}", "needs base_url=http://HOST:PORT/v1/chat/completions in --model_args"),
-        ("openai-chat-completions", "{chat}", "reads its key from the environment variable OPENAI_API_KEY"),
-    ],
-)
-def test_what_lm_eval_s_own_served_models_cannot_do_is_one_line(
-    model: str, arguments: str, told: str, repo: Path
-) -> None:
-    chat = '--tasks dart_math_demo --metadata {"template":"chat"} --apply_chat_template'
-    code = INSTEAD_OF_THE_INSTALLED_ONE + (
-        "import tempfile, lm_eval.tasks.manager as manager; manager.__file__ = tempfile.mkdtemp() + '/manager.py'\n"
-        "from lm_eval.__main__ import cli_evaluate\nsys.argv = ['lm_eval', *sys.argv[2:]]\ncli_evaluate()"
-    )
-    words = ["--model", model, "--model_args", "model=m", "--limit", "2", *arguments.format(chat=chat).split()]
-    result = run(code, str(repo / "plugin"), *words)
-    assert result.returncode == 1
-    assert told in result.stderr.splitlines()[-1] and "Traceback" not in result.stderr
+CHAT = '--tasks dart_math_demo --metadata {"template":"chat"} --apply_chat_template'
+MISTAKES = {
+    "--model dummy --tasks dart_math_demo --metadata {k:4}": "Invalid JSON: {k:4}. Hint: Use double quotes",
+    "--model dummy --tasks dart_math_demo --log_samples": "Specify --output_path if providing --log_samples",
+    "--model dummy --tasks dart_math_nope": "Tasks not found: dart_math_nope",
+    '--model dummy --tasks dart_math_demo --metadata {"limit":3}': "dart_math_demo: unknown in --metadata: limit (",
+    '--model dummy --tasks dart_math_demo --metadata {"verify":"false"}': "verify must be true or false, without",
+    "--model local-chat-completions --tasks dart_math_mini_gsm8k": "a chat endpoint takes messages, not a prompt",
+    "--model openai-chat-completions --tasks dart_math_mini_gsm8k": "a chat endpoint takes messages, not a prompt",
+    f"--model local-chat-completions {CHAT}": "needs base_url=http://HOST:PORT/v1/chat/completions in --model_args",
+    f"--model openai-chat-completions {CHAT}": "reads its key from the environment variable OPENAI_API_KEY",
+}
+COMMANDS = """
+import json, tempfile, lm_eval.tasks.manager as manager
+from lm_eval.__main__ import cli_evaluate
+manager.__file__ = tempfile.mkdtemp() + "/manager.py"
+for line in json.loads(sys.argv[2]):
+    sys.argv[:] = ["/usr/bin/lm-eval", "run", "--model_args", "model=m", "--limit", "2", *line.split()]
+    try:
+        cli_evaluate()
+    except SystemExit as end:  # the interpreter would print a text
+        print(end.code if isinstance(end.code, str) else "", file=sys.stderr)
+"""
+
+
+def test_what_is_typed_wrong_and_what_lm_eval_s_own_models_cannot_do_are_one_line_each(repo: Path) -> None:
+    """Where lm-eval shows a traceback, or takes no notice."""
+    result = run(INSTEAD_OF_THE_INSTALLED_ONE + COMMANDS, str(repo / "plugin"), json.dumps(list(MISTAKES)))
+    told = [line for line in result.stderr.splitlines() if line.startswith("lm_eval: ")]
+    assert len(told) == len(MISTAKES), result.stderr
+    for line, expected in zip(told, MISTAKES.values(), strict=True):
+        assert expected in line
+    assert "Traceback" not in result.stderr
