@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import unicodedata
@@ -13,7 +14,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["counted", "first_line", "printable", "progress", "run", "stdout_console"]
+__all__ = ["counted", "first_line", "printable", "progress", "run", "stdout_console", "working"]
 
 Step = TypeVar("Step")
 
@@ -59,6 +60,17 @@ def counted(number: int, noun: str) -> str:
     if number != 1:
         noun = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
     return f"{number:,} {noun}"
+
+
+@contextlib.contextmanager
+def working(what: str) -> Iterator[None]:
+    """Says on a terminal's standard error what is being done, for as long as it takes."""
+    from rich.console import Console
+    from rich.text import Text
+
+    errors = Console(stderr=True)
+    with errors.status(Text(what)) if errors.is_terminal else contextlib.nullcontext():
+        yield
 
 
 def first_line(error: BaseException) -> str:

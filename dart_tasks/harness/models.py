@@ -91,7 +91,8 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
 
     Args:
         model: the name that the server knows; may be left out where it serves one model.
-        base_url: the server's, such as ``http://node7:8000/v1``; the whole address of the endpoint works too.
+        base_url: the server's, such as ``http://node7:8000/v1``; the whole address of the endpoint works too, and a
+            query (Azure's ``?api-version=...``) goes with every request.
         num_concurrent: requests in flight.
         max_retries: attempts at each request, with pauses that double, or are as long as the server asks.
         timeout: seconds for one answer.
@@ -119,7 +120,7 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             self._fail(
                 f"unknown in --model_args: {', '.join(sorted(unknown))} (docs/evaluation.md lists what there is)"
             )
-        self._root = self._api_root(base_url)
+        self._root, self._query = self._api_root(base_url)
         self._seed_of_run = seed
         self._left_out: set[str] = set()
         self._renamed = False
@@ -140,7 +141,7 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         note_served(base_url, self._context)
         super().__init__(
             model=model,
-            base_url=f"{self._root}/{self.endpoint}",
+            base_url=f"{self._root}/{self.endpoint}{self._query}",
             num_concurrent=num_concurrent,
             max_retries=max_retries,
             **{"tokenizer_backend": None, "tokenized_requests": False, "max_length": self._context or 2048, **kwargs},
@@ -158,12 +159,13 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             f"dart-{self.endpoint.replace('/', '-')}: {text.replace(self.api_key, '***') if self.api_key else text}"
         )
 
-    def _api_root(self, url: str | None) -> str:
+    def _api_root(self, url: str | None) -> tuple[str, str]:
+        """The address that endpoints' paths are added to, and the query (with its mark) that follows those."""
         parts = urlsplit(url or "")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             self._fail(f"add base_url=http://HOST:PORT/v1 to --model_args (got {url!r})")
-        root = re.sub(r"/(chat/)?completions$", "", str(url).rstrip("/"))
-        return root if urlsplit(root).path else f"{root}/v1"
+        path = re.sub(r"/(chat/)?completions$", "", parts.path.rstrip("/")) or "/v1"
+        return f"{parts.scheme}://{parts.netloc}{path}", f"?{parts.query}" if parts.query else ""
 
     @cached_property
     def api_key(self) -> str:
@@ -173,7 +175,8 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
     @cached_property
     def header(self) -> dict[str, str]:
         """The headers of each request."""
-        return self._header or ({"Authorization": f"Bearer {self.api_key}"} if self.api_key else {})
+        azure = {"api-key": self.api_key} if "api-version=" in self._query else {}
+        return self._header or ({"Authorization": f"Bearer {self.api_key}", **azure} if self.api_key else {})
 
     def _session(self, timeout_s: float) -> aiohttp.ClientSession:
         secure: ssl.SSLContext | bool = bool(self.verify_certificate)
@@ -189,7 +192,7 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         """The models that the server lists, each with its context where it tells that; none where it lists none."""
         try:
             async with self._session(min(_LISTING_S, self.timeout)) as session:
-                payload = await self._persist(self._exchange, session, "GET", f"{self._root}/models")
+                payload = await self._persist(self._exchange, session, "GET", f"{self._root}/models{self._query}")
             return {str(model["id"]): model.get("max_model_len") for model in payload["data"]}
         except _RefusedError as error:
             if error.field == "key":
@@ -234,15 +237,16 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
     async def _exchange(
         self, session: aiohttp.ClientSession, method: str, url: str, body: Mapping[str, Any] | None = None
     ) -> Any:
+        shown = url.partition("?")[0]
         try:
             # No redirects: they would turn a POST into a GET, and carry the key elsewhere.
             async with session.request(method, url, json=body, allow_redirects=False) as answer:
                 raw, status = await answer.read(), answer.status
                 asked = answer.headers.get("Retry-After", "")
         except TimeoutError:
-            raise _FailedError(f"{url}: no answer in {session.timeout.total:g} s") from None
+            raise _FailedError(f"{shown}: no answer in {session.timeout.total:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise _FailedError(f"{url}: {str(error) or type(error).__name__}") from None
+            raise _FailedError(f"{shown}: {str(error) or type(error).__name__}") from None
         try:
             payload = json.loads(raw)
         except ValueError:
@@ -250,7 +254,7 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         if status == 200 and not (isinstance(payload, str) or ("error" in payload and not payload.get("choices"))):
             return payload
         message, field = _message(payload)
-        reason = f"{url}: HTTP {status} {message}".rstrip()
+        reason = f"{shown}: HTTP {status} {message}".rstrip()
         if status == 200 or status >= 500 or (status in _RETRIED and "insufficient_quota" not in reason):
             raise _FailedError(reason, min(float(asked), _LONGEST_PAUSE_S) if asked.isdigit() else 0.0)
         if status in (401, 402, 403):
@@ -417,7 +421,9 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
             n_tokens, n_thought_tokens = (count if isinstance(count, int) else None for count in counts)
             reason = choice.get("finish_reason")
         except (KeyError, IndexError, TypeError, AttributeError):
-            raise _FailedError(f"{self.base_url}: the answer is not a completion: {str(payload)[:200]}") from None
+            raise _FailedError(
+                f"{self._root}/{self.endpoint}: the answer is not a completion: {str(payload)[:200]}"
+            ) from None
         if thought and not n_thought_tokens:
             n_thought_tokens = None  # some servers say 0 where they do not count
         return ServedText.of(text, Beside(str(reason) if reason else None, thought, n_tokens, n_thought_tokens))

@@ -116,7 +116,9 @@ def command(
             _regrade(files)
             return
         logs = [path for path in files if path.suffix == ".jsonl"]
-        runs = [run for path in files if path not in logs for run in read_runs(path)] + read_logs(logs)
+        with console.working("reading samples"):
+            runs = [run for path in files if path not in logs for run in read_runs(path)]
+        runs += read_logs(logs)
         if labels and len(labels) != len(runs):
             found = ", ".join(run.label for run in runs)
             raise click.UsageError(f"--label: {len(labels)} labels for {len(runs)} runs ({found})")
@@ -125,11 +127,14 @@ def command(
             from dart_tasks.report.judges import judged_runs
 
             runs = judged_runs(runs)
-        report = summarise(runs)
+        with console.working("comparing"):
+            report = summarise(runs)
         if html_path:
             from dart_tasks.report.page import html_page
 
-            _write(html_path, html_page(report, max_responses))
+            with console.working(f"writing {html_path.name}"):
+                page = html_page(report, max_responses)
+            _write(html_path, page)
         if markdown_path:
             _write(markdown_path, markdown(report))
         if json_path:

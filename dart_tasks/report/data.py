@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -91,7 +92,7 @@ def _task(task: TaskResult) -> dict[str, Any]:
 
 
 def as_csv(runs: Sequence[Run]) -> str:
-    """A row for each response of each run, without its text; control characters are escaped."""
+    """A row for each response of each run, without its text; control characters are escaped, formulas quoted."""
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(_COLUMNS)
@@ -105,5 +106,15 @@ def as_csv(runs: Sequence[Run]) -> str:
                     row += [" ".join(graded.flags), graded.truncated, graded.finish_reason, len(graded.response)]
                     row += [graded.thought_characters, graded.thought_tokens]
                     row += [judged.correct, judged.answer, judged.reason] if judged else [None] * 3
-                    rows.writerow(printable(cell) if isinstance(cell, str) else cell for cell in row)
+                    rows.writerow(_cell(cell) if isinstance(cell, str) else cell for cell in row)
     return file.getvalue()
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+_NUMBER = re.compile(r"[+-]?[\d.,]+")
+
+
+def _cell(text: str) -> str:
+    """The text, after a quotation mark where a spreadsheet would take it for a formula to compute; numbers stay."""
+    text = printable(text)
+    return f"'{text}" if text.startswith(_FORMULA) and not _NUMBER.fullmatch(text) else text

@@ -29,7 +29,7 @@ from dart_tasks.report.summary import (
     groups,
     percent,
 )
-from dart_tasks.report.text import interval_text, pairs_note
+from dart_tasks.report.text import interval_text, pairs_note, score_text
 
 __all__ = ["html_page"]
 
@@ -50,7 +50,7 @@ def html_page(report: Report, max_responses: int) -> str:
         undefined=StrictUndefined,
         finalize=lambda value: printable(value) if type(value) is str else value,
     )
-    environment.filters |= {"percent": percent, "score": _score}
+    environment.filters |= {"percent": percent, "score": score_text}
     script, choice = _part("page.js"), choose(report.runs, max_responses)
     return environment.get_template("page.html").render(
         style=Markup(_part("page.css")),
@@ -75,12 +75,6 @@ def html_page(report: Report, max_responses: int) -> str:
 
 def _part(name: str) -> str:
     return resources.files("dart_tasks.report").joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _score(score: Score, name: str) -> str:
-    if name.endswith("_tokens"):  # a length
-        return f"{score.value:,.1f}" + (f" ±{score.stderr:,.1f}" if score.stderr is not None else "")
-    return percent(score.value) + (f" ±{100 * score.stderr:.1f}" if score.stderr is not None else "")
 
 
 def _columns(report: Report) -> list[tuple[int, str]]:

@@ -26,7 +26,7 @@ from dart_tasks.report.summary import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["interval_text", "markdown", "pair_line", "pairs_note", "print_terminal"]
+__all__ = ["interval_text", "markdown", "pair_line", "pairs_note", "print_terminal", "score_text"]
 
 _SHORT = {
     "CollegeMath": "College",
@@ -108,22 +108,33 @@ def interval_text(group: Group) -> str:
     return " to ".join(map(percent, group.interval))
 
 
-def _sampled_scores(run: Run) -> list[tuple[str, str]]:
-    """The metrics beside accuracy, task by task, then the means of those that all tasks have."""
+def other_scores(run: Run) -> list[tuple[str, ...]]:
+    """The metrics beside accuracy: a header, a row for each task that has any, and one of those that all tasks have."""
+    found = [(task.title, {name: task.scores[name] for name in task.scores if _is_other(name)}) for task in run.tasks]
+    names = dict.fromkeys(name for _, scores in found for name in scores)
+    shown = [name for name in names if "trunc" not in name or any(s[name].value for _, s in found if name in s)]
+    titles = [title for title, _ in found]
+    means = {name: mean for name in shown if (mean := run.mean(titles, name)) is not None}
+    if means and len(titles) > 1:
+        found.append((f"mean of {len(titles)}", means))
     rows = [
-        (f"{task.title}, {name}", _with_error(score))
-        for task in run.tasks
-        for name, score in task.scores.items()
-        if "@" in name or name == "acc_relative_tolerance"
+        (title, *(score_text(scores[name], name) if name in scores else "" for name in shown))
+        for title, scores in found
+        if not scores.keys().isdisjoint(shown)
     ]
-    titles = [task.title for task in run.tasks]
-    for name in run.tasks[0].scores if len(titles) > 1 else ():
-        if "@" in name and (mean := run.mean(titles, name)) is not None:
-            rows.append((f"mean of {len(titles)}, {name}", _with_error(mean)))
-    return rows
+    return [("benchmark", *shown), *rows] if rows else []
 
 
-def _with_error(score: Score) -> str:
+def _is_other(name: str) -> bool:
+    """Not a group's accuracy, which has a place of its own."""
+    others = ("acc_relative_tolerance", "truncated", "likely_truncated", "unfinished_thinking")
+    return "@" in name or name in others or name.endswith("_tokens")
+
+
+def score_text(score: Score, name: str) -> str:
+    """A metric's value with its standard error, in percent if it is no length in tokens."""
+    if name.endswith("_tokens"):
+        return f"{score.value:,.1f}" + (f" ±{score.stderr:,.1f}" if score.stderr is not None else "")
     return percent(score.value) + (f" ±{100 * score.stderr:.1f}" if score.stderr is not None else "")
 
 
@@ -138,9 +149,9 @@ def markdown(report: Report) -> str:
         lines += _markdown_table(("model", *table.columns), published)
     lines += ["", *(f"- {markdown_text(note)}" for note in report.notes)]
     for run in runs:
-        if sampled := _sampled_scores(run):
+        if others := other_scores(run):
             lines += ["", f"## {markdown_text(run.label)}: other metrics", ""]
-            lines += _markdown_table(("metric", "score"), sampled)
+            lines += _markdown_table(others[0], others[1:])
     if found:
         lines += [
             "",
@@ -183,8 +194,8 @@ def print_terminal(report: Report) -> None:
     console = stdout_console(soft_wrap=True)
     console.print(_rich_table(report.table, console.is_terminal))
     for run in report.runs:
-        for metric, score in _sampled_scores(run):
-            console.print(Text(printable(f"{run.label}: {metric}: {score}")))
+        if others := other_scores(run):
+            console.print(_rich_others(others, run.label, console.is_terminal))
     for pair in report.pairs:
         console.print(Text(printable(pair_line(pair))))
     for note in [*([pairs_note(report.pairs)] if report.pairs else []), *report.notes]:
@@ -195,20 +206,36 @@ def print_terminal(report: Report) -> None:
 
 
 def _rich_table(table: ScoreTable, terminal: bool) -> Table:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     mini = any(column.endswith("(mini)") for column in table.columns)
     title = "accuracy (%)" + (", * on the embedded mini items" if mini else "")
-    shown = Table(box=box.SIMPLE if terminal else box.ASCII, title=title, title_justify="left")
-    shown.add_column("model", overflow="fold")
-    for column in table.columns:
-        shown.add_column(Text(printable(_short(column))), justify="right", no_wrap=True)
+    shown = _empty_table(title, ("model", *map(_short, table.columns)), terminal)
     for name, cells in table.ours:
         shown.add_row(Text(printable(name), style="bold"), *(Text(_joined(cell)) for cell in cells))
     if table.published:
         shown.add_section()
         for name, cells in table.published:
             shown.add_row(Text(f"{name} (published)", style="dim"), *(Text(cell.text, style="dim") for cell in cells))
+    return shown
+
+
+def _rich_others(rows: Sequence[Sequence[str]], label: str, terminal: bool) -> Table:
+    from rich.text import Text
+
+    shown = _empty_table(f"{label}: other metrics (%, lengths in tokens)", rows[0], terminal)
+    for row in rows[1:]:
+        shown.add_row(*(Text(printable(cell)) for cell in row))
+    return shown
+
+
+def _empty_table(title: str, header: Sequence[str], terminal: bool) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=box.SIMPLE if terminal else box.ASCII, title=Text(printable(title)), title_justify="left")
+    shown.add_column(header[0], overflow="fold")
+    for column in header[1:]:
+        shown.add_column(Text(printable(column)), justify="right", no_wrap=True)
     return shown

@@ -65,6 +65,24 @@ def test_any_form_of_the_address_and_the_only_model_are_found(make_server: Any, 
     ]
 
 
+def test_a_query_goes_with_every_request_and_azure_s_key_in_its_own_header(
+    make_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[web.Request] = []
+
+    async def keep(body: dict[str, Any], request: web.Request) -> web.Response:
+        asked.append(request)
+        return answer({"text": body["prompt"], "finish_reason": "stop"})
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    server = make_server(keep)
+    model = DartCompletions(model="m", base_url=f"{server.url}/v1/chat/completions?api-version=2024-10-21")
+    assert model.generate_until(texts("7", GREEDY)) == ["7"]
+    (request,) = asked
+    assert request.path_qs == "/v1/completions?api-version=2024-10-21"
+    assert request.headers["api-key"] == "sk-secret"
+
+
 def test_sampled_requests_have_no_seed_and_messages_as_they_are(make_server: Any) -> None:
     server = make_server()
     model = DartChatCompletions(model="m", base_url=server.url, enable_thinking=False)

@@ -31,7 +31,7 @@ from dart_tasks.report.published import published_table
 from dart_tasks.report.results import Graded, Item, Run, Score, TaskResult, read_runs, told_apart
 from dart_tasks.report.significance import compare, holm, mcnemar_p, sign_flip_p, wilson
 from dart_tasks.report.summary import LENGTHS, by_length, differences, notes, pairs, score_table, summarise
-from dart_tasks.report.text import markdown, pair_line, pairs_note
+from dart_tasks.report.text import markdown, pair_line, pairs_note, print_terminal
 
 TASKS = ["dart_math_mini_math", "dart_math_mini_gsm8k"]
 NASTY = "<script>alert(1)</script> [red]text[/red] \x1b[31m"
@@ -724,11 +724,11 @@ def test_lengths_are_binned_by_doubling() -> None:
         (64, 128, 2, 1.0),
         (128, 256, 2, 0.0),
     ]
-    assert [(found.low, found.n) for found in by_length(task, LENGTHS["tokens of thought"])]
-    assert by_length(task, LENGTHS["characters of thought"]) == []  # as they were counted in tokens == [(8, 4)]
+    assert [(found.low, found.n) for found in by_length(task, LENGTHS["tokens of thought"])] == [(8, 4)]
+    assert by_length(task, LENGTHS["characters of thought"]) == []  # as they were counted in tokens
 
 
-def test_thoughts_and_finish_reasons_are_shown() -> None:
+def test_thoughts_and_finish_reasons_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     """A thought is apart from the answer, with its tags, finished or not."""
     run = sampled_run("served", {"a": [1.0, 0.0]}, 1)
     (task,) = run.tasks
@@ -740,8 +740,13 @@ def test_thoughts_and_finish_reasons_are_shown() -> None:
         replace(item, responses=(replace(item.responses[0], **fields),))
         for item, fields in zip(task.items, told, strict=True)
     )
-    scores = task.scores | {"thought_tokens": Score(1234.56, 7.89)}
+    scores = task.scores | {"thought_tokens": Score(1234.56, 7.89), "unfinished_thinking": Score(0.5, 0.25)}
+    scores |= {"truncated": Score(0.5, 0.5), "acc_level_3": Score(1.0, None)}
     run = replace(run, tasks=(replace(task, items=items, scores=scores),))
+    print_terminal(summarise([run]))
+    shown = [line.strip("|").split("|") for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert [cell.strip() for cell in shown[-3]] == ["benchmark", "thought_tokens", "unfinished_thinking", "truncated"]
+    assert [cell.strip() for cell in shown[-1]] == ["a", "1,234.6 ±7.9", "50.0 ±25.0", "50.0 ±50.0"]
     assert [found.n for found in by_length(run.tasks[0], LENGTHS["characters of thought"])] == [1, 1]
     page = html_page(summarise([run]), 10)
     assert "1,234.6 ±7.9" in page  # a mean length, no percentage
@@ -751,6 +756,19 @@ def test_thoughts_and_finish_reasons_are_shown() -> None:
     assert second["finish_reason"] == "length" and second["truncated"]
     row = list(csv.DictReader(as_csv([run]).splitlines()))[1]
     assert (row["finish_reason"], row["thought_characters"]) == ("length", "14")
+
+
+def test_no_cell_of_the_csv_is_a_formula_and_numbers_are_numbers() -> None:
+    run = sampled_run('=HYPERLINK("http://x")', {"a": [1.0] * 5}, 1)
+    (task,) = run.tasks
+    answers = ["=1+1", "-\\frac12", "@SUM(A1)", "-12.5", "\t=1"]
+    items = tuple(
+        replace(item, responses=(replace(item.responses[0], answer=answer),))
+        for item, answer in zip(task.items, answers, strict=True)
+    )
+    rows = list(csv.DictReader(as_csv([replace(run, tasks=(replace(task, items=items),))]).splitlines()))
+    assert [row["answer"] for row in rows] == ["'=1+1", "'-\\frac12", "'@SUM(A1)", "-12.5", "'\t=1"]
+    assert {row["run"] for row in rows} == {'\'=HYPERLINK("http://x")'}
 
 
 def test_long_texts_are_cut_in_the_middle_so_that_the_page_stays_small() -> None:
