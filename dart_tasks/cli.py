@@ -148,7 +148,12 @@ def pair(
 )
 @click.option("--workers", type=click.IntRange(1, 1024), help="Worker processes [default: one per core].")
 @click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds per case."
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0.1),
+    default=5.0,
+    show_default=True,
+    help="Seconds of a processor per case.",
 )
 @click.option("--symbolic/--no-symbolic", default=True, show_default=True, help="Ask SymPy where a pair is undecided.")
 @_thoughts
@@ -211,7 +216,12 @@ def file(
 )
 @click.option("--workers", type=click.IntRange(1, 1024), help="Worker processes [default: one per core, at most 4].")
 @click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds per case."
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0.1),
+    default=5.0,
+    show_default=True,
+    help="Seconds of a processor per case.",
 )
 @click.option(
     "--batch-timeout",

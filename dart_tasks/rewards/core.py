@@ -33,7 +33,7 @@ __all__ = ["Reward", "RewardOptions", "judge", "judge_async", "question_of", "sa
 
 MAX_RESPONSE = 2_000_000  # characters; the longest contexts of today's models are a quarter of it
 CHUNK = 1 << 25  # characters handed to the pool at a time, so that a batch's memory has a bound
-ATTEMPTS = 3  # workers that may die of a case
+ATTEMPTS = 3  # workers that may die of a case, or stand still on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class RewardOptions:
             be solved); such a case may take 0.8 seconds of a processor.
         hedge_penalty: subtracted where several answers are given and one is asked ("5 or 6"); not negative.
         workers: grading processes of this process; None for one per available core, at most 4.
-        timeout_s: seconds after which a response is given up, and wrong.
+        timeout_s: seconds of a processor after which a response is given up, and wrong.
         batch_timeout_s: seconds after which the rest of a batch is given up, without a reward.
         memory_mb: address space of a worker in MiB; a response that needs more is wrong.
 
@@ -284,7 +284,7 @@ def _steps(
         for chunk in _chunks(cases):
             verdicts = {index: TOO_LONG for index, case in chunk if len(case.response) > MAX_RESPONSE}
             waiting = {index: case for index, case in chunk if index not in verdicts}
-            for _ in range(ATTEMPTS):  # a case whose worker died gets another: it may not have been at fault
+            for _ in range(ATTEMPTS):  # a case whose worker died, or stood still, gets another: whose fault was it?
                 left_s = deadline_s - time.monotonic()
                 if not waiting or left_s <= 0:
                     break
@@ -322,7 +322,7 @@ def _outcome(future: Future[Verdict]) -> Verdict:
         verdict = future.result()
     except (Exception, concurrent.futures.CancelledError):  # the pool ended under it
         return LOST
-    return LOST if "crashed" in verdict.flags else verdict
+    return LOST if {"crashed", "stalled"} & set(verdict.flags) else verdict
 
 
 def _reward(case: Case, verdict: Verdict, options: RewardOptions) -> Reward:

@@ -93,14 +93,28 @@ def test_a_worker_killed_in_the_middle_costs_at_most_its_case(pool: GradingPool)
 
 
 def test_a_worker_that_hangs_is_replaced_and_its_case_flagged() -> None:
-    with GradingPool(1, timeout_s=0.5) as pool:
+    with GradingPool(1, timeout_s=0.2) as pool:
         assert pool.submit(CASES[0]).result(60).correct
         stopped = workers_of(pool)[0]
         os.kill(stopped, signal.SIGSTOP)
         first, second = pool.submit(CASES[0]), pool.submit(CASES[3])
-        assert first.result(60).flags == ("timeout",)
+        assert first.result(60).flags == ("timeout", "stalled")
         assert second.result(60).correct
         assert stopped not in workers_of(pool)
+
+
+LONG = (r"\boxed{\int_0^1 e^{-x^2}\,dx}", r"\int_0^1 e^{-t^2}\,dt + \int_0^0 t\,dt")  # loads computer algebra first
+
+
+def test_the_limit_is_of_processor_time_which_a_busy_machine_does_not_shorten() -> None:
+    with GradingPool(1, timeout_s=0.15) as pool:
+        (worker,) = workers_of(pool)
+        os.kill(worker, signal.SIGSTOP)
+        waiting = pool.submit(CASES[0])
+        time.sleep(0.3)
+        os.kill(worker, signal.SIGCONT)
+        assert waiting.result(60).correct and workers_of(pool) == [worker]
+        assert pool.submit(Case(*LONG)).result(60).flags == ("timeout",)
 
 
 def test_a_worker_killed_while_idle_costs_nothing(pool: GradingPool) -> None:

@@ -34,6 +34,7 @@ __all__ = ["GradingPool"]
 
 AHEAD = 32  # cases sent to a worker before their answers are read
 CHUNK = 1 << 16
+PATIENCE = 6  # times by the clock what a case may have of a processor: a busy machine is not the case's fault
 NAP_S = 0.002  # of a thread whose worker has plenty to do: verdicts are then read many at a time, not one per wake-up
 Key = TypeVar("Key", bound=Hashable)
 START_TIMEOUT_S = 120.0
@@ -48,7 +49,9 @@ class GradingPool:
 
     Args:
         workers: processes; None for one per available core.
-        timeout_s: seconds after which a case is given up: its worker is replaced, the verdict has the flag "timeout".
+        timeout_s: seconds of a processor after which a case is given up: its worker is replaced, the verdict has the
+            flag "timeout". A busy machine takes longer by the clock; after PATIENCE times as many seconds by the clock
+            the case is given up too, with the flag "stalled" as well.
         memory_mb: address space of a worker in MiB; a case that exceeds it gets the flag "memory" (or "crashed").
         worker: the module whose ``main`` serves as a judge (see :func:`~dart_tasks.grading.run.worker.serve`).
 
@@ -295,6 +298,13 @@ class _Process:
                 return None
         return lines
 
+    def cpu_s(self) -> float | None:
+        """The seconds of a processor that it has had, by Linux's clock of a process; None elsewhere."""
+        try:
+            return time.clock_gettime(~self.pid << 3 | 2)
+        except (AttributeError, OSError):
+            return None
+
     @property
     def pid(self) -> int:
         return self._popen.pid
@@ -355,23 +365,31 @@ class _Server:
 
     def _await_verdicts(self, in_flight: deque[_Item]) -> None:
         """Return after at least one verdict; the first case in flight is the one that the worker is at."""
-        deadline_s = time.monotonic() + self.timeout_s
+        began_s, had_s = time.monotonic(), self.process.cpu_s()
+        deadline_s = began_s + self.timeout_s
         while True:
             lines = self.process.exchange(deadline_s - time.monotonic())
             for verdict in _verdicts(lines or []):
                 in_flight.popleft().future.set_result(verdict)
             if lines:
                 return
-            flag = "crashed" if lines is None else "timeout" if time.monotonic() >= deadline_s else None
-            if flag and self.state.closed:
+            if lines is not None and (now_s := time.monotonic()) < deadline_s:
+                continue
+            if self.state.closed:
                 return
-            if flag:
-                reason = f"gave up after {self.timeout_s:g} s" if flag == "timeout" else "the worker died of this case"
-                in_flight.popleft().future.set_result(Verdict(False, "", "none", False, reason, (flag,)))
-                self._replace()
-                for item in in_flight:
-                    self.process.send(item.line)
-                return
+            reason, flags = f"gave up after {self.timeout_s:g} s", ["timeout"]
+            if lines is None:
+                reason, flags = "the worker died of this case", ["crashed"]
+            elif had_s is not None and (left_s := had_s + self.timeout_s - (self.process.cpu_s() or 0)) > 0:
+                if now_s < began_s + PATIENCE * self.timeout_s:
+                    deadline_s = now_s + left_s
+                    continue
+                reason, flags = f"gave up after {now_s - began_s:.0f} s on a busy machine", ["timeout", "stalled"]
+            in_flight.popleft().future.set_result(Verdict(False, "", "none", False, reason, tuple(flags)))
+            self._replace()
+            for item in in_flight:
+                self.process.send(item.line)
+            return
 
     def _replace(self) -> None:
         for attempt in range(STARTS):
