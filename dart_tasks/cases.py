@@ -32,15 +32,14 @@ def read_cases(path: Path, benchmark: str | None = None) -> Iterator[tuple[str, 
     Raises:
         ValueError: the file cannot be read, or a line is no JSON object, or lacks a response or reference.
     """
-    seen: set[object] = set()
+    filters: dict[object, object] = {}
     for number, row in read_jsonl(path):
         try:
             if "resps" not in row:
                 cases = [_pool_row(row, benchmark, number)]
-            elif row.get("doc_id") in seen:  # a document is logged once per filter
-                continue
+            elif filters.setdefault((row.get("doc_id"), row.get("doc_hash")), row.get("filter")) != row.get("filter"):
+                continue  # a document is logged once per filter
             else:
-                seen.add(row.get("doc_id"))
                 cases = _sample(row, benchmark)
             for identity, case in cases:
                 check(case)

@@ -20,7 +20,7 @@ Step = TypeVar("Step")
 
 
 def printable(text: str) -> str:
-    """``text`` with control characters (terminal codes among them) and lone surrogates shown as escapes.
+    """``text`` with control characters (terminal codes among them), lone surrogates and Unicode's line ends escaped.
 
     Newlines and tabs stay. Rich markup is not touched: print model or data text through ``rich.markup.escape``
     or ``rich.text.Text`` as well.
@@ -29,7 +29,7 @@ def printable(text: str) -> str:
         return text
     return "".join(
         char
-        if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cf", "Cs"}
+        if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Zl", "Zp"}
         else char.encode("unicode_escape").decode("ascii")
         for char in text
     )

@@ -11,6 +11,7 @@ import codecs
 import contextlib
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -57,7 +58,7 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:
 
 
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, row) of each row of JSON Lines; blank lines are passed over.
+    """(line number, row) of each row of JSON Lines, also of a file packed by gzip; blank lines are passed over.
 
     Lines end at a line feed alone: the texts contain U+2028 and the like, at which ``str.splitlines`` would cut.
 
@@ -65,12 +66,21 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         DataError: the file cannot be read, or a line is no JSON object in UTF-8; the message says which.
     """
     try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
+        with path.open("rb") as packed:
+            start = packed.peek(4)[:4]
+            if start == b"\x28\xb5\x2f\xfd":
+                raise DataError(f"{path} is packed: unpack it first (unzstd {path})")
+            lines: Iterable[bytes] = packed
+            if start[:2] == b"\x1f\x8b":
+                import gzip
+
+                lines = gzip.GzipFile(fileobj=packed)
+            for number, line in enumerate(lines, 1):
                 if line.strip():
                     yield number, _row(line, f"line {number} of {path}")
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise DataError(f"cannot read {path}: {reason}") from None
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -28,7 +28,8 @@ class Verdict:
         explicit: the response states it as its answer (the first six sources), rather than it being merely last.
         reason: why it is equal or not, in a few words.
         flags: what went wrong around it: truncated, unfinished_thinking (the response ends inside a thought), undecided
-            (computer algebra did not end in time, or cannot tell), timeout, memory, crashed, error.
+            (computer algebra did not end in time, or cannot tell), timeout, stalled (the machine was too busy), memory,
+            crashed, error.
     """
 
     correct: bool

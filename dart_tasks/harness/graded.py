@@ -18,6 +18,7 @@ from dart_tasks.harness.served import Beside, ServedText
 
 __all__ = ["FILTER", "GradedItem"]
 
+_LISTED = {"truncated": bool, "finish_reasons": str, "thoughts": str, "thought_tokens": int, "answer_tokens": int}
 FILTER = "graded"
 """The name of the filter whose results these are, in YAMLs and logs."""
 
@@ -75,6 +76,12 @@ class GradedItem:
         try:
             values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(text).items()}
             verdicts = tuple(map(Verdict.from_json, values.pop("verdicts")))
+            for name, kind in _LISTED.items():
+                listed = values.get(name)
+                if listed is not None and not all(isinstance(value, kind | None) for value in listed):
+                    raise ValueError
+                if listed is not None and verdicts and len(listed) != len(verdicts):
+                    raise ValueError
             if vote := values.pop("majority", None):
                 values["majority"] = Majority(**vote)
             return cls(verdicts, **values)

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from dart_tasks.files import DataError, read_jsonl
+from dart_tasks.grading.policy import check
+from dart_tasks.grading.verdict import Case
 from dart_tasks.harness.graded import FILTER, GradedItem
-from dart_tasks.problems.benchmarks import NAMES
+from dart_tasks.problems.record import GENERIC
 from dart_tasks.problems.references import question_of, reference_of
 
 __all__ = ["Sample", "read_samples", "sample_of"]
@@ -87,9 +89,15 @@ def _sample(row: Mapping[str, Any]) -> Sample:
     if not all(isinstance(text, str) for text in responses):
         raise DataError("the sample's responses are no texts (a task that compares likelihoods?)")
     if isinstance(doc.get("reference"), str) and "query" in doc:
-        json.loads(doc["reference"])
-        if doc.get("benchmark") not in (None, *NAMES):
-            raise DataError(f"unknown benchmark {doc['benchmark']!r}")
+        reference, metadata = json.loads(doc["reference"]), json.loads(doc.get("metadata") or "{}")
+        if reference is None or isinstance(reference, dict):
+            raise DataError("no reference answer (reference) in the sample")
+        if not isinstance(doc["query"], str) or not isinstance(metadata, dict):
+            raise ValueError
+        try:
+            check(Case("", reference, doc.get("benchmark") or GENERIC, tolerance=doc.get("tolerance")))
+        except ValueError as error:
+            raise DataError(str(error)) from None
         identity = str(doc["id"] if "id" in doc else row.get("doc_id"))
     else:
         identity = "-".join(str(row[name])[:8] for name in ("doc_id", "doc_hash") if row.get(name) is not None)

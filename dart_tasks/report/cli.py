@@ -115,7 +115,7 @@ def command(
         if is_regrade:
             _regrade(files)
             return
-        logs = [path for path in files if path.suffix == ".jsonl"]
+        logs = [path for path in files if ".jsonl" in path.suffixes]
         with console.working("reading samples"):
             runs = [run for path in files if path not in logs for run in read_runs(path)]
         runs += read_logs(logs)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from dart_tasks.files import DataError
 from dart_tasks.grading import GRADER_VERSION, Verdict
-from dart_tasks.harness.graded import FILTER
+from dart_tasks.harness.graded import FILTER, GradedItem
 from dart_tasks.harness.samples import Sample, read_samples
 from dart_tasks.harness.served import whole
 from dart_tasks.harness.thoughts import split_thought
@@ -179,7 +180,8 @@ def read_runs(path: Path) -> list[Run]:
             raise
         raise DataError(f"{path} is not a results file of lm-eval (results_*.json)") from None
     if not tasks:
-        if any(key.startswith("bypass,") for scores in data["results"].values() for key in scores):
+        scores_of = data["results"].values() if isinstance(data["results"], dict) else ()
+        if any(key.startswith("bypass,") for scores in scores_of for key in scores):
             raise DataError(f"{path} was made with --predict_only: dart-report --regrade grades the samples beside it")
         raise DataError(f"{path} holds no results of dart_math tasks")
     runs = []
@@ -193,15 +195,16 @@ def read_runs(path: Path) -> list[Run]:
 def read_logs(paths: Sequence[Path]) -> list[Run]:
     """Sample logs alone, of our tasks or of any whose target is an answer: a run for each folder and date.
 
-    What our grader has not judged yet it judges now.
+    Our grader judges all of it as of now.
 
     Raises:
         DataError: one is no sample log, or holds no samples.
     """
     found: dict[tuple[Path, str], list[TaskResult]] = {}
     for path in paths:
-        task, _, date = path.stem.removeprefix("samples_").rpartition("_")
-        found.setdefault((path.parent, date), []).append(_logged_task(path, task or path.stem))
+        name = path.name.partition(".jsonl")[0].removeprefix("samples_")
+        task, _, date = name.rpartition("_")
+        found.setdefault((path.parent, date), []).append(_logged_task(path, task or name))
     return [
         Run(
             folder.resolve().name.rpartition("__")[2],
@@ -218,17 +221,15 @@ def _logged_task(path: Path, name: str) -> TaskResult:
     samples = read_samples(path)
     if not samples:
         raise DataError(f"{path} holds no samples")
-    if any(sample.graded is None for sample in samples):
-        from dart_tasks.harness.filters import grade_responses
+    from dart_tasks.harness.filters import grade_responses
 
-        responses, docs = [sample.responses for sample in samples], [sample.doc for sample in samples]
-        graded = grade_responses(responses, docs)
-        samples = [replace(sample, graded=item) for sample, item in zip(samples, graded, strict=True)]
-    items = tuple(_item(sample, path) for sample in samples)
+    responses, docs = [sample.responses for sample in samples], [sample.doc for sample in samples]
+    graded = grade_responses(responses, docs)
+    items = _items([_graded_anew(sample, item) for sample, item in zip(samples, graded, strict=True)], path)
     accuracies = [item.accuracy for item in items]
     scores = {"acc": Score(sum(accuracies) / len(items), _standard_error(accuracies))}
-    if all(sample.metric is not None for sample in samples):
-        logged = [float(bool(sample.metric)) for sample in samples]
+    if all(sample.verdicts for sample in samples):
+        logged = [sum(sample.verdicts) / len(sample.verdicts) for sample in samples]
         scores["acc as logged"] = Score(sum(logged) / len(items), _standard_error(logged))
     return TaskResult(
         task=name,
@@ -243,6 +244,16 @@ def _logged_task(path: Path, name: str) -> TaskResult:
         scores=scores,
         items=items,
     )
+
+
+def _graded_anew(sample: Sample, item: GradedItem) -> Sample:
+    """With new verdicts, and what the log has that only the run could tell."""
+    if sample.graded is not None:
+        old = sample.graded
+        item = replace(
+            item, truncated=old.truncated, thought_tokens=old.thought_tokens, answer_tokens=old.answer_tokens
+        )
+    return replace(sample, graded=item)
 
 
 def _standard_error(values: Sequence[float]) -> float | None:
@@ -312,7 +323,16 @@ def read_items(path: Path) -> tuple[Item, ...]:
     Raises:
         DataError: it is not a log of a dart_math task.
     """
-    return tuple(_item(sample, path) for sample in read_samples(path) if sample.filter == FILTER)
+    return _items([sample for sample in read_samples(path) if sample.filter == FILTER], path)
+
+
+def _items(samples: Sequence[Sample], path: Path) -> tuple[Item, ...]:
+    items = {sample.id: _item(sample, path) for sample in samples}
+    if len(items) < len(samples):
+        counts = Counter(sample.id for sample in samples)
+        identity, count = counts.most_common(1)[0]
+        raise DataError(f"{path} has {count} samples of {identity}: a log of several runs?")
+    return tuple(items.values())
 
 
 def _item(sample: Sample, path: Path) -> Item:

@@ -348,13 +348,37 @@ def notes(runs: Sequence[Run], table: ScoreTable) -> list[str]:
                 f"{run.label}: maj@k and pass@k are not reported for {', '.join(refused)}, as the responses of most "
                 "items are identical (a served model with a fixed seed?)."
             )
+        lines += _mismatches(run)
         lines += _truncation(run)
+    for title in benchmark_titles(runs):
+        versions = {task.grader_version for run in runs if (task := run.task(title))} - {"?"}
+        if len(versions) > 1:
+            lines.append(
+                f"{title} was judged by graders {' and '.join(sorted(versions))}, whose verdicts do not compare: give "
+                "the samples_*.jsonl of these runs instead of their results, and all are judged by today's."
+            )
     if table.published:
         published = published_table()
         lines.append(
             f"Published figures: {published.source}, retrieved {published.retrieved}; judged by {published.judged_by}."
         )
         lines += published.slips
+    return lines
+
+
+def _mismatches(run: Run) -> list[str]:
+    """Where the samples are not those that the results are of."""
+    lines = []
+    for task in run.tasks:
+        mean = sum(item.accuracy for item in task.items) / len(task.items) if task.items else 0.0
+        if task.items and len(task.items) != task.n_items:
+            counts = f"{len(task.items):,} samples of {task.n_items:,} evaluated items"
+            lines.append(f"{run.label}: {task.title} has {counts}; comparisons and groups are of these.")
+        elif task.items and abs(mean - task.accuracy.value) > 1e-6:
+            lines.append(
+                f"{run.label}: the samples of {task.title} have an accuracy of {percent(mean)}%, the results say "
+                f"{percent(task.accuracy.value)}%: not of one run, or edited?"
+            )
     return lines
 
 

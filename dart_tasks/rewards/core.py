@@ -22,6 +22,8 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, fields
+from decimal import Decimal
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -33,6 +35,7 @@ __all__ = ["Reward", "RewardOptions", "judge", "judge_async", "question_of", "sa
 
 MAX_RESPONSE = 2_000_000  # characters; the longest contexts of today's models are a quarter of it
 CHUNK = 1 << 25  # characters handed to the pool at a time, so that a batch's memory has a bound
+MAX_BITS = 14_000  # of an integer reference; longer ones Python does not write
 ATTEMPTS = 3  # workers that may die of a case, or stand still on it
 
 
@@ -136,7 +139,7 @@ TOO_LONG = Verdict(False, "", "none", False, f"longer than {MAX_RESPONSE:,} char
 
 
 def sample(
-    response: str,
+    response: str | None,
     reference: object,
     *,
     prompt: object = None,
@@ -149,20 +152,23 @@ def sample(
     """The case to judge; None if the reference cannot be judged.
 
     Args:
+        response: None, which some servers give for no content, is no answer.
         reference: the answer in its native type, or a worked solution that states it (``\\\\boxed``, ``####``).
         prompt: text or messages; it gives the question where ``question`` does not, and may have opened the thought.
         benchmark: its name, also as a hub id (``openai/gsm8k``); other names mean the options' own.
     """
     options = options or RewardOptions()
+    if not isinstance(response, str | None):
+        raise TypeError(f"a response must be text (got {type(response).__name__})")
     expected = _reference(reference)
     if expected is None:
         return None
     return Case(
-        response,
+        response or "",
         expected,
         _benchmark(benchmark, options),
         question if isinstance(question, str) else question_of(prompt),
-        tolerance,
+        tolerance if tolerance == tolerance else None,  # a table's missing value is NaN
         finish_reason,
         options.symbolic,
         options.reasoning,
@@ -223,10 +229,11 @@ def question_of(prompt: object) -> str | None:
 
 def message_text(message: Mapping[str, Any]) -> str:
     """The text of a chat message whose content is a text, a list of typed parts, or missing."""
-    content = message.get("content") or ""
+    content = message.get("content")
     if isinstance(content, str):
         return content
-    return "".join(part.get("text") or "" for part in content if isinstance(part, Mapping))
+    parts = content if isinstance(content, list | tuple) else ()
+    return "".join(part.get("text") or "" for part in parts if isinstance(part, Mapping))
 
 
 def _end_of(prompt: object) -> str:
@@ -238,8 +245,8 @@ def _end_of(prompt: object) -> str:
     return ""
 
 
-def _benchmark(name: str | None, options: RewardOptions) -> str:
-    plain = (name or "").rsplit("/", 1)[-1].lower().replace("-", "_")
+def _benchmark(name: object, options: RewardOptions) -> str:
+    plain = (name if isinstance(name, str) else "").rsplit("/", 1)[-1].lower().replace("-", "_")
     return plain if plain in BENCHMARKS else options.benchmark
 
 
@@ -252,7 +259,11 @@ def _reference(reference: Any) -> Reference | None:
         reference = reference.tolist()
     if isinstance(reference, str):
         return _text_reference(reference)
+    if isinstance(reference, Decimal | Fraction):
+        return _text_reference(str(reference))
     if isinstance(reference, float) and not math.isfinite(reference):
+        return None
+    if isinstance(reference, int) and reference.bit_length() > MAX_BITS:
         return None
     if isinstance(reference, bool | int | float):
         return reference

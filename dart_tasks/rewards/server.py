@@ -107,7 +107,7 @@ class Verifier:
                 raise web.HTTPRequestEntityTooLarge(limit, len(body), text=f"a body may have {limit:,} bytes")
             try:
                 cases = _cases(body, self.options)
-            except (ValueError, TypeError, RecursionError) as error:
+            except ValueError as error:
                 raise web.HTTPBadRequest(text=str(error)) from None
             rewards = await judge_async(cases, self.options)
         for reward in rewards:
@@ -152,7 +152,10 @@ class Verifier:
 
 def _cases(body: bytes, options: RewardOptions) -> list[Case | None]:
     """The cases in a request's body; ValueError says which one is not right, and why."""
-    document = json.loads(body)
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the body is not JSON: {error}") from None
     rows = document.get("cases") if isinstance(document, dict) else None
     if not isinstance(rows, list):
         raise ValueError('the body must be {"cases": [{"response": ..., "reference": ...}]}')
@@ -173,7 +176,7 @@ def _cases(body: bytes, options: RewardOptions) -> list[Case | None]:
             case = sample(**row, options=options)
             if case is not None:
                 check(case)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"case {number}: {error}") from None
         cases.append(case)
     return cases

@@ -69,7 +69,9 @@ class AccuracyReward:
             )
         questions = [columns[name] for name in QUESTION_COLUMNS if columns.get(name) is not None]
         for name, column in columns.items():
-            if isinstance(column, list) and len(column) != len(completions):
+            if isinstance(column, str) and name in REFERENCE_COLUMNS:
+                raise ValueError(f"column {name!r} must be a list with a value for each completion (got a text)")
+            if isinstance(column, list | tuple) and len(column) != len(completions):
                 raise ValueError(f"column {name!r} has {len(column)} rows for {len(completions)} completions")
         return [
             next(
@@ -143,10 +145,12 @@ async def async_accuracy_reward(
 
 
 def _text(completion: Any) -> str:
-    if isinstance(completion, str):
-        return completion
+    if isinstance(completion, str | None):
+        return completion or ""
     if isinstance(completion, Mapping):
         completion = [completion]
+    if not isinstance(completion, list | tuple) or not all(isinstance(message, Mapping) for message in completion):
+        raise ValueError(f"a completion is neither text nor a list of messages: {str(completion)[:80]!r}")
     return "\n".join(message_text(message) for message in completion if message.get("role", "assistant") == "assistant")
 
 

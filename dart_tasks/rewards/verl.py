@@ -82,7 +82,7 @@ def compute_score_batch(
 def _case(
     source: str, response: str, reference: Any, extra_info: Mapping[str, Any] | None, options: RewardOptions
 ) -> Any:
-    info = extra_info or {}
+    info = extra_info if isinstance(extra_info, Mapping) else {}
     return sample(
         response,
         reference,

@@ -92,6 +92,9 @@ def test_samples_of_lm_eval_are_taken_once_per_document(tmp_path: Path) -> None:
     done = dart_grade("file", str(path), "--workers", "1")
     assert done.returncode == 0
     assert "gsm8k                          2        1     50.0%" in done.stdout
+    runs = [{**sample, "doc_hash": name, "filter": "first"} for name in ("a", "b", "a")]  # several logs in one file
+    path.write_text("\n".join(map(json.dumps, runs)))
+    assert "gsm8k                          6        3     50.0%" in dart_grade("file", str(path)).stdout
 
 
 def test_a_bad_row_is_named(tmp_path: Path) -> None:

@@ -107,14 +107,15 @@ LONG = (r"\boxed{\int_0^1 e^{-x^2}\,dx}", r"\int_0^1 e^{-t^2}\,dt + \int_0^0 t\,
 
 
 def test_the_limit_is_of_processor_time_which_a_busy_machine_does_not_shorten() -> None:
-    with GradingPool(1, timeout_s=0.15) as pool:
+    with GradingPool(1, timeout_s=1) as pool:
         (worker,) = workers_of(pool)
         os.kill(worker, signal.SIGSTOP)
         waiting = pool.submit(CASES[0])
-        time.sleep(0.3)
+        time.sleep(1.1)
         os.kill(worker, signal.SIGCONT)
         assert waiting.result(60).correct and workers_of(pool) == [worker]
-        assert pool.submit(Case(*LONG)).result(60).flags == ("timeout",)
+    with GradingPool(1, timeout_s=0.15) as pool:
+        assert "timeout" in pool.submit(Case(*LONG)).result(60).flags
 
 
 def test_a_worker_killed_while_idle_costs_nothing(pool: GradingPool) -> None:

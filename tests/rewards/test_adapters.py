@@ -8,6 +8,8 @@ import pickle
 import threading
 import time
 import warnings
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -91,8 +93,31 @@ def test_trl_a_completion_at_the_limit_is_truncated() -> None:
 def test_trl_a_column_missing_or_of_another_length_is_an_error() -> None:
     with pytest.raises(ValueError, match="none of the columns reference, answer, solution"):
         accuracy_reward([RIGHT], prompts=["2+2?"])
-    with pytest.raises(ValueError, match="'solution' has 1 rows for 2 completions"):
-        accuracy_reward([RIGHT, WRONG], solution=["4"])
+    for column in (["4"], ("4",)):
+        with pytest.raises(ValueError, match="'solution' has 1 rows for 2 completions"):
+            accuracy_reward([RIGHT, WRONG], solution=column)
+    with pytest.raises(ValueError, match="'solution' must be a list"):
+        accuracy_reward([RIGHT, WRONG], solution="45")  # whose characters would be taken for references
+    with pytest.raises(ValueError, match="neither text nor a list of messages: '5'"):
+        accuracy_reward([5], solution=["4"])
+
+
+def test_what_is_missing_ends_no_training() -> None:
+    assert accuracy_reward([None, [{"role": "assistant", "content": None}], []], solution=["4"] * 3) == [0.0] * 3
+    missing = {
+        "tolerance": [float("nan"), None],
+        "benchmark": [None, float("nan")],
+        "prompts": [None, [{"content": 5}]],
+    }
+    assert accuracy_reward([RIGHT] * 2, solution=["4"] * 2, **missing) == [1.0, 1.0]
+    assert compute_score("x", None, "4", "no mapping")["score"] == 0.0  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"a response must be text \(got int\)"):
+        compute_score("x", 4, "4")  # type: ignore[arg-type]
+
+
+def test_references_that_are_numbers_of_any_kind() -> None:
+    references = [4, 4.0, Decimal("4.0"), Fraction(8, 2), True, float("inf"), 10**5000, None, b"4"]
+    assert accuracy_reward([RIGHT] * 9, solution=references) == [1.0, 1.0, 1.0, 1.0, 0.0, None, None, None, None]
 
 
 def test_trl_coroutine_off_the_main_thread() -> None:

@@ -254,7 +254,7 @@ def test_a_response_that_takes_too_long_is_wrong_and_costs_no_other() -> None:
     options = RewardOptions(workers=1, timeout_s=0.15)  # computer algebra, which is loaded first, takes longer
     long = sample(r"\boxed{\int_0^1 e^{-x^2}\,dx}", r"\int_0^1 e^{-t^2}\,dt + \int_0^0 t\,dt")
     rewards = judge([long, *CASES], options)
-    assert rewards[0].verdict.flags == ("timeout",)
+    assert "timeout" in rewards[0].verdict.flags
     assert [reward.value for reward in rewards] == [0.0, *REWARDS]
 
 

@@ -94,7 +94,7 @@ def test_options_and_fields(server: Server) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"{", "Expecting property name"),
+        (b"{", "the body is not JSON: Expecting property name"),
         (b"[]", "the body must be"),
         (b'{"cases": [3]}', "case 0 is not an object"),
         (b'{"cases": [{"response": ""}]}', "case 0 has no reference"),

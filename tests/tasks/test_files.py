@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -37,6 +38,19 @@ def test_rows_come_back_whatever_their_texts_hold(tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text(' [{"a": 1}, {"a": 2}]')
     assert read_rows(tmp_path / "rows.json") == [{"a": 1}, {"a": 2}]
     assert read_rows(tmp_path / "rows.jsonl") == rows
+
+
+def test_rows_may_be_packed_or_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    for content in (b'\xef\xbb\xbf{"a": 1}\n', gzip.compress(b'{"a": 1}\n'), b'\xef\xbb\xbf[{"a": 1}]'):
+        path.write_bytes(content)
+        assert read_rows(path) == [{"a": 1}]
+    path.write_bytes(gzip.compress(b'{"a": 1}\n' * 99)[:-9])
+    with pytest.raises(DataError, match="cannot read"):
+        read_rows(path)
+    path.write_bytes(b"\x28\xb5\x2f\xfd...")
+    with pytest.raises(DataError, match=r"is packed: unpack it first \(unzstd "):
+        read_rows(path)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -306,6 +308,10 @@ def test_any_sample_log_can_be_graded_again(runs: tuple[Path, Path], tmp_path: P
         ({"doc": {"question": "?"}}, "line 2: no reference answer"),
         ({"doc": {"query": "?", "reference": "not JSON"}}, "line 2: not a sample of lm-eval"),
         ({"doc": {"query": "?", "reference": "1", "benchmark": "other"}}, "line 2: unknown benchmark 'other'"),
+        ({"doc": {"query": "?", "reference": "null"}}, "line 2: no reference answer"),
+        ({"doc": {"query": None, "reference": "1"}}, "line 2: not a sample of lm-eval"),
+        ({"doc": {"query": "?", "reference": "1", "metadata": "[1]"}}, "line 2: not a sample of lm-eval"),
+        ({"doc": {"query": "?", "reference": "1", "tolerance": "x"}}, "line 2: tolerance must be a number (got 'x')"),
         ({"resps": None}, "line 2: not a sample of lm-eval"),
         ({"resps": []}, "line 2: no response in the sample"),
         ({"resps": [[[-3.5, False]]]}, "line 2: the sample's responses are no texts"),
@@ -322,6 +328,43 @@ def test_a_log_that_cannot_be_graded_says_where(
     result = report("--regrade", log)
     assert result.exit_code == 1 and message in result.output
     assert message in report(log).output
+
+
+def test_samples_that_are_not_those_of_the_results_are_told(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    results = Path(shutil.copytree(runs[1].parent, tmp_path / "edited")) / runs[1].name
+    log = next(results.parent.glob("samples_dart_math_mini_gsm8k_*.jsonl"))
+    rows = log.read_text().split("\n")[:-1]
+
+    def told(lines: list[str]) -> str:
+        log.write_text("".join(line + "\n" for line in lines))
+        return " ".join(report(results).output.split())
+
+    assert "GSM8K (mini) has 20 samples of 25 evaluated items; comparisons and groups are of these" in told(rows[5:])
+    wrong = json.loads(rows[0])
+    wrong["filtered_resps"] = [wrong["filtered_resps"][0].replace('"correct": true', '"correct": false')]
+    assert "samples of GSM8K (mini) have an accuracy of 96.0%, the results say 100.0%" in told(
+        [json.dumps(wrong), *rows[1:]]
+    )
+    assert f"has 2 samples of {wrong['doc']['id']}: a log of several runs?" in told(rows + rows)
+    old = _changed(runs[0], tmp_path / "old.json", lambda data: _old_grader(data))
+    output = " ".join(report(old, runs[1]).output.split())
+    assert f"GSM8K (mini) was judged by graders 1.0 and {GRADER_VERSION}, whose verdicts do not compare" in output
+    assert "MATH (mini) was judged" not in output
+
+
+def _old_grader(data: dict[str, Any]) -> None:
+    data["configs"]["dart_math_mini_gsm8k"]["metadata"]["grader_version"] = "1.0"
+
+
+def test_a_log_alone_is_judged_as_of_now(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    log = next(runs[1].parent.glob("samples_dart_math_mini_gsm8k_*.jsonl"))
+    old = tmp_path / f"{log.name}.gz"
+    old.write_bytes(gzip.compress(log.read_bytes().replace(b'\\"correct\\": true', b'\\"correct\\": false')))
+    report(old, "--json", tmp_path / "r.json")
+    (task,) = json.loads((tmp_path / "r.json").read_text())["runs"][0]["tasks"]
+    assert (task["task"], task["benchmark"]) == ("dart_math_mini_gsm8k", "GSM8K (mini)")
+    assert [task["scores"][name]["value"] for name in ("acc", "acc as logged")] == [1.0, 0.0]
+    assert task["responses"]["likely truncated"] == 0
 
 
 def test_a_second_judge_lists_what_the_two_differ_in_everywhere(
