@@ -107,6 +107,8 @@ def command(
     outputs = (html_path, markdown_path, json_path, csv_path, card_path)
     if is_regrade and (any(outputs) or labels or judge):
         raise click.UsageError("--regrade only lists differences: leave the other options out")
+    if is_regrade and any(path.suffix == ".json" for path in files):
+        raise click.UsageError("--regrade takes sample logs (samples_*.jsonl), not results")
     if card_path and len(files) != 1:
         raise click.UsageError("--model-card takes one results file")
     if card_path and not base:
@@ -122,7 +124,8 @@ def command(
         if labels and len(labels) != len(runs):
             found = ", ".join(run.label for run in runs)
             raise click.UsageError(f"--label: {len(labels)} labels for {len(runs)} runs ({found})")
-        runs = [replace(run, label=label) for run, label in zip(runs, labels or told_apart(runs), strict=True)]
+        names = labels or told_apart(runs)
+        runs = [replace(run, label=" ".join(name.split())) for run, name in zip(runs, names, strict=True)]
         if judge:
             from dart_tasks.report.judges import judged_runs
 

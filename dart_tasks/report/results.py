@@ -183,17 +183,21 @@ def read_runs(path: Path) -> list[Run]:
         scores_of = data["results"].values() if isinstance(data["results"], dict) else ()
         if any(key.startswith("bypass,") for scores in scores_of for key in scores):
             raise DataError(f"{path} was made with --predict_only: dart-report --regrade grades the samples beside it")
-        raise DataError(f"{path} holds no results of dart_math tasks")
+        raise DataError(f"{path} holds no results of dart_math tasks: of others give the samples_*.jsonl beside it")
+    return _by_variant(Run(Path(model).name or model, model, path, path.stem.removeprefix("results_"), tuple(tasks)))
+
+
+def _by_variant(run: Run) -> list[Run]:
+    """A run for each variant of the prompt: they share the benchmarks' names."""
     runs = []
-    for variant in dict.fromkeys(task.variant for task in tasks):
-        label = (Path(model).name or model) + (f" ({variant})" if variant else "")
-        part = tuple(task for task in tasks if task.variant == variant)
-        runs.append(Run(label, model, path, path.stem.removeprefix("results_"), part))
+    for variant in dict.fromkeys(task.variant for task in run.tasks):
+        part = tuple(task for task in run.tasks if task.variant == variant)
+        runs.append(replace(run, label=run.label + (f" ({variant})" if variant else ""), tasks=part))
     return runs
 
 
 def read_logs(paths: Sequence[Path]) -> list[Run]:
-    """Sample logs alone, of our tasks or of any whose target is an answer: a run for each folder and date.
+    """Sample logs alone, of our tasks or of any whose target is an answer: a run for each folder, date and variant.
 
     Our grader judges all of it as of now.
 
@@ -201,20 +205,15 @@ def read_logs(paths: Sequence[Path]) -> list[Run]:
         DataError: one is no sample log, or holds no samples.
     """
     found: dict[tuple[Path, str], list[TaskResult]] = {}
-    for path in paths:
+    for path in dict.fromkeys(paths):
         name = path.name.partition(".jsonl")[0].removeprefix("samples_")
         task, _, date = name.rpartition("_")
         found.setdefault((path.parent, date), []).append(_logged_task(path, task or name))
-    return [
-        Run(
-            folder.resolve().name.rpartition("__")[2],
-            folder.resolve().name.replace("__", "/"),
-            folder,
-            date,
-            tuple(tasks),
-        )
-        for (folder, date), tasks in found.items()
-    ]
+    runs = []
+    for (folder, date), tasks in found.items():
+        name = folder.resolve().name
+        runs += _by_variant(Run(name.rpartition("__")[2], name.replace("__", "/"), folder, date, tuple(tasks)))
+    return runs
 
 
 def _logged_task(path: Path, name: str) -> TaskResult:

@@ -357,6 +357,11 @@ def notes(runs: Sequence[Run], table: ScoreTable) -> list[str]:
                 f"{title} was judged by graders {' and '.join(sorted(versions))}, whose verdicts do not compare: give "
                 "the samples_*.jsonl of these runs instead of their results, and all are judged by today's."
             )
+    for run, other in combinations(runs, 2):
+        for task in run.tasks:
+            ours, theirs = _accuracies(task), _accuracies(match) if (match := other.task(task.title)) else {}
+            if ours and theirs and ours.keys().isdisjoint(theirs):
+                lines.append(f"{run.label} and {other.label} have no item of {task.title} in common: not compared.")
     if table.published:
         published = published_table()
         lines.append(

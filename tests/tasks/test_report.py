@@ -367,6 +367,19 @@ def test_a_log_alone_is_judged_as_of_now(runs: tuple[Path, Path], tmp_path: Path
     assert task["responses"]["likely truncated"] == 0
 
 
+def test_logs_of_two_variants_are_two_runs_and_of_other_items_are_not_compared(
+    runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    log = next(runs[1].parent.glob("samples_dart_math_mini_gsm8k_*.jsonl"))
+    rows = log.read_text().split("\n")[:-1]
+    plain, chat = (tmp_path / f"samples_dart_math_mini_gsm8k{end}_today.jsonl" for end in ("", "_chat"))
+    plain.write_text("".join(row + "\n" for row in rows[:10]))
+    chat.write_text("".join(row + "\n" for row in rows[10:]))
+    output = " ".join(report(plain, chat, plain, "--label", "a\nb", "--label", "c").output.split())
+    assert "| a b | 100.0 ±0.0 |" in output and "| c | 100.0 ±0.0 |" in output
+    assert "a b and c have no item of GSM8K (mini) in common: not compared." in output
+
+
 def test_a_second_judge_lists_what_the_two_differ_in_everywhere(
     evaluate: Callable[..., dict[str, Any]], save_run: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -503,6 +516,7 @@ def test_a_response_on_which_the_second_judge_hangs_costs_that_one(
     [
         (["/nowhere/results.json"], 1, "cannot read /nowhere/results.json: No such file"),
         (["--model-card", "x.md", "results.json"], 2, "--model-card needs --base"),
+        (["--regrade", "results.json"], 2, "--regrade takes sample logs (samples_*.jsonl), not results"),
         (["--regrade", "--html", "x.html", "samples.jsonl"], 2, "--regrade only lists differences"),
         (["--regrade", "/nowhere/samples.jsonl"], 1, "cannot read /nowhere/samples.jsonl"),
     ],
