@@ -24,6 +24,7 @@ CHAT = "chat"  # for template: the model's own
 MINI = "mini"  # for data_dir: our own items
 _EMBEDDED_HELDOUT = "embedded"
 REASONING_TOKENS = 32_768
+MOST_RESPONSES = 65_536  # to an item: lm-eval makes the requests of a task all at once
 _ALIASES_OF_K = ("n", "repeats", "samples", "n_samples", "num_samples", "num_return_sequences", "best_of")
 KEYS = (
     *("benchmark", "problems", "exemplars", "data_dir", "verify"),
@@ -104,6 +105,8 @@ class TaskSettings:
         k = metadata.get("k", 1)
         if not isinstance(k, int) or isinstance(k, bool) or k < 1:
             raise SettingsError(f"k must be a whole number of at least 1 (got {k!r})")
+        if k > MOST_RESPONSES:
+            raise SettingsError(f"k may be {MOST_RESPONSES:,} at most (got {k:,})")
         temperature = _number(metadata, "temperature", 0.6 if reasoning else 0.7)
         top_p = _number(metadata, "top_p", 0.95)
         check_sampling(k > 1 or reasoning, temperature, top_p)

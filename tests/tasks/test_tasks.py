@@ -192,6 +192,7 @@ def test_repeats_of_a_derived_yaml_are_not_ignored(tmp_path: Path, repo: Path) -
     [
         ("dart_math_mini_gsm8k", {"template": "nope"}, {}, "unknown prompt template 'nope': choose one of alpaca"),
         ("dart_math_mini_gsm8k", {"k": 0}, {}, "k must be a whole number of at least 1 (got 0)"),
+        ("dart_math_mini_gsm8k", {"k": 10**11}, {}, "k may be 65,536 at most (got 100,000,000,000)"),
         ("dart_math_mini_gsm8k", {"k": 4, "temperature": 0}, {}, "temperature must be above 0"),
         ("dart_math_mini_gsm8k", {"benchmark": "gsm9k"}, {}, "unknown benchmark 'gsm9k'"),
         ("dart_math_mini_gsm8k", {"k": 2.5}, {}, "k must be a whole number"),
