@@ -65,7 +65,7 @@ def command(context: click.Context, /, run_dir: Path | None, dry_run: bool, pres
         )
     if config.reproducible and config.engine == "openai":
         click.echo(
-            "--reproducible: a vLLM server on a CPU dies of seeded requests unless it was started with "
+            "--reproducible: a vLLM server on a CPU may die of seeded requests unless it was started with "
             "--no-enable-chunked-prefill", err=True,
         )  # fmt: skip
     if dry_run:

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from dart_tasks.console import counted, first_line, printable, stdout_console
 from dart_tasks.files import DataError, write_atomically
+from synth.config import FiniteRange
 from synth.options import EXIT_SET_ASIDE, OPTIONS_OF_QUERIES, config_from_options, run_options, take_only
 
 __all__ = ["curate", "plan", "regrade", "repair", "report", "status", "temperature"]
@@ -73,7 +74,7 @@ def status(run_dir: Path, as_json: bool) -> None:
 @click.argument("run_dir", metavar="RUN", type=click.Path(path_type=Path))
 @click.option("--apply", is_flag=True, help="Take the new verdicts. Without it, only say what would change.")
 @click.option("--grade-workers", type=click.IntRange(1, 1024), help="Grader processes.")
-@click.option("--grade-timeout", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True,
+@click.option("--grade-timeout", type=FiniteRange(0, 86_400, min_open=True), default=5.0, show_default=True,
               help="Seconds for grading one response.")  # fmt: skip
 def regrade(run_dir: Path, apply: bool, grade_workers: int | None, grade_timeout: float) -> None:
     """Judge a run's trials by this version's grader, so that a run of an older one can go on."""
@@ -449,7 +450,7 @@ Example: probe first, then ask what a cap would cost
 )
 @click.option("--run", "run_dir", type=click.Path(path_type=Path), help="A run whose trials are the probe.")
 @click.option("--caps", default="512,2048,8192", show_default=True, help="Trial caps to compare.")
-@click.option("--samples-per-hour", type=click.FloatRange(0, min_open=True), default=35_000, show_default=True,
+@click.option("--samples-per-hour", type=FiniteRange(0, min_open=True), default=35_000, show_default=True,
               help="Of one GPU (an A100: 35,000).")  # fmt: skip
 @run_options
 @click.pass_context

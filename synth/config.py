@@ -26,7 +26,7 @@ from dart_tasks.prompts import PromptTemplate, get_template
 from synth.data import KNOWN_DATASETS, DatasetSpec
 from synth.strategy import get_strategy
 
-__all__ = ["MODEL_TEMPLATE", "PRESETS", "RunConfig", "Setting", "flag_of", "resolve", "rows", "settings"]
+__all__ = ["MODEL_TEMPLATE", "PRESETS", "FiniteRange", "RunConfig", "Setting", "flag_of", "resolve", "rows", "settings"]
 
 MODEL_TEMPLATE = "model"
 """Prompt template name for the model's own chat template."""
@@ -60,6 +60,17 @@ class Setting:
     identity: bool = True
     row: str = ""
     show: Show = lambda config: ""
+
+
+class FiniteRange(click.FloatRange):
+    """As click's, which lets "nan" pass, and "inf" where the range has no end."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number; a usage error where it is none, or beyond the range."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def setting(default: Any, help: str, kind: Any = None, **said: Any) -> Any:
@@ -211,7 +222,7 @@ class RunConfig:
     )  # fmt: skip
     futility: float = setting(
         0.0, "Stop a query when its chance to fill by the cap is below this, as 0.01; 0 is off.",
-        click.FloatRange(0, 1), row="cap", show=_futility,
+        FiniteRange(0, 1), row="cap", show=_futility,
     )  # fmt: skip
     datasets: tuple[DatasetSpec, ...] = setting(
         (KNOWN_DATASETS["math"], KNOWN_DATASETS["gsm8k-fix"]), "Queries to run.", row="data set", show=_datasets
@@ -269,11 +280,11 @@ class RunConfig:
         row="prompt", show=lambda c: "thoughts kept" if c.keep_thinking else "",
     )  # fmt: skip
     temperature: float = setting(
-        1.6, "Sampling temperature.", click.FloatRange(0),
+        1.6, "Sampling temperature.", FiniteRange(0),
         row="sampling", show=lambda c: f"temperature {c.temperature:g}",
     )  # fmt: skip
     top_p: float = setting(
-        0.95, "Nucleus sampling.", click.FloatRange(0, 1, min_open=True),
+        0.95, "Nucleus sampling.", FiniteRange(0, 1, min_open=True),
         row="sampling", show=lambda c: f"top-p {c.top_p:g}",
     )  # fmt: skip
     top_k: int = setting(
@@ -282,19 +293,19 @@ class RunConfig:
     )  # fmt: skip
     min_p: float = setting(
         0.0, "Leave out tokens less likely than this share of the likeliest one, as 0.05; 0 is off.",
-        click.FloatRange(0, 1), row="sampling", show=lambda c: f"min-p {c.min_p:g}" if c.min_p else "",
+        FiniteRange(0, 1), row="sampling", show=lambda c: f"min-p {c.min_p:g}" if c.min_p else "",
     )  # fmt: skip
     presence_penalty: float = setting(
-        0.0, "Taken from the logits of tokens that the response has already.", click.FloatRange(-2, 2),
+        0.0, "Taken from the logits of tokens that the response has already.", FiniteRange(-2, 2),
         row="sampling", show=lambda c: f"presence penalty {c.presence_penalty:g}" if c.presence_penalty else "",
     )  # fmt: skip
     frequency_penalty: float = setting(
-        0.0, "The same, for each time that it has them.", click.FloatRange(-2, 2),
+        0.0, "The same, for each time that it has them.", FiniteRange(-2, 2),
         row="sampling", show=lambda c: f"frequency penalty {c.frequency_penalty:g}" if c.frequency_penalty else "",
     )  # fmt: skip
     repetition_penalty: float = setting(
         1.0, "Divides the logits of tokens that prompt or response have already; 1 is off.",
-        click.FloatRange(0, min_open=True), row="sampling",
+        FiniteRange(0, min_open=True), row="sampling",
         show=lambda c: f"repetition penalty {c.repetition_penalty:g}" if c.repetition_penalty != 1 else "",
     )  # fmt: skip
     max_new_tokens: int = setting(
@@ -315,7 +326,7 @@ class RunConfig:
         show=lambda c: "any extracted answer" if c.lenient_extraction else "explicitly stated answers only",
     )  # fmt: skip
     grade_timeout_s: float = setting(
-        5.0, "Seconds for grading one response.", click.FloatRange(0, min_open=True), flags=("--grade-timeout",),
+        5.0, "Seconds for grading one response.", FiniteRange(0, 86_400, min_open=True), flags=("--grade-timeout",),
         identity=False, row="grading", show=lambda c: f"{c.grade_timeout_s:g} s per response",
     )  # fmt: skip
     seed: int = setting(0, "Seed of the run.", int, row="seed", show=lambda c: str(c.seed))
@@ -338,10 +349,10 @@ class RunConfig:
         show=lambda c: ", ".join(f"{name}={value}" for name, value in c.engine_args),
     )  # fmt: skip
     replicas: int = setting(1, "Engines to keep up.", click.IntRange(1), engine="ray", identity=False)
-    replica_cpus: float = setting(1.0, "CPUs of each replica.", click.FloatRange(0), engine="ray", identity=False)
+    replica_cpus: float = setting(1.0, "CPUs of each replica.", FiniteRange(0), engine="ray", identity=False)
     replica_gpus: float | None = setting(
         None, "GPUs of each replica; one, or as many as it is parallel, where the cluster has GPUs.",
-        click.FloatRange(0), engine="ray", identity=False,
+        FiniteRange(0), engine="ray", identity=False,
     )  # fmt: skip
     replica_resources: tuple[tuple[str, float], ...] = setting(
         (), "Custom resource that each replica needs, as A100=1; repeatable.", str, flags=("--replica-resource",),
@@ -356,8 +367,8 @@ class RunConfig:
         parse=str, engine="openai", identity=False,
     )  # fmt: skip
     request_timeout_s: float = setting(
-        600.0, "Seconds for one answer, its time in the server's queue included.", click.FloatRange(0, min_open=True),
-        flags=("--request-timeout",), engine="openai", identity=False,
+        600.0, "Seconds for one answer, its time in the server's queue included.",
+        FiniteRange(0, 86_400, min_open=True), flags=("--request-timeout",), engine="openai", identity=False,
     )  # fmt: skip
     api_key_env: str = setting(
         "OPENAI_API_KEY", "Environment variable with the key, which is stored nowhere.", str, metavar="NAME",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dart_tasks.console import first_line
 from dart_tasks.harness import fewshot
 from dart_tasks.harness.fewshot import Shot, read_shots
 from dart_tasks.problems.record import Problem
@@ -84,14 +85,13 @@ def prompt_ids(tokenizer: Any, request: Request, template_kwargs: Mapping[str, A
     if request.chat:
         if not getattr(tokenizer, "chat_template", None):
             raise ValueError("the model has no chat template of its own: give a --prompt-template by name or file")
-        from jinja2 import TemplateError
-
         try:
             text = tokenizer.apply_chat_template(
                 request.messages, add_generation_prompt=True, tokenize=False, **template_kwargs
             )
-        except TemplateError as error:  # raised by the template itself, as Gemma's does
-            raise ValueError(f"the model's chat template does not take these messages: {error}") from None
+        except Exception as error:  # raised by the template itself, as Gemma's does, or of arguments it cannot have
+            what = "these messages or --chat-template-kwargs" if template_kwargs else "these messages"
+            raise ValueError(f"the model's chat template does not take {what}: {first_line(error)}") from None
         if any(role == "system" and content.strip() not in text for role, content in request.turns):
             raise ValueError("the model's chat template leaves the system message out: take --system-message away")
         return list(tokenizer(text, add_special_tokens=False)["input_ids"]), text.rstrip().endswith("<think>")

@@ -260,9 +260,9 @@ def _plot_quotas(run: OpenedRun, rates: Sequence[float], whose: str) -> Any:
 
 def _plot_coverage(run: OpenedRun) -> Any:
     figure, axes = _figure()
-    states = [run.plan.scheduler.state(i) for i in range(len(run.plan.queries))]
-    ends = sorted(s.n_decided for s in states if s.status.value == "filled")
-    axes.step([0, *ends], [i / len(states) for i in range(len(ends) + 1)], where="post")
+    n_queries = len(run.plan.queries)
+    ends = sorted(run.plan.scheduler.state(i).n_decided for i in range(n_queries) if _state(run, i) == "filled")
+    axes.step([0, *ends], [i / n_queries for i in range(len(ends) + 1)], where="post")
     axes.set(xlabel="trials per query", ylabel="queries filled", ylim=(0, 1))
     if ends and ends[-1] > 20:
         axes.set_xscale("symlog", linthresh=10)

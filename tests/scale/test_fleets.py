@@ -222,6 +222,25 @@ def test_servers_with_one_killed_and_one_failing(
     check_complete(outcome, in_process)
 
 
+def test_a_run_begun_in_process_goes_on_at_a_server(
+    in_process: Outcome, servers: list[VllmServer], tmp_path: Path
+) -> None:
+    """A folder's model and the name that a server has for it are one by --model-name."""
+    stop = threading.Event()
+    began, named = Halfway(10, stop.set), {"model_name": "org/tiny"}
+    local = configuration(**named)
+    with GradingPool(1) as grader:
+        synthesise(
+            local, tmp_path / "run", load_run_queries(local), make_engine, grader, GRADER_VERSION, observer=began,
+            stop=stop,
+        )  # fmt: skip
+    served = configuration(engine="openai", endpoints=(servers[1].url,), engine_args=(), model="tiny", **named)
+    run(tmp_path / "run", served, Halfway(5, lambda: None), [])
+    outcome = read(tmp_path / "run")
+    assert {row.attempt for row in outcome.pool} == {0, 1}
+    check_complete(outcome, in_process)
+
+
 def test_a_server_killed_and_started_again_in_the_middle(in_process: Outcome, tmp_path: Path) -> None:
     """Nothing answers for as long as a model takes to load; the run says so, waits and loses nothing."""
     options, troubles = ("--max-num-seqs", "8", "--served-model-name", "tiny"), set[str]()

@@ -138,6 +138,12 @@ def test_one_model_under_two_names_is_one_run(
         assert "resuming" in dart_synth(*given, "--model", path, "--output", "local").out
 
 
+@pytest.mark.parametrize("given", ['{"tokenize": true}', '{"documents": 5}', '{"continue_final_message": true}'])
+def test_arguments_that_a_chat_template_cannot_have_are_one_line(dart_synth: Any, given: str) -> None:
+    done = dart_synth("--preset", "demo", "--dry-run", "--prompt-template", "model", "--chat-template-kwargs", given)
+    assert done.code == 2 and "does not take these messages or --chat-template-kwargs" in done.err
+
+
 def test_k_and_cap_of_one_data_set(make_server: Any, dart_synth: Any, tmp_path: Path) -> None:
     """Answers to the second data set are wrong."""
     count = iter(range(10**6))

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,9 @@ _SERVED = ["--engine", "openai", "--endpoint", "http://x/v1", "--dry-run"]
         (["plan", "--preset", "demo", "--max-trials", "9"], "--max-trials cannot be given here: --caps says that"),
         (["plan", "--preset", "demo", "--caps", "9,-1"], "--caps takes numbers from 1"),
         (["temperature", "--temperatures", "1,nan", "--output", "o"], "--temperatures takes numbers from 0"),
+        (["--temperature", "nan"], "nan is not a finite number"),
+        (["--request-timeout", "inf"], "inf is not in the range"),
+        (["regrade", "run", "--grade-timeout", "inf"], "inf is not in the range"),
         (["--limit", "3", "plan", "--preset", "demo"], "--limit cannot be given here: it goes after plan"),
         (["temperature", "-k", "3", "--output", "o"], "--k cannot be given here: --trials says that"),
         (["--model", "./nope"], "no model folder ./nope"),
@@ -186,12 +190,14 @@ def test_an_adapter_that_peft_made_samples_and_is_known_by_what_is_in_it(tmp_pat
     given = ["--preset", "demo", "--limit", "4", "--strategy", "vanilla", "-k", "1", "--temperature", "0",
              "--max-new-tokens", "40", "--format", "jsonl"]  # fmt: skip
     pools = []
-    for adapter in ([], ["--adapter", "a"]):
+    ours = ["--adapter", "a"]
+    for adapter in ([], ours, [*ours, "--engine", "ray"]) if find_spec("ray") else ([], ours):
         done = dart_synth(*given, *adapter, "--output", f"run{len(pools)}", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         rows = (tmp_path / f"run{len(pools)}/dataset/pool/train.jsonl").read_text().splitlines()
         pools.append([json.loads(row)["response"] for row in rows])
-    assert len(pools[1]) == 4 and all(ours != plain for plain, ours in zip(*pools, strict=True))
+    assert len(pools[1]) == 4 and all(ours != plain for plain, ours in zip(*pools[:2], strict=True))
+    assert pools[1:] == [pools[1]] * len(pools[1:])
     (tmp_path / "a").rename(tmp_path / "moved")
     again, other = (dart_synth(*given, "--adapter", name, "--output", "run1", cwd=tmp_path) for name in ("moved", "b"))
     assert again.returncode == 0, again.stderr
