@@ -118,10 +118,14 @@ def with_thought(response: str, reasoning: str | None) -> str:
 
 
 def thought_apart(completion: Completion) -> Completion:
-    """The completion with its thought apart from its response, and with the thought's length."""
-    reasoning, text = completion.reasoning, completion.text
-    if reasoning is None:
-        reasoning, text = split_thought(text)
+    """The completion with its thought apart from its response, and with the thought's length.
+
+    Of a thought that a server gives apart, it may have left the rest in the text.
+    """
+    inside, text = split_thought(completion.text)
+    reasoning = completion.reasoning
+    if inside is not None:
+        reasoning = "\n".join(filter(None, (reasoning, inside)))
     if reasoning is None:
         return completion
     n_thought_tokens = completion.n_thought_tokens

@@ -154,7 +154,7 @@ class VllmEngine:
             if self._names.pop(identity, None) is None:
                 continue  # aborted meanwhile
             best = output.outputs[0]
-            reason = "length" if best.finish_reason == "length" else "stop"
+            reason = "stop" if best.finish_reason == "stop" else "length"  # repetition, error: cut before its end, too
             text = "<think>" + best.text if self._thought_opened else best.text
             n_prompt_tokens = len(output.prompt_token_ids)
             completions.append(Completion(identity, text, len(best.token_ids), reason, n_prompt_tokens=n_prompt_tokens))

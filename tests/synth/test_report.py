@@ -112,6 +112,8 @@ def test_a_run_without_a_trial_has_a_page(
         ("<think>aaaa", None, None, ("aaaa", "", 10)),
         ("", "aaaa", None, ("aaaa", "", 10)),
         ("bb", "aa", 7, ("aa", "bb", 7)),
+        ("</think>\n\nbb", "aa", 7, ("aa", "bb", 7)),
+        ("<think>bb</think>cc", "aa", None, ("aa\nbb", "cc", 7)),
         ("no thought, but <think> is a tag", None, None, (None, "no thought, but <think> is a tag", None)),
     ],
 )

@@ -51,6 +51,18 @@ def test_a_query_too_long_for_the_model_is_set_aside_and_the_others_run(engine: 
     assert engine.health().set_aside == ()
 
 
+@pytest.mark.parametrize(
+    ("ended", "recorded"), [("stop", "stop"), ("length", "length"), ("repetition", "length"), ("error", "length")]
+)
+def test_what_did_not_come_to_its_end_is_not_recorded_as_if_it_had(engine: Any, ended: str, recorded: str) -> None:
+    best = SimpleNamespace(text="\\boxed{5}, \\boxed{5},", token_ids=[1, 2], finish_reason=ended)
+    output = SimpleNamespace(finished=True, request_id="0-0", outputs=[best], prompt_token_ids=[1])
+    engine._thought_opened, engine._engine.step = False, lambda: [output]
+    engine.submit([request(0, 0, "short")])
+    (completion,) = engine.poll(0.0)
+    assert completion.finish_reason == recorded
+
+
 def test_a_template_that_holds_bos_does_not_give_two(engine: Any) -> None:
     """The tokenizer adds one, and turns the template's own into another."""
 
