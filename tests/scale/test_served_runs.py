@@ -496,7 +496,7 @@ def test_a_run_of_an_older_grader_goes_on_after_it_is_graded_anew(
     assert all(row["answer"] == row["reference"] for row in rows(run_dir))
 
 
-@pytest.mark.parametrize("damage", ["manifest", "no manifest"])
+@pytest.mark.parametrize("damage", ["manifest", pytest.param("no manifest", marks=pytest.mark.slow)])
 def test_a_lost_manifest_is_made_anew_of_the_runs_own_options(
     make_server: Any, dart_synth: Any, tmp_path: Path, damage: str
 ) -> None:
