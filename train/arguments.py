@@ -10,6 +10,7 @@ import argparse
 import difflib
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -481,6 +482,13 @@ def training_arguments(options: Options, micro_batch: int, accumulation: int) ->
         "gradient_accumulation_steps": accumulation,
         "average_tokens_across_devices": True,
     }
+    # accelerate would train in its launcher's precision where no other is asked for, and the plan say float32.
+    launched = os.environ.pop("ACCELERATE_MIXED_PRECISION", "no")
+    asked = {name for name in ("bf16", "fp16") if name in options.given or values.get(name)}
+    if launched in ("bf16", "fp16") and not asked:
+        values[launched] = True
+    elif launched not in ("no", "bf16", "fp16"):
+        raise UserError(f"accelerate launch --mixed_precision {launched}: not supported, use bf16")
     if not torch.cuda.is_available():
         if "tf32" not in options.given:
             values.pop("tf32", None)

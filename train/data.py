@@ -201,7 +201,15 @@ def load_columns(training_set: TrainingSet, cache_dir: Path) -> list[Any]:
         raise UserError(f"--data {training_set.source} is not UTF-8: {first_line(error)}") from error
     if nulls := columns.column(0).null_count:  # an empty response is counted by the preflight; a query it cannot see
         raise UserError(f"--data {training_set.source}: {counted(nulls, 'row')} without {names[0]!r}: leave them out")
-    return list(columns.columns)
+    return [*columns.columns[:1], *map(_without_blanks, columns.columns[1:])]
+
+
+def _without_blanks(texts: Any) -> Any:
+    """A column of responses, with those that are nothing but white space empty, as they are counted."""
+    import pyarrow.compute as pc
+
+    blank = pc.and_(pc.equal(pc.utf8_trim_whitespace(texts), ""), pc.not_equal(texts, ""))
+    return pc.if_else(blank, "", texts) if pc.any(blank).as_py() else texts
 
 
 def _table(training_set: TrainingSet, cache_dir: Path, features: Any = None) -> Any:

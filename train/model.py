@@ -93,17 +93,22 @@ def load_model(model: str, config: Any, attention: str | None, dtype: Any = None
         UserError: it cannot be had, or does not know the attention.
     """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, GenerationConfig
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        loaded = AutoModelForCausalLM.from_pretrained(
             model, config=config, dtype=dtype or torch.float32, attn_implementation=attention, **options
         )
     except Exception as error:  # transformers, safetensors and torch raise a dozen kinds
         kind = f" with {attention} attention" if attention else ""
         raise UserError(f"cannot load --model {model}{kind}: {first_line(error)}") from error
+    try:
+        loaded.generation_config.validate(strict=True)
+    except ValueError:  # many models have such a one, and no checkpoint could be saved with it
+        loaded.generation_config = GenerationConfig.from_model_config(config)
+    return loaded
 
 
 def set_attention(model: Any, attention: str) -> None:

@@ -66,7 +66,10 @@ def resume_point(arguments: Any, output_dir: Path, identity: Mapping[str, Any], 
     if chosen is None and not checkpoints(output_dir):
         return None
     record = (chosen.resolve().parent if chosen else output_dir) / "run.json"
-    recorded = json.loads(record.read_text(encoding="utf-8"))["identity"] if record.is_file() else {}
+    try:
+        recorded = json.loads(record.read_text(encoding="utf-8"))["identity"] if record.is_file() else {}
+    except (ValueError, TypeError, LookupError):
+        raise UserError(f"{record} is damaged: choose another --output_dir, or delete the folder") from None
     different = sorted(name for name in {*identity, *recorded} if recorded.get(name) != identity.get(name))
     if different:
         first = different[0]

@@ -5,10 +5,12 @@ Everything else (optimizer, schedule, DDP, FSDP2, ZeRO-3, precision, logging int
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,6 +18,7 @@ import torch
 from accelerate.utils import gather_object
 from transformers import Trainer, TrainerCallback, set_seed
 
+from dart_tasks.console import first_line
 from train.checkpoints import STAGING, problem, publish, rotate
 from train.collate import Collator
 from train.data import Encoded
@@ -121,6 +124,16 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
             persistent_workers=self.args.dataloader_persistent_workers and workers > 0,
             prefetch_factor=self.args.dataloader_prefetch_factor if workers else None,
         )
+
+    def create_optimizer(self, *arguments: Any, **options: Any) -> Any:
+        """The Trainer's own. Raises UserError where it cannot be had."""
+        with _usable(f"--optim {getattr(self.args.optim, 'value', self.args.optim)}"):
+            return super().create_optimizer(*arguments, **options)
+
+    def create_scheduler(self, *arguments: Any, **options: Any) -> Any:
+        """The Trainer's own. Raises UserError where its options are wrong."""
+        with _usable(f"--lr_scheduler_type {self.args.lr_scheduler_type.value}"):
+            return super().create_scheduler(*arguments, **options)
 
     def _run_epoch(self, *arguments: Any, **options: Any) -> None:
         # Resumed from its last step in the middle of an epoch, the Trainer would take one step more.
@@ -316,6 +329,15 @@ class PackedTrainer(Trainer):  # type: ignore[misc]
             published = publish(output_dir / STAGING / f"checkpoint-{self.state.global_step}", output_dir)
             rotate(output_dir, self.args.save_total_limit, published, self.state.best_global_step)
         self.accelerator.wait_for_everyone()
+
+
+@contextlib.contextmanager
+def _usable(flag: str) -> Iterator[None]:
+    """One line for a package that is not installed, or options that do not fit."""
+    try:
+        yield
+    except (ImportError, ValueError, TypeError) as error:
+        raise UserError(f"{flag} cannot be used so: {first_line(error)}") from error
 
 
 def _scalar(value: Any, like: torch.Tensor) -> torch.Tensor:

@@ -25,6 +25,18 @@ LAUNCH = Path(__file__).resolve().parents[2] / "train" / "launch"
 TIME_LIMIT_S = 240
 
 
+@pytest.mark.parametrize(("flags", "precision"), [([], "bf16"), (["--bf16", "false"], "float32")])
+def test_the_launchers_precision_is_the_runs(
+    flags: list[str], precision: str, sft: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``accelerate launch --mixed_precision bf16`` trained in bf16, and the plan said float32."""
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert sft("out", "--max_steps", "1", *flags) == (0, "")
+    assert f"{precision}, float32 master weights" in sft.out
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp8")
+    assert sft("out")[1] == "train/sft.py: accelerate launch --mixed_precision fp8: not supported, use bf16\n"
+
+
 @pytest.mark.parametrize("path", sorted(LAUNCH.glob("*.yaml")), ids=lambda path: path.stem)
 def test_accelerate_reads_the_configuration(path: Path) -> None:
     from accelerate.commands.config.config_args import load_config_from_file

@@ -204,6 +204,31 @@ def test_what_is_wrong_is_what_is_named(flags: str, code: int, message: str, sft
     assert found == code and message.format(**paths) in one_line(error)
 
 
+@pytest.mark.parametrize(
+    "flags",
+    ["--lr_scheduler_type cosine_with_min_lr", '--lr_scheduler_kwargs {"x":1}', "--optim lomo", "--optim_args lr"],
+)
+def test_an_optimizer_or_a_schedule_that_cannot_be_is_one_line(flags: str, sft: Any) -> None:
+    code, error = sft("out", *flags.split())
+    assert code == 1 and " cannot be used so: " in one_line(error)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}"])
+def test_a_damaged_record_of_a_run_is_one_line(content: str, sft: Any, tmp_path: Path) -> None:
+    (tmp_path / "out" / "checkpoint-1").mkdir(parents=True)
+    (tmp_path / "out" / "run.json").write_text(content)
+    code, error = sft("out")
+    assert code == 1 and "run.json is damaged: choose another --output_dir" in one_line(error)
+
+
+def test_a_model_whose_generation_config_cannot_be_saved_trains(tiny_llama: Path, sft: Any, tmp_path: Path) -> None:
+    """Many have a temperature without do_sample. The first checkpoint ended the run in a traceback."""
+    model = shutil.copytree(tiny_llama, tmp_path / "model")
+    (model / "generation_config.json").write_text('{"temperature": 0.7, "do_sample": false}')
+    assert sft("out", "--max_steps", "1", model=model) == (0, "")
+    assert (tmp_path / "out" / "checkpoint-1").is_dir() and (tmp_path / "out" / "config.json").is_file()
+
+
 def test_a_reporter_that_is_not_installed_is_named(sft: Any) -> None:
     code, error = sft("out", "--report_to", "comet_ml")
     assert code == 1 and "--report_to comet_ml: it is not installed here (pip install comet_ml)" in one_line(error)
@@ -218,15 +243,15 @@ def test_an_output_folder_that_cannot_be_is_noticed_first(folder: str, sft: Any,
     assert "plan" not in sft.out
 
 
-def test_special_tokens_in_the_text_of_data_are_left_out_and_counted(sft: Any, tmp_path: Path) -> None:
+def test_special_tokens_and_empty_responses_are_left_out_and_counted(sft: Any, tmp_path: Path) -> None:
     """Those other than BOS and EOS became control tokens in silence."""
-    pairs = [("1+1?", "2"), ("<pad>?", "2"), ("q", "<pad>")]
+    pairs = [("1+1?", "2"), ("<pad>?", "2"), ("q", "<pad>"), ("q", ""), ("q", " \n")]
     lines = [json.dumps({"query": query, "response": response}) + "\n" for query, response in pairs]
     (tmp_path / "d.jsonl").write_text("".join(lines * 3))
     assert sft("out", "--max_steps", "1", data=tmp_path / "d.jsonl") == (0, "")
-    assert "3 (left out: 6 that spell a special token)" in sft.out
+    assert "3 (left out: 6 with an empty response, 6 that spell a special token)" in sft.out
     assert sft("out", "--dry-run", "--global-batch", "1", data=tmp_path / "d.jsonl") == (0, "")
-    assert "3 (counted; left out: 6 that spell a special token)" in sft.out
+    assert "3 (counted; left out: 6 with an empty response, 6 that" in sft.out
 
 
 @pytest.mark.slow
