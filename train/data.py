@@ -161,6 +161,7 @@ def load_columns(training_set: TrainingSet, cache_dir: Path) -> list[Any]:
     """
     import datasets
     import pyarrow
+    import pyarrow.compute as pc
 
     path = Path(training_set.source)
     if path.is_file() and not path.stat().st_size:
@@ -199,16 +200,25 @@ def load_columns(training_set: TrainingSet, cache_dir: Path) -> list[Any]:
         columns.validate(full=True)  # datasets reads JSON in any encoding as if it were UTF-8
     except pyarrow.ArrowInvalid as error:
         raise UserError(f"--data {training_set.source} is not UTF-8: {first_line(error)}") from error
-    if nulls := columns.column(0).null_count:  # an empty response is counted by the preflight; a query it cannot see
-        raise UserError(f"--data {training_set.source}: {counted(nulls, 'row')} without {names[0]!r}: leave them out")
-    return [*columns.columns[:1], *map(_without_blanks, columns.columns[1:])]
+    asked, *answered = columns.columns
+    # An empty response is counted by the preflight; a query it cannot see.
+    if without := asked.null_count + (pc.sum(_blank(asked)).as_py() or 0 if answered else 0):
+        raise UserError(f"--data {training_set.source}: {counted(without, 'row')} without {names[0]!r}: leave them out")
+    return [asked, *map(_without_blanks, answered)]
+
+
+def _blank(texts: Any) -> Any:
+    """Of each text: whether it is nothing but white space (null where there is none)."""
+    import pyarrow.compute as pc
+
+    return pc.equal(pc.utf8_trim_whitespace(texts), "")
 
 
 def _without_blanks(texts: Any) -> Any:
-    """A column of responses, with those that are nothing but white space empty, as they are counted."""
+    """Responses, with those of nothing but white space empty, as which they are counted; the same column if none is."""
     import pyarrow.compute as pc
 
-    blank = pc.and_(pc.equal(pc.utf8_trim_whitespace(texts), ""), pc.not_equal(texts, ""))
+    blank = pc.and_(_blank(texts), pc.not_equal(texts, ""))
     return pc.if_else(blank, "", texts) if pc.any(blank).as_py() else texts
 
 
@@ -222,7 +232,8 @@ def _table(training_set: TrainingSet, cache_dir: Path, features: Any = None) -> 
         return _saved_split(datasets.load_from_disk(str(path)), split)
     if path.is_file():
         kind = {".parquet": "parquet", ".csv": "csv", ".arrow": "arrow"}.get(path.suffix, "json")
-        return datasets.load_dataset(kind, data_files=str(path), split=split, cache_dir=own, features=features)
+        texts = {"keep_default_na": False} if kind == "csv" else {}  # "None" and "NA" are texts
+        return datasets.load_dataset(kind, data_files=str(path), split=split, cache_dir=own, features=features, **texts)
     return datasets.load_dataset(training_set.source, split=split, cache_dir=own, features=features)
 
 

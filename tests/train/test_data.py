@@ -197,6 +197,24 @@ def test_a_row_without_a_query_is_named_not_trained_on_nothing(tmp_path: Path, t
         encode([TrainingSet(str(tmp_path / "train.jsonl"))], tokenizer, tmp_path / "cache")
 
 
+@pytest.mark.parametrize("query", ["", " \\n"])
+def test_a_blank_query_is_none(query: str, tmp_path: Path, tokenizer: Any) -> None:
+    (tmp_path / "d.jsonl").write_text(f'{{"query": "{query}", "response": "2"}}\n')
+    with pytest.raises(UserError, match="1 row without 'query'"):
+        encode([TrainingSet(str(tmp_path / "d.jsonl"))], tokenizer, tmp_path / "cache")
+
+
+def test_texts_of_a_csv_file_are_texts(tmp_path: Path, tokenizer: Any) -> None:
+    """``None``, ``NA`` and ``null`` were taken for absent."""
+    said = ["None", "NA", "null", "nan", "a, b"]
+    (tmp_path / "d.csv").write_text("query,response\n" + "".join(f'NA,"{text}"\n' for text in [*said, ""]))
+    made = encode([TrainingSet(str(tmp_path / "d.csv"), template="plain")], tokenizer, tmp_path / "cache")
+    report = check_data(made, 1000, "error")
+    assert (report.kept.tolist(), report.empty) == ([0, 1, 2, 3, 4], 1)
+    texts = [tokenizer.decode(made.sample(index)[0].tolist()) for index in report.kept]
+    assert all(text.endswith(f"{answer}</s>") and "NA" in text for text, answer in zip(texts, said, strict=True))
+
+
 def test_a_column_that_is_not_text_is_named(tmp_path: Path, tokenizer: Any) -> None:
     (tmp_path / "train.jsonl").write_text('{"query": "1+1?", "response": 2}\n')
     with pytest.raises(UserError, match="column 'response' holds"):
