@@ -52,6 +52,7 @@ _IMPOSSIBLE: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "ignore_data_skip": ((False,), "a resumed run would train samples of the epoch twice"),
     "label_smoothing_factor": ((0, None), "the loss is plain cross-entropy"),
     "load_best_model_at_end": ((False,), "--keep-best exports the weights of the lowest held-out loss"),
+    "save_strategy": (("no", "epoch", "steps"), "--keep-best keeps the checkpoint of the lowest held-out loss"),
     "save_only_model": ((False,), "a checkpoint without optimizer could not be resumed"),
     "train_sampling_strategy": (("random",), _OURS),
     "use_liger_kernel": ((False,), "it replaces the loss, which is ours"),

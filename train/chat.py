@@ -176,6 +176,10 @@ def conversation(messages: Any) -> tuple[Messages, frozenset[int]]:
         raise ConversationError(f"it has no assistant turn{' that trains: each has the weight 0' * without}")
     if made[0]["role"] == "assistant":
         raise ConversationError("it begins with the assistant")
+    try:
+        "".join(text for message in made for text in message.values()).encode()
+    except UnicodeEncodeError:
+        raise ConversationError("a text has one half of a surrogate pair, which is no character") from None
     return made[: trained[-1] + 1], frozenset(trained)
 
 

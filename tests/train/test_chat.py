@@ -248,6 +248,7 @@ def test_a_conversation_is_held_out_with_all_its_turns(encoded: Callable[..., An
         (PLAIN + "{{ 1 // 0 }}", chat(*SINGLE), "the chat template refuses it: integer division"),
         (PLAIN + "{{ range(10 ** 9) }}", chat(*SINGLE), "the chat template refuses it: Range too big"),
         (PLAIN, ["hello"], "a message is str, not an object"),
+        (PLAIN, json.dumps(chat(("user", "\ud83d"), *SINGLE[1:])), "a text has one half of a surrogate pair"),
     ],
 )
 def test_what_cannot_train_is_refused_in_words(

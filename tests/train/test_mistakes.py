@@ -40,6 +40,7 @@ def one_line(error: str) -> str:
         ("--warmup_steps -3", "--warmup_steps must be 0 or more"),
         ("--seed -1", "--seed must be 0 or more"),
         ("--adam_beta1 1.5", "--adam_beta1 must be from 0 to below 1"),
+        ("--save_strategy best", "--save_strategy best: --keep-best keeps the checkpoint of the lowest held-out loss"),
         ("--save_steps 0", "--save_steps must be above 0"),
         ("--per_device_train_batch_size 0", "--per_device_train_batch_size must be above 0"),
         ("--eval-split 0.1 --eval_steps -3", "--eval_steps must be above 0 (got -3)"),
