@@ -12,6 +12,13 @@ from train.recipe import Batching, split_batch
 __all__ = ["batching", "check_agreement", "check_launch"]
 
 
+_UNSUPPORTED = {
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "tensor, context or sequence parallelism",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron-LM",
+}
+"""Ways of distribution in which several processes would need the same packs, and are dealt different ones."""
+
+
 def batching(options: Options, world_size: int) -> Batching:
     """The recipe's global batch over ``world_size`` processes, with the parts that flags ask for.
 
@@ -38,6 +45,11 @@ def check_launch(options: Options, arguments: Any, sharded: bool = False) -> str
     """
     from accelerate import PartialState
 
+    for variable, what in _UNSUPPORTED.items():
+        if os.environ.get(variable, "").lower() in ("true", "1"):
+            raise UserError(
+                f"accelerate launch asks for {what}: not supported, use ddp, FSDP2 or ZeRO-3 (train/launch)"
+            )
     names = {"NO": "no", "FSDP": "fsdp", "DEEPSPEED": "deepspeed"}
     kind = "FSDP" if sharded else PartialState().distributed_type.value
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() in ("true", "1"):

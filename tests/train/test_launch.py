@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -35,6 +36,15 @@ def test_the_launchers_precision_is_the_runs(
     assert f"{precision}, float32 master weights" in sft.out
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp8")
     assert sft("out")[1] == "train/sft.py: accelerate launch --mixed_precision fp8: not supported, use bf16\n"
+
+
+@pytest.mark.parametrize("name", ["PARALLELISM_CONFIG", "MEGATRON_LM"])
+def test_a_way_of_distribution_that_needs_the_same_packs_is_refused(
+    name: str, sft: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"ACCELERATE_USE_{name}", "true")
+    code, error = sft("out")
+    assert code == 1 and re.fullmatch(r"train/sft.py: accelerate launch asks for .*: not supported, use .*\n", error)
 
 
 @pytest.mark.parametrize("path", sorted(LAUNCH.glob("*.yaml")), ids=lambda path: path.stem)
