@@ -44,6 +44,7 @@ _ASKS_EXTREME = re.compile(
 )
 
 
+_MACRO = re.compile(r"\\[a-z]+")
 _LONG_WORD = re.compile(r"\w{3,}")
 _LAST_SENTENCE = re.compile(r"[.!?]\s+(?=\S)")
 _COMMON = frozenset("the and how man much what does did are was for has have had that they there who which".split())
@@ -59,7 +60,7 @@ class Asked:
     @cached_property
     def words(self) -> frozenset[str]:
         """The stems of the words of the question's last sentence."""
-        words = _LONG_WORD.findall(_LAST_SENTENCE.split(self._last)[-1])
+        words = _LONG_WORD.findall(_MACRO.sub(" ", _LAST_SENTENCE.split(self._last)[-1]))
         return frozenset(map(stem, words)) - _COMMON
 
     @cached_property

@@ -326,6 +326,7 @@ _STATED = re.compile(
        (?:therefore|thus|then|simply|just|indeed|given\ by|as\ follows|equal\ to)?[*_ ]{0,4}[:：]?
     |[*_ ]{0,4}[:：]|=|\ +[-–—]\ )[*_ \t]*
     |(?m:^)[ \t#>*_-]*(?:Output|A|Ans|Answer)[*_ ]{0,4}(?:[:：]|->|→|=>)[*_ \t]*
+    |(?m:^)[ \t]*\*\*(?:Final\ )?Answer\.\*\*
     |(?m:^)[ \t]*(?:\#{1,6}[ \t]*|\*\*)(?:\d+[.)]\s*)?(?:final\ |the\ )?answers?[*_: ]{0,6}(?=\n)
     |\b(?:roots|zeros)(?:\ of\ [^.:\n]{1,40})?\ are[*_ ]{0,4}[:：][*_ \t]*(?=\n)
     |[【\[]\s*(?:最终)?答案\s*[】\]][*_:： \t]*|(?:最终)?(?:答案|答)\s*(?:应该|应)?(?:是|为|选|：|:)+[*_ \t]*[：:]?
@@ -450,7 +451,8 @@ _CONNECTIVE = re.compile(
     r"^(?:so|thus|hence|therefore|then|finally)\b[, ]+(?:we (?:have|get|find)(?: that)? )?", re.IGNORECASE
 )
 _NO_CONCLUSION = re.compile(
-    r"\W*(?:check|verif|note\b|let me know|let us know|i hope|hope this|feel free|please|would you|do you"
+    r"\W*(?:check|verif|not(?:e|ice)\b|for example|for these values|of course|we check|let me know|let us know"
+    r"|i hope|hope this|feel free|please|would you|do you"
     r"|if you(?: (?:have|need|want|would|are|wish|like)|['’]d)\b"
     r"|remember"
     r"|is there|to (?:verify|check|confirm)\b|(?:we|you) can (?:check|verify|confirm)|double-check|indeed\b"
@@ -511,7 +513,7 @@ def _whole(document: Document) -> Extraction | None:
     if name := _IS_CALLED.fullmatch(answer):
         return Extraction(name[1], "whole", False, answer)
     is_working = (  # 2 * 3 = 6, and 6 + 1 = 7
-        answer.count("=") > 1 and (re.search(r"[,;]\s", answer) or IMPLIES.search(answer)) and not lists_names(answer)
+        answer.count("=") > 1 and (re.search(r"[,;→]\s", answer) or IMPLIES.search(answer)) and not lists_names(answer)
     )
     if (count := count_before_list(answer, document)) is not None:
         return Extraction(count, "whole", False, answer)
@@ -535,6 +537,9 @@ def _printed(document: Document) -> Extraction | None:
 
 
 _PERSONS = re.compile(r"(?:^|\n)((?:[-*•\s]{0,4}[A-Z][a-z]+(?:['’]s [a-z ]{1,30})?\**[:=] [^\n]{1,60}(?:\n|$)){2,6})$")
+
+
+_ROW, _END = "\\\\", "\\end{"
 
 
 def _concluded(document: Document) -> Extraction | None:
@@ -563,14 +568,20 @@ def _concluded(document: Document) -> Extraction | None:
         ends.append(display.end())
     pieces.append((tail[ends[-1] :], False))
     begins_at_end = True
+    noted = ""
     tried: set[str] = set()  # what a model repeats is read once
     for piece, is_display in reversed(pieces):
         for sentence in (piece,) if is_display else reversed(_sentences(piece)):
-            if not sentence.strip() or sentence in tried or _NO_CONCLUSION.match(sentence):
+            if not sentence.strip() or sentence in tried:
+                continue
+            if _NO_CONCLUSION.match(sentence):
+                noted = noted or sentence
                 continue
             tried.add(sentence)
             if len(sentence) > MAX_SENTENCE or (len(sentence) > 300 and len(_NUMBERS.findall(sentence)) > 60):
-                return None  # a model that no longer says anything
+                if "\\end{align" not in sentence[-30:]:
+                    return None  # a model that no longer says anything
+                sentence = f"${sentence.rpartition(_ROW)[2].partition(_END)[0].replace('&', ' ')}$"
             if "=" not in sentence and _INTENTION.fullmatch(sentence):
                 if begins_at_end and "?" not in sentence:
                     return None  # it ends before it gets anywhere
@@ -581,11 +592,11 @@ def _concluded(document: Document) -> Extraction | None:
             found = _in_last(sentence, document)
             if found is not None:
                 return replace(found, sentence=named_values(tail, document) or found.sentence)
-    return None
+    return _in_last(noted, document) if noted.startswith("Not") else None
 
 
 def _in_last(sentence: str, document: Document) -> Extraction | None:
-    sentence = clause_asked(_CONNECTIVE.sub("", sentence.strip()), asked_by(document.question))
+    sentence = clause_asked(_CONNECTIVE.sub("", sentence.strip()).replace(",$ ", "$, "), asked_by(document.question))
     says = _SAYS.match(sentence)
     said = clean(sentence[says.end() :] if says else sentence)
     inequality = clean(_ALL_SUCH.sub("", sentence))

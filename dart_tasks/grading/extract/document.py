@@ -174,20 +174,25 @@ def formula_content(formula: str) -> str:
             break
     aligned = _ALIGNED.search(content)
     if aligned:
-        rows = [row for row in aligned[2].split("\\\\") if row.strip()]
+        inner = [found[0] for found in _INNER.finditer(aligned[2])]
+        rows = [row for row in _INNER.sub("\0", aligned[2]).split("\\\\") if row.strip()]
         cells = rows[-1].split("&") if rows else [""]
         content = " ".join(cell for cell in cells if not _REMARK.fullmatch(cell))
-    *before, last = IMPLIES.split(content)
-    if before and _STATES.search(last) and all(map(_STATES.search, before)):
+        for matrix in inner[len(inner) - content.count("\0") :]:
+            content = content.replace("\0", matrix, 1)
+    *before, last = IMPLIES.split(_SPACING.sub("", content))
+    if before and _STATES.search(last) and all(_STATES.search(part) for part in before if part.strip()):
         content = last  # 2x = 6 \implies x = 3
-    return content.strip().rstrip(".,;").removesuffix("\\").strip()
+    return _SPACING.sub("", content.strip().rstrip(".,;").removesuffix("\\")).strip()
 
 
 IMPLIES = re.compile(
     r"\\(?:implies|iff|(?:L|l)ong(?:left)?rightarrow|Long(?:left)?rightarrow|(?:Left)?[rR]ightarrow|therefore)(?![A-Za-z])|[⇒⟹⇔∴]"
 )
 _STATES = re.compile(r"[=<>≤≥]|\\(?:[lg]eq?(?:slant)?|in|approx|equiv)(?![A-Za-z])")
+_SPACING = re.compile(r"^(?:\s|\\q?quad(?![A-Za-z]))+|(?<=Rightarrow)\\q?quad(?![A-Za-z])")
 _REMARK = re.compile(r"\s*\\text\w*\s*\{[^{}]*\}\s*[.,]?\s*")
+_INNER = re.compile(r"\\begin\{(\w*matrix|array|cases)\}.*?\\end\{\1\}", re.DOTALL)
 _ALIGNED = re.compile(
     r"\\begin\{(align|aligned|gather|gathered|eqnarray|split|multline|equation)\*?\}(.*)\\end\{\1\*?\}", re.DOTALL
 )

@@ -178,7 +178,11 @@ def _listed(sentence: str, values: list[_Value]) -> list[_Value]:
             and _ABOUT.fullmatch(between)
             and _EXACT.search(previous.text)
         ):
-            joined[-1] = _Value(previous.start, value.end, rf"{previous.text} \approx {value.text}")
+            joined[-1] = _Value(
+                previous.start,
+                value.end,
+                previous.text if "%" in value.text else rf"{previous.text} \approx {value.text}",
+            )
         elif (
             previous is not None
             and len(between) < 12
@@ -225,7 +229,7 @@ def _states_names(formula: str) -> bool:
 
 def lists_names(text: str) -> bool:
     """Whether every equation in a list gives a name its value: x = 1, y = 2."""
-    return all(_is_item(part.strip(" $")) for part in re.split(r"[,;]|\band\b", text))
+    return all(part.count("=") < 2 and _is_item(part.strip(" $")) for part in re.split(r"[,;]|\band\b", text))
 
 
 def _is_item(value: str) -> bool:
@@ -246,7 +250,9 @@ _REASON = re.compile(
     r"|(?:rather than|instead of)\b(?!.*=)"
     r"|with (?:the (?:restriction|condition|constraint)|(?:\w+ )?(?:eigenvectors?|multiplicit\w+))|"
     r"after(?= [^.=]{1,60}\b(?:discounts?|coupons?|taxe?s?|fees?|deductions?)\W*$)|provided that|as long as"
-    r"|(?<=[\d$)}%]\s)when\b(?!.*\d\s*=)|which (?:adds?|sums?|multiply|satisf\w+|agrees?|match(?:es)?)"
+    r"|such that\b(?!.*\b(?:is|are)\b)"
+    r"|from(?= (?:\\?[$(]\s*)?[a-z]\s?=)"
+    r"|(?<=[\d$)}%]\s)when\b(?!.*\d\s*=)|which (?:adds?(?! up)|multiply|satisf\w+|agrees?|match(?:es)?)"
     r"|(?:and|which|we|you) (?:we |you )?(?:can )?(?:be )?(?:verify|verified|checked|check)(?! (?:in|out)\b))\b.*",
     re.I | re.S,
 )
@@ -257,6 +263,8 @@ _AT = (
 )
 _ATTAINED = re.compile(rf"{_AT}).*", re.I | re.S)
 _EXTREME_AT = re.compile(rf"{_AT}|(?:at|when|for|if)\s+[$\\(]*[a-z]\s*=).*", re.I | re.S)
+_CHINESE_AT = re.compile(r"当[^，。；]{1,40}?时[，,]?|[，,]?在[^，。；]{1,20}?(?:处|时)[^，。；]*")
+_LEADING = re.compile(r"\W{0,3}(?:Since|Because|If|When)\b(?:[^,$]|\$[^$]*\$)*,\s+(?=.*\d)", re.DOTALL)
 _WITH = re.compile(r", with (?:the )?([a-z]{4,}) (?=[$\\\d(])")  # (x-3)(x-4), with roots 3 and 4
 _COMPARED = re.compile(
     rf",\s+(?:which is |that is |or )?{_CURRENCY}?\d[\d,.]*(?:\s\w+){{0,2}}"
@@ -291,7 +299,8 @@ _MONTHS = re.compile(
 _EMPHASIS = re.compile(r"\*\*([^*\n]{1,300})\*\*|__([^_\n]{1,300})__")
 _TYPED = re.compile(r"(?=.*[√π])(?!.*(?:[A-Za-z]{2}|=))(?=.*\d).{1,60}")  # 3 + √2
 _COMPUTED = re.compile(
-    r"(?:[=≈≅]|\brounds? (?:up |down |off )?to|\b(?:minus|plus|times|by) [\w.,]+ (?:is|makes|gives|leaves|equals))\s*$"
+    r"(?:[=≈≅为是得值]|\brounds? (?:up |down |off )?to"
+    r"|\b(?:minus|plus|times|by) [\w.,]+ (?:is|makes|gives|leaves|equals))\s*$"
 )
 _TOTAL = re.compile(
     r"\bleaving(?: only| just)?\W*$|\b(?:total|altogether|in all)\W*(?:(?:is|of|comes to)\W*)?$", re.IGNORECASE
@@ -341,7 +350,7 @@ _LIMIT = re.compile(
 _DENIED = re.compile(
     r"(?:\b(?:not|never|neither|nor|far from|(?:different|distinct) from|unequal to|anything[*_]* but"
     r"|except(?: for)?|other than|apart from|rather than|instead of"
-    r"|(?:wrong|incorrect)(?: answer)?(?: is)?:?)|n't(?: be)?)[*_]*\s+(?:(?!but\b)[a-z]+\s+){0,2}"
+    r"|(?:wrong|incorrect)(?: answer)?(?: is)?:?)|n't(?: be)?)[*_]*\s+(?:(?!but\b|is\b|are\b)[a-z]+\s+){0,2}"
     r"[$\\(*_ ]*$|(?:不是|并非|不等于|不为|≠|(?<!\S)!)\W*$",
     re.IGNORECASE,
 )
@@ -384,7 +393,7 @@ _LETTERS = re.compile(
     r"(?:\b(?i:options?|choices?|answers?|alternatives?)\b|选项?|答案)[*_ ]*(?:is|are|:|：|为|是)?[\s*_]*"
     r"[$(\\a-z{]*(?P<named>[A-J](?:\s*(?:,|、|and|和|&)\s*[A-J])*)(?![A-Za-z'])"
     r"|\((?P<bracketed>[A-Ja-j])\)|\*\*(?P<bold>[A-J]{1,5}(?:\s*[,、，]\s*[A-J])*)(?![A-Za-z])"
-    r"|(?:^|\b(?:is|are|be|choose|select|pick)\s+|[选为是：]\s*)(?P<last>[A-J](?:\s*(?:,|、|and|和|&)\s*[A-J])*"
+    r"|(?:^|\b(?:is|are|be|choose|select|pick)\s+|[选为是：→⇒]\s*)(?P<last>[A-J](?:\s*(?:,|、|and|和|&)\s*[A-J])*"
     r"|[A-J]{2,5})[.。)]?\s*$"
     r"|(?:^|\s)(?P<half>[A-J])\)"
     r"|\b(?P<judged>[A-J])\s+(?:is|are)\s+(?:therefore\s+|thus\s+)?(?:the\s+)?(?:right|correct|answer|best)\b"
@@ -409,7 +418,7 @@ def value_in(sentence: str, document: Document, bounds: bool = True) -> str:
         bounds: whether a value after "at least", "more than", "between" may be the answer where nothing else is, and
             one beside "or", "unless", "perhaps".
     """
-    sentence = sentence[-MAX_SENTENCE:]
+    sentence = sentence[-MAX_SENTENCE:].replace(",$ ", "$, ")
     for given in _told(document.question):
         sentence = sentence.replace(given, "")
     truth = _truth(sentence)
@@ -439,13 +448,15 @@ def value_in(sentence: str, document: Document, bounds: bool = True) -> str:
         told = conclusion[1]
     if is_opposite(told, asked):
         return ""
-    told = _RATE.sub("", _REASON.sub("", told))
+    told = _RATE.sub("", _REASON.sub("", _LEADING.sub("", told)))
     if asked.nouns:
         told = told.partition(", namely")[0]
     if (beside := _WITH.search(told)) and stem(beside[1]) not in asked.words:
         told = told[: beside.start()]
     if not asked.place:
         told = (_EXTREME_AT if asked.extreme else _ATTAINED).sub("", told)
+    if "当" in told or "在" in told:
+        told = _CHINESE_AT.sub("", told)
     if not asked.more:
         told = _COMPARED.sub("", told)
     value = _best(told, document, bounds) or (_best(sentence, document, bounds) if told != sentence else "") or truth
@@ -578,7 +589,22 @@ def _best(sentence: str, document: Document, bounds: bool) -> str:
     if computed and _TOTAL.search(sentence, max(computed[-1].end, values[-1].start - 20), values[-1].start):
         return values[-1].text
     main = [value for value in counted or values if not _is_circumstance(sentence, value)]
+    last = values[-1]
+    if (
+        computed
+        and main
+        and last is main[-1]
+        and last.start > computed[-1].start
+        and _IS.search(sentence, 0, last.start)
+    ):
+        return last.text
     return (computed or main or counted or values)[-1].text
+
+
+_IS = re.compile(
+    r"\b(?:is|are|equals|(?:value|digit|total|sum|area|perimeter|minimum|maximum) of)"
+    r"(?: (?:also|then|thus|therefore|just|simply|exactly|equal to|only))? [$\\(*]*$"
+)
 
 
 def _computed(sentence: str, values: list[_Value]) -> list[_Value]:
@@ -749,8 +775,11 @@ def read_clause(text: str, document: Document, colon: bool) -> tuple[str, str, b
     stripped = text.lstrip(" \t\n*_:：`#")
     offset = len(text) - len(stripped)
     display = DISPLAY.match(stripped)
-    if display and not stripped.startswith("\\begin"):
-        return clean(formula_content(unboxed(display[0]))), "", True, offset + display.end()
+    if display and (not stripped.startswith("\\begin") or stripped.startswith("\\begin{align")):
+        answer = clean(formula_content(unboxed(display[0])))
+        *before, right = _SIDES.split(answer)
+        comes_out = clean(right) if len(before) > 1 else ""  # of a chain
+        return answer, comes_out, True, offset + display.end()
     if "\n" in text[:offset]:
         items, listed_to = _items(text, document)
         if items:
