@@ -451,7 +451,8 @@ _CONNECTIVE = re.compile(
     r"^(?:so|thus|hence|therefore|then|finally)\b[, ]+(?:we (?:have|get|find)(?: that)? )?", re.IGNORECASE
 )
 _NO_CONCLUSION = re.compile(
-    r"\W*(?:check|verif|not(?:e|ice)\b|for example|for these values|of course|we check|let me know|let us know"
+    r"\W*(?:check(?!ing\b.*\b(?:find|get|conclude)\b)|verif"
+    r"|verif|not(?:e|ice)\b|for example|for these values|of course|we check|let me know|let us know"
     r"|i hope|hope this|feel free|please|would you|do you"
     r"|if you(?: (?:have|need|want|would|are|wish|like)|['’]d)\b"
     r"|remember"
@@ -475,7 +476,7 @@ _AFTERTHOUGHT = re.compile(
     re.IGNORECASE,
 )
 _SENTENCES = re.compile(
-    r"(?<=[.!?])(?<!Mr\.)(?<!Mrs\.)(?<!Ms\.)(?<!Dr\.)(?<!St\.)[*_]{0,2}\s+(?=[A-Z*_#\"“(\[$\\✅])|[。！？\n]"
+    r"(?<=[.!?])(?<!Mr\.)(?<!Mrs\.)(?<!Ms\.)(?<!Dr\.)(?<!St\.)[*_)]{0,2}\s+(?=[A-Z*_#\"“(\[$\\✅])|[。！？\n]"
 )
 _UNABLE = re.compile(
     r"\bcan(?:not|'t| not) be (?:solved|determined|answered|found)|\b(?:I|we) can(?:not|['’]t) (?:solve|answer|help) "

@@ -91,6 +91,9 @@ class _Value:
     name: str = ""  # x in $x = 2 + 3 = 5$
 
 
+_WORD_ONLY = re.compile(r"\\text\w*\s*\{([A-Za-z]{3,})\}")
+
+
 def _values(sentence: str, asked: Asked, is_value: IsValue) -> list[_Value]:
     """The values in a sentence, in order; the sides of a formula are parted where the last is what comes out."""
     found: list[_Value] = []
@@ -106,9 +109,13 @@ def _values(sentence: str, asked: Asked, is_value: IsValue) -> list[_Value]:
         )
         if _states_names(content):
             computed = False  # x_1 = 0, x_2 = 5
+        elif before and len(right) == 1 and right.isalpha() and is_value(before[-1]):
+            right, computed = before[-1], True  # 18 = x
         elif before and _DECIMAL.fullmatch(right) and _EXACT.search(before[-1]) and _APPROX_LAST.search(content):
             right, computed = rf"{before[-1]} \approx {right}", True
         value = next((side for side in ((right, content) if computed else (content, right)) if is_value(side)), "")
+        if not value and not asked.number and (word := _WORD_ONLY.fullmatch(content)):
+            value = word[1]  # $\text{even}$
         if value and value[-1].isdigit() and (unit := _UNIT.match(sentence[formula.end() : formula.end() + 32])):
             value += _with_unit(unit, True)
         if value:
@@ -282,7 +289,7 @@ _CONTRAST = re.compile(
     r"|,?\s+(?:and|but)\s+(?=[A-Z][a-z]+\s|[$\\]*\d[\d.]*[\\%$]*\s(?:is|are|was|were)\s(?![$\\\d])"
     r"|the\s[\w-]+\s(?:of\s.{1,30}\s)?is\s)"
 )
-_SUMS_UP = re.compile(r"\b(?:so|thus|hence|therefore|total|together|altogether|in all|left)\b|=", re.IGNORECASE)
+_SUMS_UP = re.compile(r"\b(?:so|thus|hence|therefore|total|together|altogether|in all|left|sum)\b|=", re.IGNORECASE)
 _LEAST, _MOST = (
     re.compile(rf"\b(?:{words})\b", re.IGNORECASE)
     for words in (
@@ -437,7 +444,7 @@ def value_in(sentence: str, document: Document, bounds: bool = True) -> str:
     told = clause_asked(sentence, asked)
     if (
         (conclusion := _THUS.match(told)) is not None
-        and re.search(r"\d", conclusion[1])
+        and re.search(r"[\d\\]", conclusion[1])
         and (not asked.nouns or any(stem(word) in asked.nouns for word in re.findall(r"\w+", conclusion[1].lower())))
         and (
             "=" in conclusion[1]
@@ -777,9 +784,7 @@ def read_clause(text: str, document: Document, colon: bool) -> tuple[str, str, b
     display = DISPLAY.match(stripped)
     if display and (not stripped.startswith("\\begin") or stripped.startswith("\\begin{align")):
         answer = clean(formula_content(unboxed(display[0])))
-        *before, right = _SIDES.split(answer)
-        comes_out = clean(right) if len(before) > 1 else ""  # of a chain
-        return answer, comes_out, True, offset + display.end()
+        return answer, _comes_out(answer), True, offset + display.end()
     if "\n" in text[:offset]:
         items, listed_to = _items(text, document)
         if items:
@@ -803,7 +808,7 @@ def read_clause(text: str, document: Document, colon: bool) -> tuple[str, str, b
     answer = clean(clause).removesuffix("选项")
     words = len(re.findall(r"[A-Za-z]{2,}", FORMULA.sub(" ", clause)))
     if document.is_value(answer) and (words <= 3 or "$" not in clause):
-        return answer, "", True, stop
+        return answer, _comes_out(answer), True, stop
     rest = stripped[end.end() :].partition("\n\n")[0] if end else ""
     if colon and rest.strip() and _WORKING_FOLLOWS.search(rest):
         return "", "", False, stop  # a worked solution
@@ -812,6 +817,12 @@ def read_clause(text: str, document: Document, colon: bool) -> tuple[str, str, b
         return value or answer, answer if value else "", bool(value) or not NO_ANSWER.match(answer), stop
     value = value_in(whole, document, bounds=False)
     return value or answer, clean(clause), bool(value), stop
+
+
+def _comes_out(answer: str) -> str:
+    """The last side of a chain: p^2 + q^2 = (p+q)^2 - 2pq = 5."""
+    *before, right = _SIDES.split(answer)
+    return clean(right) if len(before) > 1 and "," not in answer else ""
 
 
 def count_before_list(text: str, document: Document) -> str | None:
