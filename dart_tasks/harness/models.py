@@ -130,7 +130,8 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
         self.verify_certificate = kwargs.get("verify_certificate", True)
         self.ca_cert_path = kwargs.get("ca_cert_path")
         self._header = kwargs.get("header")
-        served = asyncio.run(self._served_models())
+        self._is_azure = "api-version=" in self._query or ".azure.com" in self._root
+        served = {} if self._is_azure else asyncio.run(self._served_models())  # Azure lists models, not deployments
         if model is None and (model := kwargs.pop("pretrained", None)) is None and len(served) == 1:
             (model,) = served
         if model is None:
@@ -175,7 +176,7 @@ class DartCompletions(LocalCompletionsAPI):  # type: ignore[misc]
     @cached_property
     def header(self) -> dict[str, str]:
         """The headers of each request."""
-        azure = {"api-key": self.api_key} if "api-version=" in self._query else {}
+        azure = {"api-key": self.api_key} if self._is_azure else {}
         return self._header or ({"Authorization": f"Bearer {self.api_key}", **azure} if self.api_key else {})
 
     def _session(self, timeout_s: float) -> aiohttp.ClientSession:

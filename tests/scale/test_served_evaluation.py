@@ -75,7 +75,7 @@ def test_a_query_goes_with_every_request_and_azure_s_key_in_its_own_header(
         return answer({"text": body["prompt"], "finish_reason": "stop"})
 
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    server = make_server(keep)
+    server = make_server(keep, models=["others"])  # Azure lists what could be deployed, not the deployments' names
     model = DartCompletions(model="m", base_url=f"{server.url}/v1/chat/completions?api-version=2024-10-21")
     assert model.generate_until(texts("7", GREEDY)) == ["7"]
     (request,) = asked
