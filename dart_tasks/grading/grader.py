@@ -31,7 +31,7 @@ from dart_tasks.grading.parse.phrases import (
 from dart_tasks.grading.parse.readings import Reading, completed, is_value, native, read
 from dart_tasks.grading.parse.tree import Based, Node, Quotient, Relation
 from dart_tasks.grading.policy import Rules, policy_of, rules_for
-from dart_tasks.grading.question import asked_of
+from dart_tasks.grading.question import asked_of, hints, is_property_denied
 from dart_tasks.grading.verdict import Case, Reasoning, Reference, Verdict
 from dart_tasks.grading.vote import classes
 
@@ -50,6 +50,7 @@ _SMALL_CHOICES = frozenset("abcdefgh")
 MAX_WORDS = 80  # letters of a reference that is compared as text only
 
 
+_SCALED = re.compile(r"(.{0,20}\d) (million|billion)s?(?: dollars)?")
 _TEXT_GIVES = "equal to the value that the text gives"
 
 
@@ -270,6 +271,8 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
     ):  # "Yes. F = x^2 y" has a value too
         given = truth_value(answer)
         given = {"T": True, "F": False}.get(answer) if given is None else given
+        denied = is_property_denied(rules.question, answer) if given is None else None
+        given = given if denied is None else not denied
         if given is not None:
             return given is truth, "same truth value" if given is truth else "other truth value"
     if rules.choices and (listed := listed_choices(expected.text)) and (chosen := listed_choices(answer)):
@@ -299,6 +302,8 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
     for value in _values_of_asked(answer, rules.question):
         if _compare(reference, value, rules)[0]:
             return True, "equal in value"
+    if (scaled := _SCALED.fullmatch(bare(answer).lower())) and scaled[2] in hints(rules.question).unit:
+        return _compare(reference, scaled[1], rules)  # $4 million, where it is asked in millions
     numeral = bare(answer).replace(" ", "").upper()
     if any(
         isinstance(node, Based)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["Hints", "asked_of", "hints", "mentions"]
+__all__ = ["Hints", "asked_of", "asked_words", "hints", "is_property_denied", "mentions"]
 
 _ORDERED = re.compile(
     r"\bsort\b|\b(?:arrange|put|list|order)\b.{0,80}\b(?:ascending|descending|increasing|decreasing)\b|\brespectively\b"
@@ -48,8 +48,18 @@ _ASKS = re.compile(  # "Find the smallest value of $n$", "What are the lengths o
 _ANY_FORMULA = re.compile(_FORMULA, re.DOTALL)
 _OF_SET = re.compile(r"(?:\\in(?![a-z])|∈).*", re.DOTALL)  # \theta \in [0, 2\pi)
 _COUNTED = re.compile(
-    r"\bhow many (?:more |total |extra |additional )?([a-z]+)| in (?:terms of )?([a-z]{2,})\s*[?.](?=\s|$)"
+    r"\bhow many (?:more |total |extra |additional )?([a-z]+)"
+    r"| in (?:terms of )?([a-z]{2,}|[mb]illions of [a-z]+)\s*[?.](?=\s|$)"
 )
+_TWO_ASKED = re.compile(
+    r"\b(?:find|what (?:is|are)|compute|calculate|determine|give)(?: both)? the ([a-z]{3,})"
+    r"(?: of [^.?!,]{1,40})?,? and (?:the )?([a-z]{3,})\b",
+    re.IGNORECASE,
+)
+_WHETHER = re.compile(
+    r"(?:^|[.!?:]\s)\s*Is (?:[^.?!]{0,100} )?(?!an? )(\S{1,30}) (?:an? )?(?!number)([a-z]{3,20})(?: number)?\?\s*$"
+)
+_DENIED = re.compile(r"\b(?:not|no|never|if|whether|nor|neither|unless|suppose)\b|n't|\?")
 _OPTION_WORDS = re.compile(r"\boptions:\s*((?:\n?\s*- [\w-]{2,30}\s*(?=\n|$))+)")
 _INSIDE = re.compile(r"\{[^{}]*\}|\([^()]*\)")
 _COMMAND = re.compile(r"\\(?:text\w*|mathrm|mbox|operatorname)\s*\{[^{}]*\}|\\[A-Za-z]+")
@@ -155,6 +165,24 @@ def asked_of(question: str | None) -> tuple[str, ...]:
         if "=" not in _INSIDE.sub("", "".join(formulas)):
             found = formulas
     return found
+
+
+@lru_cache(maxsize=1024)
+def asked_words(question: str | None) -> tuple[str, ...]:
+    """The two things that a question asks for in words: "Find the perimeter and the area" asks for these, in order."""
+    found = _TWO_ASKED.findall((question or "")[-1_000:])
+    return tuple(word.lower() for word in found[-1]) if found else ()
+
+
+def is_property_denied(question: str | None, sentence: str) -> bool | None:
+    """Whether a sentence denies what a question wants to know ("Is 91 prime?"); None where it says nothing of it."""
+    asked = _WHETHER.search((question or "")[-1_000:]) if len(sentence) <= 300 else None
+    if asked is None:
+        return None
+    subject, wanted = (re.escape(part) for part in asked.groups())
+    said = re.findall(rf"(?:(?<!\S)|[$]){subject}[$]? is (not )?(?:an? )?{wanted}\b", sentence, re.IGNORECASE)
+    rest = _DENIED.findall(sentence.lower())
+    return bool(said[0]) if len(said) == 1 and len(rest) == bool(said[0]) else None
 
 
 def _rounding(question: str) -> tuple[int | None, int | None]:

@@ -8,6 +8,7 @@ compared exactly where both are rational, else to many digits at points.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from fractions import Fraction
 
@@ -56,6 +57,7 @@ from dart_tasks.grading.compare.shapes import (
     without_unit,
 )
 from dart_tasks.grading.parse.tree import (
+    OPAQUE,
     Based,
     Builder,
     Call,
@@ -66,6 +68,7 @@ from dart_tasks.grading.parse.tree import (
     Node,
     Number,
     Product,
+    Quantity,
     Quotient,
     Relation,
     Sequence,
@@ -76,9 +79,9 @@ from dart_tasks.grading.parse.tree import (
     renamed,
     walk,
 )
-from dart_tasks.grading.parse.units import contradict, conversion
+from dart_tasks.grading.parse.units import canonical_unit, contradict, conversion
 from dart_tasks.grading.policy import Rules
-from dart_tasks.grading.question import asked_of, mentions
+from dart_tasks.grading.question import asked_of, asked_words, mentions
 
 __all__ = ["same", "unlabelled"]
 
@@ -441,6 +444,9 @@ class _Comparison:
             return left_named.keys() == right_named.keys() and all(
                 self.same(value, right_named[name]) for name, value in left_named.items()
             )
+        named, values = (left_named, right) if left_named else (right_named or {}, left)
+        if in_order := self._in_worded_order(named):
+            return self._in_order(in_order, list(values))
         if any(is_worded(item) for item in (*left, *right)):
             return self._in_any_order(list(left), list(right), distinct=False)
         if any(isinstance(item, Relation) for item in (left if right_named else right)):
@@ -449,6 +455,15 @@ class _Comparison:
             _by_name(named) if named else list(items) for named, items in ((left_named, left), (right_named, right))
         )
         return self._in_order(a, b)
+
+    def _in_worded_order(self, named: dict[Node, Node]) -> list[Node] | None:
+        """``P = 26, A = 40`` and "area 40, perimeter 26" as 26, 40, where the question asks for perimeter and area."""
+        called = [
+            [value for name, value in named.items() if isinstance(name, Symbol) and _is_called(name, word)]
+            for word in asked_words(self.rules.question)
+        ]
+        is_each = len(called) == len(named) and all(len(values) == 1 for values in called)
+        return [values[0] for values in called] if is_each else None
 
     def _is_one_value(self, items: list[Node]) -> bool:
         """``3/4 or 0.75``: one value, in different ways of writing it."""
@@ -484,6 +499,8 @@ class _Comparison:
     def same_quantity(self, left: Node, right: Node) -> bool:
         if isinstance(left, Based) or isinstance(right, Based):
             return _same_based(left, right, self.rules.bases)
+        if isinstance(right, Product):
+            right = self._measured(left, right)
         (a, left_unit), (b, right_unit) = value_and_unit(left), value_and_unit(right)
         a, b = without_letter(a, right_unit), without_letter(b, left_unit)
         if "%" in (left_unit, right_unit) and left_unit != right_unit:
@@ -514,6 +531,15 @@ class _Comparison:
         if left_unit != right_unit and left_unit and right_unit and contradict(left_unit, right_unit):
             return False
         return self._same_value(a, b)
+
+    def _measured(self, reference: Node, answer: Product) -> Node:
+        """``540m`` as a length and no product, if its letter is not in the question nor in the reference."""
+        match answer.factors:
+            case (Number() as number, Symbol(name="m" | "g" | "s" | "h" | "L" as letter)) if self.rules.question:
+                is_name = re.search(rf"(?<![A-Za-z\\'’]){letter}(?![A-Za-z])", self.rules.question)
+                return answer if is_name or free_symbols(reference) else Quantity(number, canonical_unit([letter]))
+            case _:
+                return answer
 
     def _residue(self, node: Node, unit: str) -> Node | None:
         """``7k + 3`` as its residue 3; None where it is no class modulo this."""
@@ -590,6 +616,12 @@ class _Comparison:
         """Both end in a constant of integration, and they differ by a number that neither writes beside it."""
         first, second = _without_constant(left), _without_constant(right)
         return first is not None and second is not None and agree_everywhere(first, second, self.budget, "a term")
+
+
+def _is_called(name: Symbol, word: str) -> bool:
+    """Whether a name is this word, has it, or is its first letter."""
+    label = name.name.removeprefix(OPAQUE)
+    return word in label.split() if label != name.name else label.lower() == word[0]
 
 
 def _is_condition(node: Node) -> bool:

@@ -48,9 +48,9 @@ _BARE_TEX = re.compile(
 )
 _SPELT = "|".join(sorted(NUMBER_WORDS.keys() - {"zero", "one"}, key=len, reverse=True))
 _WORDED = re.compile(
-    rf"\b(?:(?:{_SPELT}|(?:one|an?)(?= (?:hundred|thousand|million)))\b"
+    rf"\b(?:(?:(?:one|{_SPELT}) out of |one in )?(?:{_SPELT}|(?:one|an?)(?= (?:hundred|thousand|million)))\b"
     rf"(?:(?:[- ]| and )(?:{_SPELT}|one|hundred|thousand|million)\b)*"
-    r"(?: and (?:a|one|three) (?:half|quarters?|thirds?))?)",
+    r"(?: and (?:a|one|three) (?:half|quarters?|thirds?)| pi\b)?)",
     re.IGNORECASE,
 )
 _SCALE = re.compile(
@@ -287,7 +287,7 @@ _THUS = re.compile(
 _CONTRAST = re.compile(
     r",?\s+(?:while|whereas)\s+|;\s+|, which means (?=[A-Z])|, of which |,?\s+and\s+(?=in \d+ )"
     r"|,?\s+(?:and|but)\s+(?=[A-Z][a-z]+\s|[$\\]*\d[\d.]*[\\%$]*\s(?:is|are|was|were)\s(?![$\\\d])"
-    r"|the\s[\w-]+\s(?:of\s.{1,30}\s)?is\s)"
+    r"|the\s[\w-]+\s(?:of\s.{1,30}\s)?is\s|the\s[a-z]+er\s[$\\]*\d)"
 )
 _SUMS_UP = re.compile(r"\b(?:so|thus|hence|therefore|total|together|altogether|in all|left|sum)\b|=", re.IGNORECASE)
 _LEAST, _MOST = (

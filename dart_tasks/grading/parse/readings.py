@@ -126,6 +126,8 @@ _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}/\d{1,2}/(?:19|20)\d\d")
 _DENIES = re.compile(r"(?:\\(?:not|n?[lg]e?|sim)|[<>≠!~])\s*$")
 _CLOCK = re.compile(r"(0?)\d{1,2}(?::[0-5]\d){1,2}")
 _RATIO = re.compile(r"(\d{1,30}) (?:to|out of|in) (\d{1,30})")
+_SPELT_RATIO = re.compile(r"([a-z -]{3,30}) (?:out of|in) ([a-z -]{3,30})")
+_BUILT = re.compile(r"\{ ?[A-Za-z] ?(?:\||\\mid ).{1,100}\}")
 _RATIO_OF_THREE = re.compile(r"\d{1,30}(?: to \d{1,30}){2,5}")
 _INFINITE = re.compile(
     r"(?:there are )?(?:infinit(?:e|ely)(?: many)?|(?:an )?infinite number of)(?: solutions?)?|(?:positive )?infinity"
@@ -136,7 +138,7 @@ _NO_SOLUTION = re.compile(
 )
 _YES = re.compile(r"\s*(?:\\text\s*\{\s*)?(?:yes|no)\s*[.,:;]\s*\}?\s*", re.IGNORECASE)
 _ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
-_HOUR = re.compile(r"(\d{1,2}) ?[ap]\.?m\.?")
+_HOUR = re.compile(r"(\d{1,2})(?::00)? ?[ap]\.?m\.?")
 _DOLLARS_AND_CENTS = re.compile(r"(\d{1,9}) dollars? (?:and )?(\d{1,2}) cents?")
 _BRACED_POWER = re.compile(r"\^\{(-?\d)\}")
 _MEASURED = re.compile(
@@ -237,6 +239,8 @@ def _trees(text: str) -> list[Node]:
         return [Sum(parts), Sequence(parts)]
     if text in ("R", "\\R"):
         return [Symbol("R"), Symbol("mathbb R")]
+    if _BUILT.fullmatch(text):  # {x | x < 5}
+        return _trees(f"\\{text[:-1]}\\}}")
     if _SPACED.match(text):
         items = tuple(_literal(item) for item in text.split())
         joined = text.replace(" ", "")
@@ -293,6 +297,10 @@ def _phrase(text: str) -> Node | None:
         return Negative(Constant("infinity"))
     if ratio := _RATIO.fullmatch(words):
         return Quotient(_literal(ratio[1]), _literal(ratio[2]))
+    if spelt_ratio := _SPELT_RATIO.fullmatch(words):  # one in three
+        parts = [spelt_number(part) for part in spelt_ratio.groups()]
+        if all(part and not part[1] for part in parts):
+            return Quotient(*(Number(Fraction(part[0])) for part in parts if part))
     if _RATIO_OF_THREE.fullmatch(words):
         return _around_colon(cast(Relation, parse(tokenize(words.replace(" to ", ":")))))[0]
     if ordinal := re.fullmatch(r"(\d+)(?:st|nd|rd|th)", words):
@@ -322,6 +330,8 @@ def _phrase(text: str) -> Node | None:
     if spelt is None or makes_another_value(spelt[1].split()) or spelt[1].startswith("quarter"):
         return None
     value = Number(Fraction(sign * spelt[0]), None, len(str(spelt[0])))
+    if spelt[1] == "pi":
+        return Product((value, Constant("pi")))
     return Quantity(value, canonical_unit(spelt[1].split())) if spelt[1] else value
 
 
