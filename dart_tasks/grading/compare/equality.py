@@ -240,8 +240,13 @@ class _Comparison:
                 return node.operands[0], (node.operands[1],)
             return None, ()
         first, *rest = node.operands
-        if (is_label(first) or is_named_value(first)) and not is_label_only_chain(node):
-            return first, self._chain(tuple(rest), node.operators[1:])
+        is_chance = isinstance(first, Product) and isinstance(first.factors[-1], Relation)  # P(sum >= 10)
+        if (is_chance or is_label(first) or is_named_value(first)) and not is_label_only_chain(node):
+            given = next((index for index, part in enumerate(rest) if not free_symbols(part)), 0)
+            given = (
+                0 if free_symbols(*rest[given:]) else given
+            )  # h = 2A/b = 168/14 = 12 has a formula before its values
+            return first, self._chain(tuple(rest[given:]), node.operators[given + 1 :])
         if is_label(node.operands[-1]) and len(node.operands) == 2 and not free_symbols(first):
             return node.operands[-1], (first,)
         values = self._chain(node.operands, node.operators)
@@ -257,7 +262,10 @@ class _Comparison:
             is_same = is_same or (self.same_quantity if operator == "=" else self._roughly)(before, after)
             if not is_same:
                 return ()
-        return (values[-1], *values[:-1])
+        *others, last = values
+        if set(operators) == {"="} and value_and_unit(last)[1] not in ("", "%"):  # 900/20 = 45 cm is no 45
+            others = [value for value in others if value_and_unit(value)[1]]
+        return (last, *others)
 
     def _roughly(self, left: Node, right: Node) -> bool:
         """Within a twentieth, where neither is a decimal: \\pi \\approx 22/7."""

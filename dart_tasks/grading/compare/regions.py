@@ -12,6 +12,7 @@ from dart_tasks.grading.compare.evaluate import Budget, UndefinedError, Value, e
 from dart_tasks.grading.compare.shapes import both_signs, is_infinite, variable_of, without_unit
 from dart_tasks.grading.parse.tree import (
     Builder,
+    Call,
     Group,
     Node,
     Product,
@@ -113,8 +114,10 @@ def _without(points: tuple[Node, ...]) -> tuple[Interval, ...] | None:
 
 
 def _is_variable(node: Node) -> bool:
-    return isinstance(node, Symbol) or (
-        isinstance(node, Product) and all(isinstance(part, Symbol) for part in node.factors)
+    return (
+        isinstance(node, Symbol)
+        or (isinstance(node, Call) and node.name == "apply")
+        or (isinstance(node, Product) and all(isinstance(part, Symbol) for part in node.factors))
     )
 
 

@@ -421,6 +421,7 @@ def variable_of(region: Node) -> str | None:
     match region:
         case Relation(operands=operands):
             names = {part.name for part in operands if isinstance(part, Symbol)}
+            names |= {repr(part) for part in operands if isinstance(part, Call) and part.name == "apply"}
         case Sequence(items=items):
             names = {name for item in items if (name := variable_of(item)) is not None}
         case _:

@@ -61,6 +61,7 @@ MAX_LISTED = 300  # characters of a list in a sentence; what goes on is no answe
 _OF_TWO_UNITS = re.compile(
     r"(\d+ ?(?:hours?|hrs?|h))(?:,? and |, | )(\d+ ?(?:minutes?|mins?|m)\b)"
     r"|(\d+ ?(?:minutes?|mins?))(?:,? and |, | )(\d+ ?(?:seconds?|secs?|s)\b)"
+    r"|(\d+ dollars?)(?:,? and |, | )(\d{1,2} cents?\b)"
 )
 _SHARE = re.compile(r"(\d+) (?:in|out of)(?: every| a)? (\d+)\b")
 _OPERATOR_AFTER = re.compile(r"\s*(?:\w{1,15}\s*)?(?:[*×÷+=]|(?<=\s)[-/x–−](?=\s))\s*(?:[$＄(\d.\\]|frac|sqrt)")
@@ -288,6 +289,7 @@ _CONTRAST = re.compile(
     r",?\s+(?:while|whereas)\s+|;\s+|, which means (?=[A-Z])|, of which |,?\s+and\s+(?=in \d+ )"
     r"|,?\s+(?:and|but)\s+(?=[A-Z][a-z]+\s|[$\\]*\d[\d.]*[\\%$]*\s(?:is|are|was|were)\s(?![$\\\d])"
     r"|the\s[\w-]+\s(?:of\s.{1,30}\s)?is\s|the\s[a-z]+er\s[$\\]*\d)"
+    r"|,\s+(?:and\s+)?(?=the\s(?:first|second|third|fourth|fifth|last|other)\s)"
 )
 _SUMS_UP = re.compile(r"\b(?:so|thus|hence|therefore|total|together|altogether|in all|left|sum)\b|=", re.IGNORECASE)
 _LEAST, _MOST = (
@@ -391,7 +393,7 @@ _TRUTH = re.compile(
     r"(?=\W*$|[*_}]*[,;]?\s+(?:as|since|because|by|which|and)\b)"
     r"|\b(?:statement|claim|assertion|proposition|conjecture)\s+(?:is\s+(?P<not>not |in)?(?:correct|valid)"
     r"|holds|(?P<fails>does(?: not|n['’]t) hold|fails))\W*$"
-    r"|\b(?:so|thus|hence|therefore)[,:]?\s+[*_\"']{0,3}(?P<so>true|false)\W*$"
+    r"|\b(?:so|thus|hence|therefore)[,:]?\s+[*_\"']{0,3}(?P<so>(?:true|false)(?=\W*$)|(?:yes|no)(?=,\s))"
     r"|\bit is (?P<that>true|false) that\b|\banswer\W+(?:is|:)\W+(?P<said>yes|no)\b",
     re.IGNORECASE,
 )

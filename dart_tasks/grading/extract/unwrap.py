@@ -12,7 +12,7 @@ MAX_ANSWER = 20_000
 BOX = re.compile(r"(?:\\(?:boxed|fbox|framebox)|\x08oxed)\s*(?=[{\d A-Za-z\\-])|<\|begin_of_box\|>")
 _UNBRACED = re.compile(r"[^\s$.,;]+")
 _DELIMITERS = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ('"', '"'), ("“", "”"), ("「", "」"))
-_FACTORIAL = re.compile(r"(?<=\d)!=(?!=)")
+_FACTORIAL = re.compile(r"(?:(?<=\d)|(\(\d[\d+ -]{0,20}\)))!=(?!=)")
 _SIGNS = " ✅✔️☑🎉👉🎯➡→⇒∴▶•●"
 
 
@@ -65,7 +65,7 @@ def _clean_short(answer: str) -> str:
 def _clean(answer: str) -> str:
     answer = " ".join(answer.split())
     if "!=" in answer:
-        answer = _FACTORIAL.sub("! =", answer)  # 5!=120 is no inequality
+        answer = _FACTORIAL.sub(r"\1! =", answer)  # 5!=120 is no inequality
     if answer[:1].isalnum() and answer[-1:].isalnum():  # no mark at either end
         return answer
     before = None

@@ -199,11 +199,17 @@ def _said(text: str) -> tuple[Node, ...]:
     if "\\not" in text:
         return ()
     sentence = _SENTENCE.match(text)
-    name, equals, value = text.strip().strip("$").rpartition("=")
+    name, equals, value = text.strip().strip("$").partition("=")
     if sentence:
         return _tree_or_nothing(sentence[1])
-    if equals and "=" not in name and "," not in value and not _DENIES.search(name):
-        return tuple(Relation((Symbol(f"{OPAQUE}{text_key(name)}"), tree), ("=",)) for tree in _tree_or_nothing(value))
+    if equals and "," not in value and not _DENIES.search(name):
+        label = Symbol(f"{OPAQUE}{text_key(name)}")
+        return tuple(
+            Relation((label, *tree.operands), ("=", *tree.operators))
+            if isinstance(tree, Relation) and set(tree.operators) == {"="}
+            else Relation((label, tree), ("=",))
+            for tree in _tree_or_nothing(value)
+        )
     return _tree_or_nothing((number_in_sentence(text) or "").replace(",", ""))
 
 
