@@ -360,6 +360,10 @@ SAME = [
     (r"\$5\text{ profit}", "5"),
     (r"AB\parallel CD", "AB∥CD"),
     (r"\triangle ABC\cong\triangle DEF", "△ABC≅△DEF"),
+    (r"\$18.75", r"\$18\frac34"),
+    (r"\sum_{k=0}^{n}\binom{n}{k}", "2^n"),
+    (r"\sum_{k=0}^{n}\binom{n}{k}", r"\sum_{i=0}^n\binom ni"),
+    (r"\sum_{k=1}^{n}\sum_{j=1}^{k} j", r"\sum_{i=1}^n\sum_{k=1}^i k"),
 ]
 
 SAME += [("5", answer) for answer in ("5 cm squared", "5 cubic feet", "5 more apples", "5 times")]
@@ -579,6 +583,10 @@ DIFFERENT = [
     (r"5\text{ km north}", "5 km east"),
     (r"10\text{ minutes before noon}", "10 minutes after noon"),
     (r"AB\parallel CD", "AB⊥CD"),
+    (r"\$18.75", r"\$18\frac14"),
+    (r"\sum_{k=0}^{n}\binom{n}{k}", "2^n-1"),
+    (r"\sum_{k=0}^{n}\binom{n}{k}", r"\sum_{i=1}^n\binom ni"),
+    (r"\sum_{k=1}^{n}\sum_{j=1}^{k} j", r"\sum_{i=1}^n\sum_{k=1}^i i"),
 ]
 
 

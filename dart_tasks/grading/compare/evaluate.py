@@ -63,6 +63,7 @@ MAX_ANGLE_BITS = 512
 MAX_FACTORIAL = 3_000
 SERIES_TERMS = 16  # of an infinite series: two are compared by their terms
 MAX_TERMS = 200
+MAX_EXACT = 40  # terms of a sum that is added up exactly
 ROUNDING = frozenset(("floor", "ceil"))
 OF_INTEGERS = frozenset(("factorial", "doublefactorial", "binomial", "gcd", "lcm", "mod"))
 INTEGER_NAMES = frozenset("n m k j l i N".split())  # what rounds them is compared at integers
@@ -139,6 +140,8 @@ def exact(node: Node, values: Mapping[str, Fraction] = NO_VALUES) -> Fraction | 
             return None if top is None or not bottom else _capped(top / bottom)
         case Power(base=base, exponent=exponent):
             return _exact_power(exact(base, values), exact(exponent, values))
+        case Call(name="sum" | "prod", arguments=(body, Symbol(name=index), low, high)):
+            return _exact_series(node.name == "sum", body, index, (exact(low, values), exact(high, values)), values)
         case Call(name="apply" | "sum" | "prod"):
             return None
         case Call(name=name, arguments=arguments):
@@ -165,6 +168,25 @@ def _fold(parts: tuple[Node, ...], values: Mapping[str, Fraction], is_sum: bool)
         if capped is None:
             return None
         total = capped
+    return total
+
+
+def _exact_series(
+    is_sum: bool, body: Node, index: str, ends: tuple[Fraction | None, ...], values: Mapping[str, Fraction]
+) -> Fraction | None:
+    """A short sum or product that holds no other."""
+    low, high = ends
+    if low is None or high is None or low.denominator != 1 or high.denominator != 1 or not 0 <= high - low < MAX_EXACT:
+        return None
+    if any(isinstance(part, Call) and part.name in ("sum", "prod") for part in walk(body)):
+        return None
+    total = Fraction(0 if is_sum else 1)
+    for k in range(int(low), int(high) + 1):
+        term = exact(body, {**values, index: Fraction(k)})
+        found = None if term is None else _capped(total + term if is_sum else total * term)
+        if found is None:
+            return None
+        total = found
     return total
 
 

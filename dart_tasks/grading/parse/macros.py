@@ -29,6 +29,7 @@ from dart_tasks.grading.parse.tree import (
     UnreadableError,
     derivative,
     is_minus_one,
+    juxtaposed,
     rebuilt,
     renamed,
     walk,
@@ -147,7 +148,10 @@ def _summed(grammar: Grammar, name: str) -> Node:
     body = grammar.term()
     if not isinstance(index, Symbol) or high is None:
         raise UnreadableError("an odd sum")
-    return Call(name, (_indexed(body, index.name), index, low, high))
+    body = _indexed(body, index.name)
+    level = sum(isinstance(part, Call) and part.name in ("sum", "prod") for part in walk(body))
+    bound = f"index {level}"  # its name means nothing
+    return Call(name, (renamed(body, {index.name: bound}), Symbol(bound), low, high))
 
 
 def _indexed(body: Node, index: str) -> Node:
@@ -276,6 +280,8 @@ def _blackboard(grammar: Grammar, name: str) -> Node:
 def _money(grammar: Grammar, name: str) -> Node:
     sign = grammar.accept("-")
     value = grammar.postfix()
+    if isinstance(value, Number) and grammar.peek().text in _FRACTIONS:  # $2\\frac12
+        value = juxtaposed(value, grammar.power())
     return Quantity(Negative(value) if sign else value, _CURRENCIES[name])
 
 
