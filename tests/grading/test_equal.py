@@ -364,6 +364,9 @@ SAME = [
     (r"\sum_{k=0}^{n}\binom{n}{k}", "2^n"),
     (r"\sum_{k=0}^{n}\binom{n}{k}", r"\sum_{i=0}^n\binom ni"),
     (r"\sum_{k=1}^{n}\sum_{j=1}^{k} j", r"\sum_{i=1}^n\sum_{k=1}^i k"),
+    ("20 cents", r"\$0.20 left"),
+    ("5000 meters north", "5 km north"),
+    (r"77\pmod{7} left", "0"),
 ]
 
 SAME += [("5", answer) for answer in ("5 cm squared", "5 cubic feet", "5 more apples", "5 times")]

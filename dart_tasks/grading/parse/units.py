@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from fractions import Fraction
 
 __all__ = [
@@ -197,7 +198,13 @@ def _powers(unit: str) -> dict[str, int]:
 
 def directed(unit: str, words: str) -> str:
     """A unit with what tells the direction of its value: ``30^\\circ \\text{ clockwise}``, ``$5 loss``."""
-    return " ".join((unit, *(word for word in words.split() if word in _DIRECTIONS)))
+    is_residue = unit.startswith("mod ")
+    return unit if is_residue else " ".join((unit, *(word for word in words.split() if word in _DIRECTIONS)))
+
+
+def _exclude(words: Set[str], others: Set[str]) -> bool:
+    """Whether two units tell different directions."""
+    return any(one & words and one & others and not one & words & others for one in _EXCLUDING)
 
 
 def contradict(unit: str, other: str) -> bool:
@@ -207,8 +214,7 @@ def contradict(unit: str, other: str) -> bool:
     if "degree" in (unit, other) and unit.split()[:1] == other.split()[:1]:  # 72 degrees, of Fahrenheit
         return False
     powers, other_powers = _powers(unit), _powers(other)
-    if any(one & powers.keys() and one & other_powers.keys() and not one & powers.keys() & other_powers.keys()
-           for one in _EXCLUDING):  # fmt: skip
+    if _exclude(powers.keys(), other_powers.keys()):
         return True
     if "unit" in powers or "unit" in other_powers:
         return sorted(powers.values()) != sorted(other_powers.values())
@@ -218,13 +224,16 @@ def contradict(unit: str, other: str) -> bool:
 def conversion(unit: str, other: str) -> Fraction | None:
     """How many ``other`` one ``unit`` is; None where they do not measure the same."""
     (size, measures), (other_size, other_measures) = _size(unit), _size(other)
-    return size / other_size if measures and measures == other_measures else None
+    is_same = measures == other_measures and not _exclude(_powers(unit).keys(), _powers(other).keys())
+    return size / other_size if measures and is_same else None
 
 
 def _size(unit: str) -> tuple[Fraction, dict[str, int]]:
     """A unit's size and what it measures: ``km/h`` is 10^6/3,600,000, and length by time. Nothing if unknown."""
     size, measures = Fraction(1), dict[str, int]()
     for name, power in _powers(unit).items():
+        if name in _DIRECTIONS:  # $0.20 left
+            continue
         if name not in _MEASURES:
             return Fraction(1), {}
         measure, small = _MEASURES[name]
