@@ -40,11 +40,13 @@ test: lint test-fast  ## Lint, type-check and run the fast tests
 lint: $(INSTALLED)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+# Properties are tried on the same examples every time; a bare pytest tries new ones.
+PYTEST := pytest --hypothesis-seed=0
 test-fast: $(INSTALLED)
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m $(PYTEST)
 
 test-slow: $(INSTALLED)  ## Tests with real engines, killed processes and whole benchmarks
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -m slow
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m $(PYTEST) -m slow
 
 # The parts without torch and vLLM, on other Pythons where one is present (on PATH or under pyenv).
 TORCH_FREE_TESTS := tests/grading tests/rewards tests/embedded tests/train/test_packing.py tests/tasks/test_protocols.py \
@@ -58,7 +60,7 @@ test-pythons:  ## Test the parts without torch on Python 3.12 and 3.13, where pr
 	  test -x .venv-$$version/bin/python || $$python -m venv .venv-$$version || exit 1; \
 	  .venv-$$version/bin/python -m pip install --disable-pip-version-check -qq click rich sympy mpmath pyyaml \
 	    numpy scipy pyarrow datasets huggingface-hub aiohttp tenacity pytest hypothesis matplotlib || exit 1; \
-	  PYTHONPATH=$(CURDIR) .venv-$$version/bin/python -m pytest -q -p no:cacheprovider $(TORCH_FREE_TESTS) || exit 1; \
+	  PYTHONPATH=$(CURDIR) .venv-$$version/bin/python -m $(PYTEST) -q -p no:cacheprovider $(TORCH_FREE_TESTS) || exit 1; \
 	done
 
 # Promises, not one release's faults: the newest releases of what evaluation and training build on, and the oldest that

@@ -236,11 +236,16 @@ def _with_asked(rules: Rules, answer: str) -> Rules:
 
 
 def _expected(reference: Reference) -> Reading:
-    """A reference as read; of one that is a whole solution, the answer that it marks, as in a response."""
-    if isinstance(reference, str) and ("\\boxed" in reference or "####" in reference):
-        found = _found(reference, reasoning=None)
-        reference = found.answer if found.source in ("boxed", "hashes") else reference
-    return native(reference)  # type: ignore[arg-type]
+    """A reference as read; of one that is a whole solution, the answer that it marks."""
+    return native(_marked(reference) if isinstance(reference, str) else reference)  # type: ignore[arg-type]
+
+
+def _marked(text: str) -> str:
+    """The answer that a solution marks by a box or ``####``, as in a response; a text without these as it stands."""
+    if "\\boxed" in text or "####" in text:
+        found = _found(text, reasoning=None)
+        return found.answer if found.source in ("boxed", "hashes") else text
+    return text
 
 
 def _judge(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str]:
@@ -254,7 +259,7 @@ def _judge(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str]:
 
 def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str]:
     expected = _expected(reference)
-    answer = clean(_expected(answer).text if "\\boxed" in answer else answer)
+    answer = clean(_marked(answer))
     if not answer:
         return False, "empty answer"
     if answer == expected.text.strip() or answer in (clean(expected.text), clean(str(reference))):

@@ -149,6 +149,7 @@ def test_any_text_gets_a_verdict_without_an_error(response: str, reference: str,
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TEXTS, TEXTS)
 @example(r"\frac \frac", r"\boxed{ \frac \frac")
+@example(r"\frac", r"#### \frac")
 def test_equality_is_symmetric(left: str, right: str) -> None:
     assert equal(left, right) == equal(right, left)
 
