@@ -307,7 +307,11 @@ def _compare(reference: Reference, answer: str, rules: Rules) -> tuple[bool, str
     for value in _values_of_asked(answer, rules.question):
         if _compare(reference, value, rules)[0]:
             return True, "equal in value"
-    if (scaled := _SCALED.fullmatch(bare(answer).lower())) and scaled[2] in hints(rules.question).unit:
+    if (
+        "illion" in answer
+        and (scaled := _SCALED.fullmatch(bare(answer).lower()))
+        and scaled[2] in hints(rules.question).unit
+    ):
         return _compare(reference, scaled[1], rules)  # $4 million, where it is asked in millions
     numeral = bare(answer).replace(" ", "").upper()
     if any(

@@ -218,6 +218,9 @@ class _Comparison:
                 return isinstance(left, Relation) and isinstance(right, Relation) and self._same_equation(left, right)
             if isinstance(left_name, Call) and isinstance(right_name, Call):
                 right_values = tuple(with_parameters(value, right_name, left_name) for value in right_values)
+            elif isinstance(right_name, Call) and right_name.arguments[1:] == (Symbol("t"),):
+                names = {"t": "x"} if free_symbols(*left_values) == {"x"} else {}  # y(t) = 2t is y = 2x
+                right_values = tuple(renamed(value, names) for value in right_values)
             return any(self.same(a, b) for a in left_values for b in right_values)
         if isinstance(left, Relation) and isinstance(right, Relation):
             if all(side.operators in (("<",), (">",), ("<=",), (">=",)) for side in (left, right)):

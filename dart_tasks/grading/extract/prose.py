@@ -279,6 +279,10 @@ _COMPARED = re.compile(
     r"\s(?:more|fewer|less|older|younger|taller|shorter|longer)\s+than\b.*",
     re.I | re.S,
 )
+_PERIOD = re.compile(  # makes $18 a day, or $126 per week
+    rf", or (?:about )?{_CURRENCY}?{_NUMERAL}(?: [a-z]+)? (?:per|an?|each|every) (hour|day|week|month|year)\W*$"
+)
+_LEAVING = re.compile(r",\s(?:thus )?leaving (?:\w+ ){0,3}(?=[$\d])")
 _THUS = re.compile(
     r".*[,;.]\s+(?:and\s+)?(?:(?:so|thus|hence|therefore),?\s+(?=(?:the|there|her|his|their|its|our)\s)|meaning\s+"
     r"|and\s+(?=the\s(?:\w+\s){1,3}is\s))"
@@ -460,6 +464,10 @@ def value_in(sentence: str, document: Document, bounds: bool = True) -> str:
     told = _RATE.sub("", _REASON.sub("", _LEADING.sub("", told)))
     if asked.nouns:
         told = told.partition(", namely")[0]
+    if ", or" in told and (again := _PERIOD.search(told)) and stem(again[1].lower()) not in asked.words:
+        told = told[: again.start()]
+    if "leaving" in told and asked.words & {"remain", "left"} and (left := _LEAVING.search(told)):
+        told = told[left.start() :]
     if (beside := _WITH.search(told)) and stem(beside[1]) not in asked.words:
         told = told[: beside.start()]
     if not asked.place:

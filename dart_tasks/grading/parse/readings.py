@@ -127,6 +127,7 @@ _DENIES = re.compile(r"(?:\\(?:not|n?[lg]e?|sim)|[<>≠!~])\s*$")
 _CLOCK = re.compile(r"(0?)\d{1,2}(?::[0-5]\d){1,2}")
 _RATIO = re.compile(r"(\d{1,30}) (?:to|out of|in) (\d{1,30})")
 _SPELT_RATIO = re.compile(r"([a-z -]{3,30}) (?:out of|in) ([a-z -]{3,30})")
+_THOUSAND_DOLLARS = re.compile(r"\\\$ ?(\d{1,6}(?:\.\d{1,3})?)[kK]")
 _BUILT = re.compile(r"\{ ?[A-Za-z] ?(?:\||\\mid ).{1,100}\}")
 _RATIO_OF_THREE = re.compile(r"\d{1,30}(?: to \d{1,30}){2,5}")
 _INFINITE = re.compile(
@@ -245,8 +246,10 @@ def _trees(text: str) -> list[Node]:
         return [Sum(parts), Sequence(parts)]
     if text in ("R", "\\R"):
         return [Symbol("R"), Symbol("mathbb R")]
-    if _BUILT.fullmatch(text):  # {x | x < 5}
+    if text.startswith("{") and _BUILT.fullmatch(text):  # {x | x < 5}
         return _trees(f"\\{text[:-1]}\\}}")
+    if text.startswith("\\$") and (money := _THOUSAND_DOLLARS.fullmatch(text)):
+        return [Quantity(Number(Fraction(money[1]) * 1000), "$")]
     if _SPACED.match(text):
         items = tuple(_literal(item) for item in text.split())
         joined = text.replace(" ", "")
@@ -303,7 +306,7 @@ def _phrase(text: str) -> Node | None:
         return Negative(Constant("infinity"))
     if ratio := _RATIO.fullmatch(words):
         return Quotient(_literal(ratio[1]), _literal(ratio[2]))
-    if spelt_ratio := _SPELT_RATIO.fullmatch(words):  # one in three
+    if (" in " in words or " of " in words) and (spelt_ratio := _SPELT_RATIO.fullmatch(words)):  # one in three
         parts = [spelt_number(part) for part in spelt_ratio.groups()]
         if all(part and not part[1] for part in parts):
             return Quotient(*(Number(Fraction(part[0])) for part in parts if part))
