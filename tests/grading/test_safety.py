@@ -150,6 +150,7 @@ def test_any_text_gets_a_verdict_without_an_error(response: str, reference: str,
 @given(TEXTS, TEXTS)
 @example(r"\frac \frac", r"\boxed{ \frac \frac")
 @example(r"\frac", r"#### \frac")
+@example(r"\frac \frac", r"* \frac \frac $")
 def test_equality_is_symmetric(left: str, right: str) -> None:
     assert equal(left, right) == equal(right, left)
 

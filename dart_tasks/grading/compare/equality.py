@@ -114,7 +114,8 @@ class _Comparison:
         if isinstance(answer, Relation) and set(answer.operators) <= {"=", "~"}:
             first, *rest = answer.operands
             if self._is_asked(first):
-                return rest[0] if len(rest) == 1 else Relation(tuple(rest), answer.operators[1:])
+                rest = _without_formulas(rest)
+                return rest[0] if len(rest) == 1 else Relation(tuple(rest), answer.operators[-len(rest) + 1 :])
             if len(rest) == 1 and self._is_asked(rest[0]):
                 return first
             if isinstance(first, Group) and isinstance(rest[0], Group):  # (y, x) = (1, 2)
@@ -245,11 +246,8 @@ class _Comparison:
         first, *rest = node.operands
         is_chance = isinstance(first, Product) and isinstance(first.factors[-1], Relation)  # P(sum >= 10)
         if (is_chance or is_label(first) or is_named_value(first)) and not is_label_only_chain(node):
-            given = next((index for index, part in enumerate(rest) if not free_symbols(part)), 0)
-            given = (
-                0 if free_symbols(*rest[given:]) else given
-            )  # h = 2A/b = 168/14 = 12 has a formula before its values
-            return first, self._chain(tuple(rest[given:]), node.operators[given + 1 :])
+            values = tuple(_without_formulas(rest))
+            return first, self._chain(values, node.operators[len(node.operators) - len(values) + 1 :])
         if is_label(node.operands[-1]) and len(node.operands) == 2 and not free_symbols(first):
             return node.operands[-1], (first,)
         values = self._chain(node.operands, node.operators)
@@ -627,6 +625,12 @@ class _Comparison:
         """Both end in a constant of integration, and they differ by a number that neither writes beside it."""
         first, second = _without_constant(left), _without_constant(right)
         return first is not None and second is not None and agree_everywhere(first, second, self.budget, "a term")
+
+
+def _without_formulas(sides: list[Node]) -> list[Node]:
+    """``2A/b = 168/14 = 12`` from its first constant on, where all that follow are constants."""
+    start = next((index for index, side in enumerate(sides) if not free_symbols(side)), 0)
+    return sides if free_symbols(*sides[start:]) else sides[start:]
 
 
 def _is_called(name: Symbol, word: str) -> bool:
