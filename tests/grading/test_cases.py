@@ -50,6 +50,7 @@ def test_verdicts(kind: str) -> None:
     assert not wrong, f"{len(wrong)} of {len(by_kind()[kind])}:\n" + "\n".join(wrong)
 
 
+@pytest.mark.slow
 def test_the_pool_gives_the_same_verdicts() -> None:
     from labelled import load, verdict_of
 

@@ -133,6 +133,7 @@ def test_tokens_per_minute_are_counted_as_the_server_counts_them(
 
 
 # ---------------------------------------------------------------------- too busy
+@pytest.mark.slow
 def test_a_429_delays_its_own_request_and_no_other(make_server: Any, dart_synth: Any, tmp_path: Path) -> None:
     count, seen = iter(range(10**6)), Counter[int]()
 
@@ -186,7 +187,8 @@ def test_requests_that_are_aborted_while_they_wait_leave_no_task_behind() -> Non
 
 
 # ---------------------------------------------------------------------- silence
-@pytest.mark.parametrize("n_before", [0, pytest.param(6, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_before", [0, 6])
 def test_a_server_that_hangs_is_named_and_a_signal_ends_the_run(
     make_server: Any, dart_synth: Any, tmp_path: Path, n_before: int
 ) -> None:

@@ -86,7 +86,7 @@ def test_a_disk_that_is_full_at_export(mounted: Shell, finished: list[object], t
     assert (tmp_path / "exported").read_bytes() == expected
 
 
-@pytest.mark.parametrize("was_killed", [False, True])
+@pytest.mark.parametrize("was_killed", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_media_that_cannot_be_written(mounted: Shell, finished: list[object], tmp_path: Path, was_killed: bool) -> None:
     """What only reads works, of a run that was killed, too, whose log is not worked into its file yet."""
     if was_killed:

@@ -378,6 +378,7 @@ def test_prompts_and_messages_are_not_mixed_up(make_server: Any) -> None:
 
 
 # ------------------------------------------------------------------ the command
+@pytest.mark.slow
 def test_the_command_samples_grades_and_logs(make_server: Any, lm_eval_command: Command, tmp_path: Path) -> None:
     n = 0
 

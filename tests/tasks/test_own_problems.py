@@ -109,6 +109,7 @@ def test_a_file_named_on_the_command_line_takes_its_place(run: Callable[..., Any
     assert results["n-samples"]["my_exam"]["original"] == 1
 
 
+@pytest.mark.slow
 def test_the_command_finds_it_by_its_name(
     folder: Path, lm_eval_command: Callable[..., Any], tiny_model: Path, tmp_path: Path
 ) -> None:
