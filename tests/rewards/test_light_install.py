@@ -66,7 +66,7 @@ def test_in_an_empty_environment(repo: Path, tmp_path: Path) -> None:
     assert run("dart-grade", r"\frac{1}{2}", "The answer is 0.5.") == "correct\n"
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"response": "The answer is 5.", "reference": "4"}\n', encoding="utf-8")
-    assert "1 responses" in run("dart-grade", "file", str(rows))
+    assert "1 response in" in run("dart-grade", "file", str(rows))
     for command in (("dart-grade", "serve"), ("dart-report", str(rows)), ("dart-synth", "status", str(tmp_path))):
         assert len(run(*command, status=1).splitlines()) == 1  # what is missing, in one line
 
