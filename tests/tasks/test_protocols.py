@@ -60,6 +60,7 @@ def test_credit_does_not_depend_on_the_order_of_samples(answers: list[int], righ
 def test_thinking_is_on_where_vllm_would_tell_the_template_none(
     module: str, said: bool | None, then: bool | None
 ) -> None:
+    pytest.importorskip("lm_eval")
     from dart_tasks.harness.task import _let_think
 
     class Model:
