@@ -47,6 +47,19 @@ def _thoughts(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_symbolic = click.option(
+    "--symbolic/--no-symbolic", default=True, show_default=True, help="Ask SymPy where a pair is undecided."
+)
+_timeout = click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0.1),
+    default=5.0,
+    show_default=True,
+    help="Seconds of a processor per case.",
+)
+
+
 class _PairByDefault(click.Group):
     """``dart-grade REF ANSWER`` is ``dart-grade pair REF ANSWER``."""
 
@@ -83,7 +96,7 @@ def dart_grade() -> None:
 @click.option("--tolerance", type=float, help="Accepted error: absolute for olympiadbench, relative otherwise.")
 @_thoughts
 @click.option("--native", is_flag=True, help='REF is JSON (a native type): true, 3.5, "[1, 2]".')
-@click.option("--symbolic/--no-symbolic", default=True, show_default=True, help="Ask SymPy where a pair is undecided.")
+@_symbolic
 @click.option("--explain", is_flag=True, help="Say which answer was found, how, and why it is equal or not.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 @click.pass_context
@@ -147,15 +160,8 @@ def pair(
     "--verdicts", type=click.Path(dir_okay=False, path_type=Path), help="Write each verdict here, as JSON Lines."
 )
 @click.option("--workers", type=click.IntRange(1, 1024), help="Worker processes [default: one per core].")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(min=0.1),
-    default=5.0,
-    show_default=True,
-    help="Seconds of a processor per case.",
-)
-@click.option("--symbolic/--no-symbolic", default=True, show_default=True, help="Ask SymPy where a pair is undecided.")
+@_timeout
+@_symbolic
 @_thoughts
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def file(
@@ -210,19 +216,12 @@ def file(
 @_thoughts
 @click.option("--reward-truncated", is_flag=True, help="A cut response may be right, if it had stated its answer.")
 @click.option("--reward-implicit", is_flag=True, help="An answer need not be stated: the last number counts too.")
-@click.option("--symbolic/--no-symbolic", default=True, show_default=True, help="Ask SymPy where a pair is undecided.")
+@_symbolic
 @click.option(
     "--hedge-penalty", type=click.FloatRange(min=0), default=0.0, help="For several answers where one is asked."
 )
 @click.option("--workers", type=click.IntRange(1, 1024), help="Worker processes [default: one per core, at most 4].")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(min=0.1),
-    default=5.0,
-    show_default=True,
-    help="Seconds of a processor per case.",
-)
+@_timeout
 @click.option(
     "--batch-timeout",
     "batch_timeout_s",

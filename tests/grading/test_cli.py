@@ -46,7 +46,7 @@ def test_computer_algebra_can_be_left_out() -> None:
         (["--native", "{", "5"], "REF is not JSON"),
         (["--explian", "5"], "No such option '--explian'. Did you mean '--explain'?"),
         (["file", "absent.jsonl"], "does not exist"),
-        (["file", "pyproject.toml", "--workers", "99999999"], "is not in the range 1<=x<=1024"),
+        (["file", __file__, "--workers", "99999999"], "is not in the range 1<=x<=1024"),
     ],
 )
 def test_mistakes_are_one_line_with_status_2(arguments: list[str], message: str) -> None:
