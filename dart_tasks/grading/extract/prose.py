@@ -487,12 +487,17 @@ def _told(question: str | None) -> tuple[str, ...]:
     return tuple(sentence.rstrip(".?! ") for sentence in sentences if len(sentence.split()) > 4)
 
 
+_ORDINALS = frozenset("first second third fourth fifth last other".split())
+
+
 def clause_asked(sentence: str, asked: Asked) -> str:
-    """Of clauses that give values of several things, the one with most of the question's words."""
+    """Of clauses that give values of several things, the one with most of the question's words; of several such, the
+    one with its ordinal."""
     clauses = _CONTRAST.split(sentence)
     if sum(bool(re.search(r"\d", clause)) for clause in clauses) < 2 or _SUMS_UP.search(sentence, len(clauses[0])):
         return sentence
-    shared = [_shared(clause, asked) for clause in clauses]
+    ordinals = asked.words & _ORDINALS
+    shared = [(_shared(clause, asked), len(ordinals.intersection(clause.lower().split()))) for clause in clauses]
     return clauses[shared.index(max(shared))] if shared.count(max(shared)) == 1 else sentence
 
 
