@@ -553,6 +553,8 @@ def resolve(preset: str, overrides: Mapping[str, Any]) -> RunConfig:
     if "thinking_in" in overrides and not (config.keep_thinking and config.dataset_format == "messages"):
         raise ValueError("--thinking-in goes with --format messages and --keep-thinking")
     for name, value in config.engine_args if config.engine == "openai" else ():
+        if name == "seed" and value is None and config.reproducible:
+            raise ValueError("--engine-arg seed=null leaves out what --reproducible asks for")
         if value is not None and name in _REQUEST_FIELDS:
             option = _REQUEST_FIELDS[name]
             raise ValueError(f"--engine-arg {name}: {flag_of(option) if option else 'the run itself'} says that")

@@ -81,6 +81,7 @@ _SERVED = ["--engine", "openai", "--endpoint", "http://x/v1", "--dry-run"]
         (["--engine-arg", "x"], "--engine-arg takes NAME=VALUE"),
         ([*_SERVED, "--engine-arg", "temperature=0.2"], "--engine-arg temperature: --temperature says that"),
         ([*_SERVED, "--engine-arg", "max_tokens=9"], "--engine-arg max_tokens: --max-new-tokens says that"),
+        ([*_SERVED, "--reproducible", "--engine-arg", "seed=null"], "leaves out what --reproducible asks for"),
         ([*_SERVED, "--engine-arg", "n=4"], "--engine-arg n: the run itself says that"),
         (["--prompt-template", "nope"], "unknown prompt template 'nope'"),
         *(
